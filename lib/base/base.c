@@ -1,0 +1,37 @@
+/* base.c - see base.h. */
+#include "base/base.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+_Noreturn void spm_panic(const char *format, ...)
+{
+	char text[512];
+	va_list args;
+	int used = snprintf(text, sizeof(text), "softpm: ");
+	int more;
+
+	va_start(args, format);
+	more = vsnprintf(text + used, sizeof(text) - (size_t)used - 1, format, args);
+	va_end(args);
+	if (more > 0)
+		used += more;
+	if ((size_t)used > sizeof(text) - 2)
+		used = (int)sizeof(text) - 2;
+	text[used++] = '\n';
+	if (write(STDERR_FILENO, text, (size_t)used) < 0) {
+		/* nothing left to tell it to */
+	}
+	abort();
+}
+
+uint64_t spm_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}

@@ -1,0 +1,146 @@
+/* heap.h - all memory that may become persistent, at addresses that never move.
+ *
+ *   window   0x6a81'0000'0000 .. 0x6b00'0000'0000   fixed, reserved without being backed
+ *     slice  32 MiB, belongs to one arena; relocation moves whole slices
+ *       span a run of pages cut into <= 256 equal slots of one size class; or one large slot
+ *         slot one allocation
+ *
+ * The upper 32-bit word of every window address lies in 0x6a81..0x6aff, its fifth byte is 0x81..0xff: neither
+ * small integers, nor text, nor doubles, nor timestamps look like one (tests/unit/test_window.c measures it).
+ *
+ * Which slots are taken is kept in bitmaps outside the window: allocating and freeing write nothing into heap
+ * pages, so a free never makes a page dirty, and a stopped thread can leave no list half linked.
+ *
+ * Invariants
+ *  1. page_span[p] is the first page of p's span plus one, or 0 if p belongs to no span.
+ *  2. A slot is allocated if and only if its bit is clear in `free` and in `remote`. Right at every instant:
+ *     the bit is cleared before the address is handed out, set after the last use.
+ *  3. `freed` (with `remote`) holds every slot freed since the last spm_heap_drain_freed, also if it was allocated
+ *     again meanwhile: discovery unmarks from it.
+ *  4. A span with is_marked set (some container may hold marks for its slots) is not given back or recut
+ *     while its freed slots have not been drained.
+ *  5. A slot handed out is zero in all its bytes.
+ *
+ * Threads: all functions may be called by any thread, unless they say "stopped": those run while no other thread
+ * allocates (at a persistence point or a restore), take no lock, and call no libc allocator.
+ */
+#ifndef SPM_HEAP_H
+#define SPM_HEAP_H
+
+#include "base/base.h"
+
+#define SPM_WINDOW_START UINT64_C(0x6a8100000000)
+#define SPM_WINDOW_END UINT64_C(0x6b0000000000)
+#define SPM_SLICE_BYTES (UINT64_C(32) << 20)
+enum { SPM_SLICE_PAGES = 8192, SPM_SLICES = 16256 };
+
+enum { SPM_CLASS_LARGE = 255 }; /* one slot that fills the span */
+
+enum heap_flags {
+	HEAP_NOPTR = 1, /* the program keeps no pointers here: never scanned */
+};
+
+struct span {
+	pageno_t first;      /* first page */
+	uint32_t pages;
+	uint64_t slot_bytes; /* for SPM_CLASS_LARGE: pages * 4096 */
+	uint32_t recip;      /* slot = (offset * recip) >> 32, exact for every offset in the span; 0 if large */
+	uint16_t slots;
+	uint8_t class;
+	uint8_t flags;                      /* enum heap_flags */
+	struct slotset free;                /* written by the owning thread */
+	_Atomic uint64_t remote[SPM_SLOT_WORDS]; /* freed by other threads, not yet collected by the owner */
+	struct slotset freed;               /* see invariant 3 */
+	_Atomic uint8_t is_marked;
+	/* The rest is heap.c's own. */
+	uint8_t is_virgin; /* pages fresh from the kernel: slots never used are zero already */
+	uint8_t state;
+	uint32_t arena;
+	void *owner;
+	struct span *next, *prev;
+	struct span *queue; /* on the drain list */
+};
+
+/* The tables, reserved by spm_heap_init; indexed by page. */
+extern uint32_t *spm_page_span;
+extern struct span *spm_spans;
+
+/* Reserves the window. Called by every entry point below as needed; idempotent, thread safe.
+ * $SOFTPM_HEAP_START=N: begin at slice N instead of at a random one (processes that begin at different places
+ * seldom need relocation when their containers meet in one process). */
+int spm_heap_init(void);
+
+/* bytes 0 gives a unique slot. NULL if memory or the window is exhausted. Zeroed. */
+void *spm_heap_alloc(size_t bytes, unsigned flags);
+void *spm_heap_alloc_aligned(size_t align, size_t bytes, unsigned flags); /* align: power of two, to 32 MiB */
+void *spm_heap_realloc(void *p, size_t bytes);
+void spm_heap_free(void *p); /* panics, naming the address, on double free or a foreign pointer */
+size_t spm_heap_usable(const void *p);
+
+static inline bool spm_in_window(uint64_t word)
+{
+	return word - SPM_WINDOW_START < SPM_WINDOW_END - SPM_WINDOW_START;
+}
+static inline pageno_t spm_page_of(uint64_t address)
+{
+	return (pageno_t)((address - SPM_WINDOW_START) >> SPM_PAGE_SHIFT);
+}
+static inline uint64_t spm_page_address(pageno_t page)
+{
+	return SPM_WINDOW_START + ((uint64_t)page << SPM_PAGE_SHIFT);
+}
+/* The span that covers a window address, or NULL. Constant time, safe for any window address. */
+static inline struct span *spm_span_of(uint64_t address)
+{
+	uint32_t head = spm_page_span[spm_page_of(address)];
+
+	return head ? &spm_spans[head - 1] : NULL;
+}
+/* The slot that an address of the span lies in; >= span->slots for the tail that belongs to none. */
+static inline unsigned spm_span_slot(const struct span *s, uint64_t address)
+{
+	uint64_t offset = address - spm_page_address(s->first);
+
+	return (unsigned)((offset * s->recip) >> 32);
+}
+static inline uint64_t spm_slot_address(const struct span *s, unsigned slot)
+{
+	return spm_page_address(s->first) + slot * s->slot_bytes;
+}
+static inline bool spm_slot_is_allocated(const struct span *s, unsigned slot)
+{
+	uint64_t remote = __atomic_load_n((const uint64_t *)&s->remote[slot >> 6], __ATOMIC_ACQUIRE);
+
+	return !(((s->free.word[slot >> 6] | remote) >> (slot & 63)) & 1);
+}
+
+/* Arenas keep a container's slots together, in slices of their own; 0 is the common one. Only placement. */
+uint32_t spm_arena_new(void);
+uint32_t spm_arena_use(uint32_t arena); /* for this thread; returns the one used before */
+
+/* Stopped. Calls fn for each span with freed slots since the last drain, then forgets them; after that, spans
+ * that are wholly free and no longer is_marked may be given back. fn may clear s->is_marked. */
+void spm_heap_drain_freed(void (*fn)(struct span *s, const struct slotset *freed, void *arg), void *arg);
+
+/* Stopped. The runs of pages that hold spans, in address order, merged; calls fn for each. */
+void spm_heap_each_run(void (*fn)(pageno_t first, uint32_t pages, void *arg), void *arg);
+
+/* Restore: claims every slice that covers [first, first+pages) for the arena; -EEXIST if one is in use by another
+ * (then nothing is changed). Claiming a slice the arena has already is no error. */
+int spm_heap_claim(pageno_t first, uint32_t pages, uint32_t arena);
+/* Restore, after claim: makes the span exist with just these slots allocated; the pages are readable and writable.
+ * class and flags are as some version stored them (untrusted): -EINVAL if they make no sense, -EEXIST if a span is
+ * in the way. The free slots are zeroed when they are allocated. */
+int spm_heap_restore_span(pageno_t first, uint32_t pages, uint8_t class, uint8_t flags,
+                          const struct slotset *live, uint32_t arena);
+/* A run of slices that nobody uses, for relocation: its first page. 0 or -ENOMEM. */
+int spm_heap_find_slices(uint32_t slices, pageno_t *first);
+
+struct heap_stats {
+	uint64_t spans, pages, allocated_bytes, slices;
+};
+void spm_heap_stats(struct heap_stats *out);
+/* Checks the invariants by number; panics at the first broken one. Stopped. */
+void spm_heap_check(void);
+
+#endif
