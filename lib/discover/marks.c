@@ -1,0 +1,299 @@
+/* marks.c - see marks.h. */
+#include "discover/marks.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+enum { BITMAP_WORDS = SPM_SLICE_PAGES / 64 };
+
+struct slice_marks {
+	struct slotset live[SPM_SLICE_PAGES];
+	struct slotset aside[SPM_SLICE_PAGES]; /* during a full trace: what was live before */
+	uint64_t member[BITMAP_WORDS], dirty[BITMAP_WORDS], touched[BITMAP_WORDS];
+	uint64_t heads[BITMAP_WORDS]; /* pages with (now or once) a live slot in live[] */
+};
+
+struct marks {
+	struct slice_marks *slice[SPM_SLICES];
+	uint64_t live_bytes;
+	bool is_anew;
+};
+
+static void *pages_get(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+struct marks *spm_marks_new(void)
+{
+	return pages_get(sizeof(struct marks));
+}
+
+void spm_marks_free(struct marks *m)
+{
+	if (!m)
+		return;
+	for (unsigned i = 0; i < SPM_SLICES; i++)
+		if (m->slice[i])
+			munmap(m->slice[i], sizeof(struct slice_marks));
+	munmap(m, sizeof(*m));
+}
+
+static struct slice_marks *slice_have(const struct marks *m, pageno_t page)
+{
+	return m->slice[page / SPM_SLICE_PAGES];
+}
+
+/* The slice's marks, made if need be. Address space for half a MiB is all that this can lack; there is no
+ * way on without it, and no caller that could do better. */
+static struct slice_marks *slice_make(struct marks *m, pageno_t page)
+{
+	struct slice_marks **s = &m->slice[page / SPM_SLICE_PAGES];
+
+	if (!*s)
+		*s = pages_get(sizeof(**s));
+	if (!*s)
+		spm_panic("no memory for the marks of the heap slice at 0x%llx",
+		          (unsigned long long)spm_page_address(page));
+	return *s;
+}
+
+static void bit_set(uint64_t *map, pageno_t page)
+{
+	map[page % SPM_SLICE_PAGES / 64] |= UINT64_C(1) << (page & 63);
+}
+
+static bool bit_has(const uint64_t *map, pageno_t page)
+{
+	return (map[page % SPM_SLICE_PAGES / 64] >> (page & 63)) & 1;
+}
+
+void spm_marks_touch(struct marks *m, pageno_t page)
+{
+	bit_set(slice_make(m, page)->touched, page);
+}
+
+void spm_marks_set_member(struct marks *m, pageno_t page)
+{
+	bit_set(slice_make(m, page)->member, page);
+}
+
+/* Touches the pages that a slot lies on and the span's first, which carries the live set. */
+static void slot_touch(struct marks *m, const struct span *s, unsigned slot)
+{
+	uint64_t from = spm_slot_address(s, slot);
+	pageno_t last = spm_page_of(from + s->slot_bytes - 1);
+
+	for (pageno_t p = spm_page_of(from); p <= last; p++)
+		spm_marks_touch(m, p);
+	spm_marks_touch(m, s->first);
+}
+
+bool spm_marks_add(struct marks *m, struct span *s, unsigned slot)
+{
+	struct slice_marks *sm = slice_make(m, s->first);
+	struct slotset *live = &sm->live[s->first % SPM_SLICE_PAGES];
+
+	if (slotset_has(live, slot))
+		return false;
+	slotset_add(live, slot);
+	bit_set(sm->heads, s->first);
+	s->is_marked = 1;
+	m->live_bytes += s->slot_bytes;
+	if (!m->is_anew)
+		slot_touch(m, s, slot);
+	return true;
+}
+
+void spm_marks_drop(struct marks *m, const struct span *s, const struct slotset *slots)
+{
+	struct slice_marks *sm = slice_have(m, s->first);
+	struct slotset *live;
+
+	if (!sm)
+		return;
+	live = &sm->live[s->first % SPM_SLICE_PAGES];
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++) {
+		uint64_t gone = live->word[w] & slots->word[w];
+
+		live->word[w] &= ~gone;
+		for (; gone; gone &= gone - 1) {
+			slot_touch(m, s, w * 64 + (unsigned)__builtin_ctzll(gone));
+			m->live_bytes -= s->slot_bytes;
+		}
+	}
+}
+
+struct slotset spm_marks_live(const struct marks *m, const struct span *s)
+{
+	const struct slice_marks *sm = slice_have(m, s->first);
+
+	return sm ? sm->live[s->first % SPM_SLICE_PAGES] : (struct slotset){{0}};
+}
+
+bool spm_marks_has(const struct marks *m, const struct span *s, unsigned slot)
+{
+	const struct slice_marks *sm = slice_have(m, s->first);
+
+	return sm && slotset_has(&sm->live[s->first % SPM_SLICE_PAGES], slot);
+}
+
+uint64_t spm_marks_live_bytes(const struct marks *m)
+{
+	return m->live_bytes;
+}
+
+void spm_marks_set_dirty(struct marks *m, pageno_t first, uint32_t pages)
+{
+	for (pageno_t p = first; p < first + pages; p++) {
+		struct slice_marks *sm = slice_have(m, p);
+
+		if (!sm) { /* nothing of the container in this slice */
+			p |= SPM_SLICE_PAGES - 1;
+			continue;
+		}
+		bit_set(sm->dirty, p);
+	}
+}
+
+void spm_marks_take_dirty(struct marks *m, void (*fn)(pageno_t page, void *arg), void *arg)
+{
+	for (unsigned i = 0; i < SPM_SLICES; i++) {
+		struct slice_marks *sm = m->slice[i];
+
+		if (!sm)
+			continue;
+		for (unsigned w = 0; w < BITMAP_WORDS; w++) {
+			uint64_t bits = sm->dirty[w] & sm->member[w];
+
+			if (!sm->dirty[w])
+				continue;
+			sm->dirty[w] = 0;
+			sm->touched[w] |= bits;
+			for (; bits; bits &= bits - 1)
+				fn(i * SPM_SLICE_PAGES + w * 64 + (pageno_t)__builtin_ctzll(bits), arg);
+		}
+	}
+}
+
+/* Whether the page belongs to the version by the present marks. */
+static bool page_is_live(const struct marks *m, pageno_t page)
+{
+	const struct span *s = spm_span_of(spm_page_address(page));
+	unsigned first, last;
+	struct slotset live;
+
+	if (!s)
+		return false;
+	live = spm_marks_live(m, s);
+	if (slotset_empty(&live))
+		return false;
+	if (page == s->first)
+		return true;
+	spm_page_slots(s, page, &first, &last);
+	for (unsigned i = first; i <= last; i++)
+		if (slotset_has(&live, i))
+			return true;
+	return false;
+}
+
+static void touched_page_take(struct marks *m, struct slice_marks *sm, pageno_t page,
+                              void (*fn)(pageno_t, bool, bool, void *), void *arg)
+{
+	bool was_member = bit_has(sm->member, page);
+	bool is_live = page_is_live(m, page);
+
+	if (is_live)
+		bit_set(sm->member, page);
+	else
+		sm->member[page % SPM_SLICE_PAGES / 64] &= ~(UINT64_C(1) << (page & 63));
+	if (is_live || was_member)
+		fn(page, is_live, was_member, arg);
+}
+
+void spm_marks_take_touched(struct marks *m, void (*fn)(pageno_t, bool, bool, void *), void *arg)
+{
+	for (unsigned i = 0; i < SPM_SLICES; i++) {
+		struct slice_marks *sm = m->slice[i];
+
+		for (unsigned w = 0; sm && w < BITMAP_WORDS; w++) {
+			uint64_t bits = sm->touched[w];
+
+			for (sm->touched[w] = 0; bits; bits &= bits - 1)
+				touched_page_take(m, sm, i * SPM_SLICE_PAGES + w * 64 + (pageno_t)__builtin_ctzll(bits), fn,
+				                  arg);
+		}
+	}
+}
+
+/* Calls fn for each page in a slice's `heads`. */
+static void each_head(struct marks *m, void (*fn)(struct marks *m, struct slice_marks *sm, pageno_t head, void *arg), void *arg)
+{
+	for (unsigned i = 0; i < SPM_SLICES; i++) {
+		struct slice_marks *sm = m->slice[i];
+
+		for (unsigned w = 0; sm && w < BITMAP_WORDS; w++)
+			for (uint64_t bits = sm->heads[w]; bits; bits &= bits - 1)
+				fn(m, sm, i * SPM_SLICE_PAGES + w * 64 + (pageno_t)__builtin_ctzll(bits), arg);
+	}
+}
+
+struct span_visit {
+	void (*fn)(struct span *s, const struct slotset *live, void *arg);
+	void *arg;
+};
+
+static void head_visit(struct marks *m, struct slice_marks *sm, pageno_t head, void *arg)
+{
+	struct span_visit *v = arg;
+	struct slotset *live = &sm->live[head % SPM_SLICE_PAGES];
+
+	(void)m;
+	if (!slotset_empty(live))
+		v->fn(&spm_spans[head], live, v->arg);
+}
+
+void spm_marks_each_span(struct marks *m, void (*fn)(struct span *, const struct slotset *, void *), void *arg)
+{
+	struct span_visit v = {fn, arg};
+
+	each_head(m, head_visit, &v);
+}
+
+static void head_set_aside(struct marks *m, struct slice_marks *sm, pageno_t head, void *arg)
+{
+	unsigned i = head % SPM_SLICE_PAGES;
+
+	(void)m, (void)arg;
+	sm->aside[i] = sm->live[i];
+	sm->live[i] = (struct slotset){{0}};
+}
+
+int spm_marks_begin_anew(struct marks *m)
+{
+	each_head(m, head_set_aside, NULL);
+	m->live_bytes = 0;
+	m->is_anew = true;
+	return 0;
+}
+
+/* Touches the pages of the slots that became live or dead by the full trace. */
+static void head_compare(struct marks *m, struct slice_marks *sm, pageno_t head, void *arg)
+{
+	unsigned i = head % SPM_SLICE_PAGES;
+	const struct span *s = &spm_spans[head];
+
+	(void)arg;
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
+		for (uint64_t diff = sm->aside[i].word[w] ^ sm->live[i].word[w]; diff; diff &= diff - 1)
+			slot_touch(m, s, w * 64 + (unsigned)__builtin_ctzll(diff));
+	sm->aside[i] = (struct slotset){{0}};
+}
+
+void spm_marks_end_anew(struct marks *m)
+{
+	m->is_anew = false;
+	each_head(m, head_compare, NULL);
+}

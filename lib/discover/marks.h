@@ -1,0 +1,68 @@
+/* marks.h - which slots belong to a container, and which of its pages the next version must carry.
+ *
+ * A container is a set of live slots. Per slice that it uses, marks keep
+ *   live[page]     the live slots of the span that begins at that page
+ *   member         pages that the newest version has
+ *   dirty          member pages written since the last point (as the tracker told)
+ *   touched        pages whose image or meta in the next version differs, or may differ, from the last one
+ *
+ * Invariants
+ *  1. A page is touched if a live slot on it was written, or a slot on it became live or dead, since the last point.
+ *  2. A span with a live slot has is_marked set (heap.h, invariant 4): it is not recut under us.
+ *  3. A span's first page belongs to the version whenever any of its slots is live: it carries the span's meta.
+ *
+ * All functions are called with other threads stopped or the container's image not in use (containers/ serializes),
+ * and allocate only by mmap.
+ */
+#ifndef SPM_MARKS_H
+#define SPM_MARKS_H
+
+#include "base/base.h"
+#include "heap/heap.h"
+
+struct marks;
+
+struct marks *spm_marks_new(void); /* NULL: no memory */
+void spm_marks_free(struct marks *m);
+
+/* The slot becomes live; false if it was. */
+bool spm_marks_add(struct marks *m, struct span *s, unsigned slot);
+/* The slots are no longer live (those that were). */
+void spm_marks_drop(struct marks *m, const struct span *s, const struct slotset *slots);
+/* Live slots of the span; all empty if the container has none there. */
+struct slotset spm_marks_live(const struct marks *m, const struct span *s);
+bool spm_marks_has(const struct marks *m, const struct span *s, unsigned slot);
+uint64_t spm_marks_live_bytes(const struct marks *m);
+
+/* The tracker saw writes to these pages. */
+void spm_marks_set_dirty(struct marks *m, pageno_t first, uint32_t pages);
+/* The page must go into the next version although nothing seems to have changed (the last commit failed, ...). */
+void spm_marks_touch(struct marks *m, pageno_t page);
+/* The page is in the newest version (restore). */
+void spm_marks_set_member(struct marks *m, pageno_t page);
+
+/* Calls fn for each dirty member page, touches it, and forgets that it is dirty. */
+void spm_marks_take_dirty(struct marks *m, void (*fn)(pageno_t page, void *arg), void *arg);
+/* Calls fn for each touched page in ascending order and forgets it: is_live: the page belongs to the version from now on;
+ * was_member: it did before. Pages that neither are nor were get no call. */
+void spm_marks_take_touched(struct marks *m, void (*fn)(pageno_t page, bool is_live, bool was_member, void *arg), void *arg);
+/* Calls fn for each span with live slots. */
+void spm_marks_each_span(struct marks *m, void (*fn)(struct span *s, const struct slotset *live, void *arg), void *arg);
+
+/* For a full trace: sets the live slots aside and starts from none; the second call touches and counts what differs. */
+int spm_marks_begin_anew(struct marks *m);
+void spm_marks_end_anew(struct marks *m);
+
+/* First and last slot that overlap a page of the span. */
+static inline void spm_page_slots(const struct span *s, pageno_t page, unsigned *first, unsigned *last)
+{
+	uint64_t at = (uint64_t)(page - s->first) << SPM_PAGE_SHIFT;
+	uint64_t end = at + SPM_PAGE_BYTES - 1;
+
+	*first = (unsigned)((at * s->recip) >> 32);
+	*last = (unsigned)((end * s->recip) >> 32);
+	if (*last >= s->slots)
+		*last = s->slots - 1u;
+}
+
+#endif
