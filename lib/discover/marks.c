@@ -15,6 +15,8 @@ struct slice_marks {
 
 struct marks {
 	struct slice_marks *slice[SPM_SLICES];
+	uint16_t used[SPM_SLICES]; /* numbers of the slices that have marks, ascending */
+	unsigned used_count;
 	uint64_t live_bytes;
 	bool is_anew;
 };
@@ -35,9 +37,8 @@ void spm_marks_free(struct marks *m)
 {
 	if (!m)
 		return;
-	for (unsigned i = 0; i < SPM_SLICES; i++)
-		if (m->slice[i])
-			munmap(m->slice[i], sizeof(struct slice_marks));
+	for (unsigned u = 0; u < m->used_count; u++)
+		munmap(m->slice[m->used[u]], sizeof(struct slice_marks));
 	munmap(m, sizeof(*m));
 }
 
@@ -46,17 +47,28 @@ static struct slice_marks *slice_have(const struct marks *m, pageno_t page)
 	return m->slice[page / SPM_SLICE_PAGES];
 }
 
+static void slice_note_used(struct marks *m, unsigned slice)
+{
+	unsigned u = m->used_count++;
+
+	for (; u > 0 && m->used[u - 1] > slice; u--)
+		m->used[u] = m->used[u - 1];
+	m->used[u] = (uint16_t)slice;
+}
+
 /* The slice's marks, made if need be. Address space for half a MiB is all that this can lack; there is no
  * way on without it, and no caller that could do better. */
 static struct slice_marks *slice_make(struct marks *m, pageno_t page)
 {
 	struct slice_marks **s = &m->slice[page / SPM_SLICE_PAGES];
 
-	if (!*s)
-		*s = pages_get(sizeof(**s));
+	if (*s)
+		return *s;
+	*s = pages_get(sizeof(**s));
 	if (!*s)
 		spm_panic("no memory for the marks of the heap slice at 0x%llx",
 		          (unsigned long long)spm_page_address(page));
+	slice_note_used(m, page / SPM_SLICE_PAGES);
 	return *s;
 }
 
@@ -78,6 +90,13 @@ void spm_marks_touch(struct marks *m, pageno_t page)
 void spm_marks_set_member(struct marks *m, pageno_t page)
 {
 	bit_set(slice_make(m, page)->member, page);
+}
+
+bool spm_marks_is_member(const struct marks *m, pageno_t page)
+{
+	const struct slice_marks *sm = slice_have(m, page);
+
+	return sm && bit_has(sm->member, page);
 }
 
 /* Touches the pages that a slot lies on and the span's first, which carries the live set. */
@@ -105,6 +124,17 @@ bool spm_marks_add(struct marks *m, struct span *s, unsigned slot)
 	if (!m->is_anew)
 		slot_touch(m, s, slot);
 	return true;
+}
+
+void spm_marks_restore(struct marks *m, struct span *s, const struct slotset *live)
+{
+	struct slice_marks *sm = slice_make(m, s->first);
+
+	sm->live[s->first % SPM_SLICE_PAGES] = *live;
+	bit_set(sm->heads, s->first);
+	s->is_marked = 1;
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
+		m->live_bytes += s->slot_bytes * (unsigned)__builtin_popcountll(live->word[w]);
 }
 
 void spm_marks_drop(struct marks *m, const struct span *s, const struct slotset *slots)
@@ -160,11 +190,10 @@ void spm_marks_set_dirty(struct marks *m, pageno_t first, uint32_t pages)
 
 void spm_marks_take_dirty(struct marks *m, void (*fn)(pageno_t page, void *arg), void *arg)
 {
-	for (unsigned i = 0; i < SPM_SLICES; i++) {
+	for (unsigned u = 0; u < m->used_count; u++) {
+		unsigned i = m->used[u];
 		struct slice_marks *sm = m->slice[i];
 
-		if (!sm)
-			continue;
 		for (unsigned w = 0; w < BITMAP_WORDS; w++) {
 			uint64_t bits = sm->dirty[w] & sm->member[w];
 
@@ -215,10 +244,11 @@ static void touched_page_take(struct marks *m, struct slice_marks *sm, pageno_t 
 
 void spm_marks_take_touched(struct marks *m, void (*fn)(pageno_t, bool, bool, void *), void *arg)
 {
-	for (unsigned i = 0; i < SPM_SLICES; i++) {
+	for (unsigned u = 0; u < m->used_count; u++) {
+		unsigned i = m->used[u];
 		struct slice_marks *sm = m->slice[i];
 
-		for (unsigned w = 0; sm && w < BITMAP_WORDS; w++) {
+		for (unsigned w = 0; w < BITMAP_WORDS; w++) {
 			uint64_t bits = sm->touched[w];
 
 			for (sm->touched[w] = 0; bits; bits &= bits - 1)
@@ -231,10 +261,11 @@ void spm_marks_take_touched(struct marks *m, void (*fn)(pageno_t, bool, bool, vo
 /* Calls fn for each page in a slice's `heads`. */
 static void each_head(struct marks *m, void (*fn)(struct marks *m, struct slice_marks *sm, pageno_t head, void *arg), void *arg)
 {
-	for (unsigned i = 0; i < SPM_SLICES; i++) {
+	for (unsigned u = 0; u < m->used_count; u++) {
+		unsigned i = m->used[u];
 		struct slice_marks *sm = m->slice[i];
 
-		for (unsigned w = 0; sm && w < BITMAP_WORDS; w++)
+		for (unsigned w = 0; w < BITMAP_WORDS; w++)
 			for (uint64_t bits = sm->heads[w]; bits; bits &= bits - 1)
 				fn(m, sm, i * SPM_SLICE_PAGES + w * 64 + (pageno_t)__builtin_ctzll(bits), arg);
 	}

@@ -40,6 +40,9 @@ void spm_marks_set_dirty(struct marks *m, pageno_t first, uint32_t pages);
 void spm_marks_touch(struct marks *m, pageno_t page);
 /* The page is in the newest version (restore). */
 void spm_marks_set_member(struct marks *m, pageno_t page);
+/* The slots are live in the newest version (restore): nothing is touched. */
+void spm_marks_restore(struct marks *m, struct span *s, const struct slotset *live);
+bool spm_marks_is_member(const struct marks *m, pageno_t page);
 
 /* Calls fn for each dirty member page, touches it, and forgets that it is dirty. */
 void spm_marks_take_dirty(struct marks *m, void (*fn)(pageno_t page, void *arg), void *arg);

@@ -1,0 +1,154 @@
+/* container.h - what the files of containers/ know of each other.
+ *
+ * The way of a persistence point
+ *
+ *    pPoint -> capture.c: stop threads, drain frees, collect dirty pages, trace, copy pages -> an image
+ *           -> write.c:   zero dead slots, mend outward pointers, commit to the chain      -> a version
+ *
+ * capture runs while the program stands still; write runs in the caller (pPointSync) or in the container's
+ * worker thread (pPoint). A container has one image: the next capture waits until the last one is written.
+ *
+ * Locks, in this order
+ *   container->lock   everything in struct container but the image's content; never held over I/O or a stop
+ *   table_lock        (table.c) which containers are open, the volume
+ *   capture_lock      (capture.c) one capture at a time in the process; nobody waits for another lock under it
+ */
+#ifndef SPM_CONTAINER_H
+#define SPM_CONTAINER_H
+
+#include "discover/marks.h"
+#include "discover/outside.h"
+#include "discover/trace.h"
+#include "softpm.h"
+#include "volume/volume.h"
+
+#include <pthread.h>
+
+enum { PAGE_OUTSIDE = 0x80 }; /* page_meta.flags beside enum heap_flags: has words to mend at restore */
+
+/* What one page was at the instant of the point. */
+struct frozen_page {
+	uint64_t page;
+	uint64_t span_address, slot_bytes;
+	uint32_t recip;
+	uint16_t slots;
+	bool is_removed;
+	struct slotset live; /* of its span */
+	struct page_meta meta;
+};
+
+struct image {
+	struct frozen_page *frozen; /* address space for one entry a heap page; filled as far as `pages` */
+	unsigned char *copies;      /* 4096 bytes for each */
+	size_t pages, pages_most;
+	struct page_change *changes;
+	uint64_t root, root_bytes, live_bytes, pause_ns, dirty_pages;
+	uint64_t captured_ns;
+	bool is_full_trace;
+};
+
+/* Pauses by their logarithm: 8 buckets an octave, so percentiles are right to 9%. */
+enum { PAUSE_BUCKETS = 64 * 8 };
+struct pauses {
+	uint64_t count[PAUSE_BUCKETS], total, max_ns;
+	uint64_t median_ns, p99_ns; /* as of the last refresh */
+};
+
+struct outside_pointer {
+	uint64_t place, value;
+	char what[160];
+};
+
+/* A caller of pPointSync that waits for somebody's commit. */
+struct waiter {
+	struct waiter *next;
+	int64_t version;
+	int err;
+	char message[512];
+	bool is_done;
+};
+
+struct container {
+	int id, magic;
+	struct chain *chain;
+	struct marks *marks;
+	struct outside *outside;
+	uint32_t arena;
+	uint64_t root, root_bytes;
+	struct cattr attr;
+	bool is_attr_changed;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;   /* busy, waiters, ended */
+	bool is_busy;             /* somebody captures or writes */
+	bool is_handed_over;      /* the image waits for the worker, or the worker writes it */
+	bool is_ending;
+	unsigned users;           /* calls in progress that hold a reference */
+	pthread_t worker;
+	struct waiter *waiters;
+	char message[200];        /* of the image under way */
+	int64_t newest;           /* number of the newest version, durable or under way */
+	int64_t durable;
+	int failed;               /* -errno of a point that failed since the last pSync */
+	char failed_message[512];
+	bool is_failure_told;
+	bool is_maintenance_due;
+
+	struct image image;
+	uint64_t *excluded; /* sorted */
+	size_t excluded_count;
+	bool wants_full_trace;
+	uint64_t points, full_traces, points_since_full_trace, stored_bytes, dirty_pages;
+	struct pauses pauses;
+	struct outside_pointer *left; /* pointers that led out at the last point */
+	size_t left_count;
+	size_t stale_count; /* after relocation: pages of the newest version at the old place */
+	uint64_t *stale;
+};
+
+/* error.c: sets errno and the sentence; returns -1. */
+int spm_fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same from a volume call's negative errno, with the volume's own sentence. */
+int spm_fail_volume(int err);
+
+/* table.c */
+struct container *spm_container_get(int id); /* with a reference; NULL and error set: EINVAL, ECHILD */
+void spm_container_put(struct container *c);
+struct container *spm_container_by_magic(int magic); /* the same; NULL if it is not open, no error set */
+void spm_container_each(void (*fn)(struct container *c, void *arg), void *arg); /* table locked, or stopped */
+struct volume *spm_volume_current(void); /* opens the default one if need be; NULL and error set */
+unsigned spm_volume_wait_ms(void);
+struct container *spm_container_new(int magic);
+int spm_container_start(struct container *c); /* into the table; starts its worker; takes ownership */
+void spm_container_free(struct container *c); /* one that was never started, or is ended */
+void spm_container_end(struct container *c);
+bool spm_is_forked_child(void);
+
+/* capture.c: fills c->image. Called by whoever made c busy, without c->lock. 0 or -errno. */
+int spm_capture(struct container *c);
+/* The version was not written: whatever the image held must go into the next one. */
+void spm_capture_undo(struct container *c);
+/* Routes what the tracker found to the containers; clears it. For restore. */
+int spm_capture_settle(pageno_t first, uint32_t pages);
+void spm_capture_lock(void);
+void spm_capture_unlock(void);
+void spm_image_free(struct image *image);
+
+/* write.c: makes the image a version. */
+int spm_image_write(struct container *c, bool is_forced, int64_t *version);
+
+/* restore.c */
+int spm_restore(struct container *c, const struct version_info *info);
+/* Remembers a pointer that is or will be NULL after a restore, for pOutside. */
+void spm_left_add(struct container *c, uint64_t place, uint64_t value, const char *what);
+
+/* attr.c */
+void spm_attr_default(struct cattr *attr);
+void spm_attr_to_info(const struct cattr *attr, struct version_info *info);
+void spm_attr_from_info(struct cattr *attr, const struct version_info *info);
+
+/* pauses.c */
+void spm_pauses_add(struct pauses *p, uint64_t ns);
+void spm_pauses_refresh(struct pauses *p);
+
+#endif

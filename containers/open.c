@@ -1,0 +1,240 @@
+/* open.c - making, restoring and deleting containers, and what a program tells of one. */
+#include "container.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A container that is not open here, or an error. */
+static struct container *container_begin(int magic)
+{
+	struct container *c = spm_container_by_magic(magic);
+
+	if (c) {
+		spm_container_put(c);
+		spm_fail(EBUSY, "container %d is open in this process", magic);
+		return NULL;
+	}
+	if (!spm_volume_current())
+		return NULL;
+	c = spm_container_new(magic);
+	if (!c)
+		spm_fail(ENOMEM, "no memory for container %d", magic);
+	return c;
+}
+
+/* Opens the chain of a container that a crash left before its first point, or makes a new one. */
+static int chain_begin(struct container *c)
+{
+	struct volume *v = spm_volume_current();
+	struct version_info info;
+	int err = spm_chain_open(v, c->magic, "main", CHAIN_WRITE, spm_volume_wait_ms(), &c->chain);
+
+	if (err == -ENOENT)
+		err = spm_chain_create(v, c->magic, "main", &c->chain);
+	if (err)
+		return spm_fail_volume(err);
+	if (!spm_chain_newest(c->chain, &info))
+		return spm_fail(EEXIST, "the volume has container %d already: restore it with pCRestore, or delete it with pCDelete",
+		                c->magic);
+	return 0;
+}
+
+static int root_alloc(struct container *c, size_t bytes)
+{
+	uint32_t before = spm_arena_use(c->arena);
+	void *root = spm_heap_alloc(bytes, 0);
+
+	spm_arena_use(before);
+	if (!root)
+		return spm_fail(ENOMEM, "no memory for a root structure of %zu bytes", bytes);
+	c->root = (uintptr_t)root;
+	c->root_bytes = bytes;
+	return 0;
+}
+
+int pCAlloc(int magic, int cSSize, void **cStruct)
+{
+	struct container *c;
+	uint64_t root;
+	int id;
+
+	if (cSSize <= 0 || !cStruct)
+		return spm_fail(EINVAL, "pCAlloc: the root structure needs a size over 0 and a place for its address"), 0;
+	c = container_begin(magic);
+	if (!c)
+		return 0;
+	if (chain_begin(c) || root_alloc(c, (size_t)cSSize)) {
+		int error = errno;
+
+		spm_container_free(c);
+		errno = error;
+		return 0;
+	}
+	root = c->root;
+	id = spm_container_start(c);
+	if (id <= 0) {
+		spm_heap_free((void *)(uintptr_t)root);
+		return 0;
+	}
+	*cStruct = (void *)(uintptr_t)root;
+	return id;
+}
+
+static int restore(struct container *c)
+{
+	struct version_info info;
+	int err = spm_chain_open(spm_volume_current(), c->magic, "main", CHAIN_WRITE, spm_volume_wait_ms(), &c->chain);
+
+	if (err)
+		return spm_fail_volume(err);
+	if (spm_chain_newest(c->chain, &info))
+		return spm_fail(ENOENT, "container %d exists but never had a persistence point: make it anew with pCAlloc",
+		                c->magic);
+	spm_attr_from_info(&c->attr, &info);
+	c->newest = c->durable = (int64_t)info.version;
+	return spm_restore(c, &info);
+}
+
+int pCRestore(int magic, void **cStruct)
+{
+	struct container *c;
+	void *root;
+	int id;
+
+	if (!cStruct)
+		return spm_fail(EINVAL, "pCRestore: no place for the root's address"), 0;
+	c = container_begin(magic);
+	if (!c)
+		return 0;
+	if (restore(c)) {
+		int error = errno;
+
+		spm_container_free(c);
+		errno = error;
+		return 0;
+	}
+	root = (void *)(uintptr_t)c->root;
+	id = spm_container_start(c);
+	if (id <= 0)
+		return 0;
+	*cStruct = root;
+	return id;
+}
+
+int pCDelete(int magic)
+{
+	struct container *c = spm_container_by_magic(magic);
+	struct volume *v = spm_volume_current();
+	int err;
+
+	if (c) {
+		spm_container_put(c);
+		spm_container_end(c);
+	}
+	if (!v)
+		return -1;
+	err = spm_chain_delete(v, magic);
+	return err ? spm_fail_volume(err) : 0;
+}
+
+/* Runs fn while no point of the container is under way. */
+static int when_idle(int id, int (*fn)(struct container *c, void *arg), void *arg)
+{
+	struct container *c = spm_container_get(id);
+	int result;
+
+	if (!c)
+		return -1;
+	pthread_mutex_lock(&c->lock);
+	while (c->is_busy)
+		pthread_cond_wait(&c->changed, &c->lock);
+	result = fn(c, arg);
+	pthread_mutex_unlock(&c->lock);
+	spm_container_put(c);
+	return result;
+}
+
+static int exclude(struct container *c, void *place)
+{
+	uint64_t address = (uintptr_t)place;
+	uint64_t *more;
+	size_t i;
+
+	if (!spm_in_window(address) || address % 8)
+		return spm_fail(EINVAL, "pExclude: %p is no aligned pointer in the heap", place);
+	if (spm_is_excluded(&(struct excluded){c->excluded, c->excluded_count}, address))
+		return 0;
+	more = realloc(c->excluded, (c->excluded_count + 1) * sizeof(*more));
+	if (!more)
+		return spm_fail(ENOMEM, "pExclude: no memory");
+	c->excluded = more;
+	for (i = c->excluded_count++; i > 0 && more[i - 1] > address; i--)
+		more[i] = more[i - 1];
+	more[i] = address;
+	spm_marks_set_dirty(c->marks, spm_page_of(address), 1);
+	c->wants_full_trace = true; /* what only this pointer held is to go */
+	return 0;
+}
+
+int pExclude(int cID, void *ptr)
+{
+	return when_idle(cID, exclude, ptr);
+}
+
+static int full_trace(struct container *c, void *arg)
+{
+	(void)arg;
+	c->wants_full_trace = true;
+	return 0;
+}
+
+int pFullTrace(int cID)
+{
+	return when_idle(cID, full_trace, NULL);
+}
+
+struct outside_visit {
+	int (*fn)(void *place, void *value, const char *what, void *arg);
+	void *arg;
+};
+
+static int outside_each(struct container *c, void *arg)
+{
+	struct outside_visit *v = arg;
+	int result = 0;
+
+	for (size_t i = 0; i < c->left_count && !result; i++)
+		result = v->fn((void *)(uintptr_t)c->left[i].place, (void *)(uintptr_t)c->left[i].value, c->left[i].what, v->arg);
+	return result;
+}
+
+int pOutside(int cID, int (*fn)(void *place, void *value, const char *what, void *arg), void *arg)
+{
+	struct outside_visit v = {fn, arg};
+
+	return when_idle(cID, outside_each, &v);
+}
+
+struct bytes {
+	uint64_t from, n;
+};
+
+static void bytes_dirty(struct container *c, void *arg)
+{
+	struct bytes *b = arg;
+	pageno_t first = spm_page_of(b->from), last = spm_page_of(b->from + b->n - 1);
+
+	spm_marks_set_dirty(c->marks, first, last - first + 1);
+}
+
+void pDirty(const void *p, size_t n)
+{
+	struct bytes b = {(uintptr_t)p, n};
+
+	if (!n || !spm_in_window(b.from) || !spm_in_window(b.from + n - 1))
+		return;
+	spm_capture_lock();
+	spm_container_each(bytes_dirty, &b);
+	spm_capture_unlock();
+}

@@ -1,0 +1,357 @@
+/* table.c - what is open in this process: one volume, and containers by ID.
+ *
+ * The table is an array that never moves, so that a capture may walk it while other threads stand still anywhere. It
+ * changes only under both locks; either is enough to read it.
+ */
+#include "container.h"
+#include "snapshot/stop.h"
+#include "track/track.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONTAINERS_MOST = 4096 };
+
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t table_changed = PTHREAD_COND_INITIALIZER;
+static struct container *table[CONTAINERS_MOST];
+static unsigned table_top; /* entries that were ever used */
+static unsigned generation;
+static struct volume *volume;
+static char volume_path[4096];
+static unsigned volume_wait_ms;
+static volatile bool is_forked_child;
+
+void *spm_worker_main(void *arg);
+
+static void after_fork_in_child(void)
+{
+	is_forked_child = volume != NULL;
+	spm_track_after_fork();
+}
+
+__attribute__((constructor)) static void watch_fork(void)
+{
+	pthread_atfork(NULL, NULL, after_fork_in_child);
+}
+
+bool spm_is_forked_child(void)
+{
+	return is_forked_child;
+}
+
+static int fail_in_child(void)
+{
+	return spm_fail(ECHILD, "this process is a child made by fork: it may read the parent's containers but not make "
+	                        "points; call exec, or work on the volume from a process of its own");
+}
+
+/* ID: generation and place, so that the ID of a container long gone is not that of another. */
+static unsigned place_of(int id)
+{
+	return ((unsigned)id - 1) % CONTAINERS_MOST;
+}
+
+struct container *spm_container_get(int id)
+{
+	struct container *c = NULL;
+
+	if (is_forked_child) {
+		fail_in_child();
+		return NULL;
+	}
+	pthread_mutex_lock(&table_lock);
+	if (id > 0)
+		c = table[place_of(id)];
+	if (c && c->id == id && !c->is_ending)
+		c->users++;
+	else
+		c = NULL;
+	pthread_mutex_unlock(&table_lock);
+	if (!c)
+		spm_fail(EINVAL, "there is no open container with ID %d", id);
+	return c;
+}
+
+void spm_container_put(struct container *c)
+{
+	pthread_mutex_lock(&table_lock);
+	if (!--c->users)
+		pthread_cond_broadcast(&table_changed);
+	pthread_mutex_unlock(&table_lock);
+}
+
+struct container *spm_container_by_magic(int magic)
+{
+	struct container *found = NULL;
+
+	pthread_mutex_lock(&table_lock);
+	for (unsigned i = 0; i < table_top && !found; i++)
+		if (table[i] && table[i]->magic == magic && !table[i]->is_ending)
+			found = table[i];
+	if (found)
+		found->users++;
+	pthread_mutex_unlock(&table_lock);
+	return found;
+}
+
+void spm_container_each(void (*fn)(struct container *c, void *arg), void *arg)
+{
+	for (unsigned i = 0; i < table_top; i++)
+		if (table[i])
+			fn(table[i], arg);
+}
+
+struct container *spm_container_new(int magic)
+{
+	struct container *c = calloc(1, sizeof(*c));
+	pthread_condattr_t monotonic;
+
+	if (!c)
+		return NULL;
+	c->magic = magic;
+	spm_attr_default(&c->attr);
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->changed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	c->marks = spm_marks_new();
+	c->outside = spm_outside_new();
+	c->arena = spm_arena_new();
+	if (c->marks && c->outside)
+		return c;
+	spm_container_free(c);
+	return NULL;
+}
+
+void spm_container_free(struct container *c)
+{
+	if (c->chain)
+		spm_chain_close(c->chain);
+	spm_marks_free(c->marks);
+	if (c->outside)
+		spm_outside_free(c->outside);
+	spm_image_free(&c->image);
+	pthread_cond_destroy(&c->changed);
+	pthread_mutex_destroy(&c->lock);
+	free(c->excluded);
+	free(c->left);
+	free(c->stale);
+	free(c);
+}
+
+/* Puts c (or NULL) at a place of the table. */
+static void table_set(unsigned place, struct container *c)
+{
+	spm_capture_lock();
+	pthread_mutex_lock(&table_lock);
+	table[place] = c;
+	if (place >= table_top)
+		table_top = place + 1;
+	pthread_mutex_unlock(&table_lock);
+	spm_capture_unlock();
+}
+
+static int worker_start(struct container *c)
+{
+	sigset_t all, before;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&c->worker, NULL, spm_worker_main, c);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return err;
+}
+
+int spm_container_start(struct container *c)
+{
+	unsigned place = 0;
+	int err;
+
+	pthread_mutex_lock(&table_lock);
+	while (place < CONTAINERS_MOST && table[place])
+		place++;
+	if (place < CONTAINERS_MOST)
+		c->id = (int)((generation++ % 100000) * CONTAINERS_MOST + place + 1);
+	pthread_mutex_unlock(&table_lock);
+	if (place == CONTAINERS_MOST) {
+		spm_container_free(c);
+		return spm_fail(EMFILE, "%d containers are open, more are not possible in one process", CONTAINERS_MOST);
+	}
+	err = worker_start(c);
+	if (err) {
+		spm_container_free(c);
+		return spm_fail(err, "could not start the thread that writes container %d: %s", c->magic, strerror(err));
+	}
+	table_set(place, c);
+	return c->id;
+}
+
+struct live_free {
+	struct container *except;
+	struct span *span;
+	struct slotset slots;
+};
+
+static void others_keep(struct container *c, void *arg)
+{
+	struct live_free *f = arg;
+	struct slotset theirs = spm_marks_live(c->marks, f->span);
+
+	for (unsigned w = 0; w < SPM_SLOT_WORDS && c != f->except; w++)
+		f->slots.word[w] &= ~theirs.word[w];
+}
+
+/* Gives back the span's slots that only this container held. */
+static void span_forget(struct span *s, const struct slotset *live, void *arg)
+{
+	struct live_free f = {arg, s, *live};
+
+	spm_container_each(others_keep, &f);
+	if (!memcmp(&f.slots, live, sizeof(*live)))
+		s->is_marked = 0;
+	for (unsigned i = 0; i < s->slots; i++)
+		if (slotset_has(&f.slots, i) && spm_slot_is_allocated(s, i))
+			spm_heap_free((void *)(uintptr_t)spm_slot_address(s, i));
+}
+
+void spm_container_end(struct container *c)
+{
+	pthread_mutex_lock(&table_lock);
+	c->is_ending = true;
+	while (c->users)
+		pthread_cond_wait(&table_changed, &table_lock);
+	pthread_mutex_unlock(&table_lock);
+	pthread_mutex_lock(&c->lock);
+	pthread_cond_broadcast(&c->changed);
+	pthread_mutex_unlock(&c->lock);
+	pthread_join(c->worker, NULL);
+	spm_capture_lock();
+	spm_marks_each_span(c->marks, span_forget, c);
+	spm_capture_unlock();
+	table_set(place_of(c->id), NULL);
+	spm_container_free(c);
+}
+
+void pCFree(int cID)
+{
+	struct container *c = spm_container_get(cID);
+
+	if (!c)
+		return;
+	spm_container_put(c);
+	spm_container_end(c);
+}
+
+/* PATH, file:PATH, with ?wait=SECONDS. */
+static int uri_parse(const char *uri, char *path, size_t room, unsigned *wait_ms)
+{
+	const char *from = strncmp(uri, "file:", 5) ? uri : uri + 5, *query = strchr(from, '?');
+	size_t n = query ? (size_t)(query - from) : strlen(from);
+	char *end;
+	double seconds = 0;
+
+	if (!n || n >= room)
+		return spm_fail(EINVAL, "volume \"%s\": the path is empty or too long", uri);
+	if (query) {
+		if (strncmp(query, "?wait=", 6))
+			return spm_fail(EINVAL, "volume \"%s\": only ?wait=SECONDS may follow the path", uri);
+		seconds = strtod(query + 6, &end);
+		if (*end || end == query + 6 || !(seconds >= 0 && seconds < 1e6))
+			return spm_fail(EINVAL, "volume \"%s\": \"%s\" is no number of seconds", uri, query + 6);
+	}
+	memcpy(path, from, n);
+	path[n] = 0;
+	*wait_ms = (unsigned)(seconds * 1000);
+	return 0;
+}
+
+/* Table locked. Falls back to reading where the file may not be written. */
+static int volume_open(const char *uri)
+{
+	char path[sizeof(volume_path)], why[512] = "";
+	struct driver *driver;
+	unsigned wait_ms;
+	int err;
+
+	if (uri_parse(uri, path, sizeof(path), &wait_ms))
+		return -1;
+	err = spm_driver_file_open(path, DRIVER_CREATE, &driver, why);
+	if (err)
+		return spm_fail(-err, "%s", *why ? why : strerror(-err));
+	err = spm_volume_open(driver, VOLUME_CREATE, &volume);
+	if (err) {
+		volume = NULL;
+		return spm_fail(-err, "volume %s: %s", path, spm_volume_error());
+	}
+	memcpy(volume_path, path, sizeof(path));
+	volume_wait_ms = wait_ms;
+	return 0;
+}
+
+struct volume *spm_volume_current(void)
+{
+	const char *uri = getenv("SOFTPM_VOLUME");
+
+	if (is_forked_child) {
+		fail_in_child();
+		return NULL;
+	}
+	pthread_mutex_lock(&table_lock);
+	if (!volume)
+		volume_open(uri && *uri ? uri : "softpm.vol");
+	pthread_mutex_unlock(&table_lock);
+	return volume;
+}
+
+unsigned spm_volume_wait_ms(void)
+{
+	return volume_wait_ms;
+}
+
+int pVOpen(const char *uri)
+{
+	int result;
+
+	if (is_forked_child)
+		return fail_in_child();
+	if (!uri)
+		return spm_fail(EINVAL, "pVOpen: no volume given");
+	pthread_mutex_lock(&table_lock);
+	if (volume)
+		result = spm_fail(EBUSY, "volume %s is open; close it first with pVClose", volume_path);
+	else
+		result = volume_open(uri);
+	pthread_mutex_unlock(&table_lock);
+	return result;
+}
+
+int pVClose(void)
+{
+	char why[512];
+	int failed = 0, error = 0;
+
+	if (is_forked_child)
+		return fail_in_child();
+	for (unsigned i = 0; i < table_top; i++) {
+		if (!table[i])
+			continue;
+		if (pSync(table[i]->id)) {
+			failed = -1;
+			error = errno;
+			snprintf(why, sizeof(why), "%s", pErrorMsg());
+		}
+		spm_container_end(table[i]);
+	}
+	pthread_mutex_lock(&table_lock);
+	if (volume)
+		spm_volume_close(volume);
+	volume = NULL;
+	pthread_mutex_unlock(&table_lock);
+	return failed ? spm_fail(error, "%s", why) : 0;
+}
