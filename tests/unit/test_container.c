@@ -1,0 +1,551 @@
+/* test_container.c - the contract of containers and points, call by call, on real files. */
+#include "book.h"
+#include "scratch.h"
+#include "softpm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* Runs fn in a process of its own, so that the heap begins anew; fails if it does not return 0. */
+static void in_process(int (*fn)(const char *volume), const char *volume)
+{
+	int status;
+	pid_t child = fork();
+
+	if (!child)
+		_exit(fn(volume));
+	waitpid(child, &status, 0);
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		fail_msg("the process ended with status 0x%x", status);
+}
+
+#define EXPECT(cond)                                                                                                   \
+	do {                                                                                                           \
+		if (!(cond)) {                                                                                         \
+			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,       \
+			        pErrorMsg());                                                                          \
+			return 1;                                                                                      \
+		}                                                                                                      \
+	} while (0)
+
+struct pair {
+	struct pair *next, *secret;
+	char text[40];
+	int (*function)(const char *);
+	const char *literal;
+	void *outside;
+};
+
+static int first_life(const char *volume)
+{
+	struct pair *p;
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(!pCRestore(7, &root) && errno == ENOENT);
+	id = pCAlloc(7, sizeof(struct pair), &root);
+	EXPECT(id > 0);
+	EXPECT(!pCAlloc(7, sizeof(struct pair), &root) && errno == EBUSY);
+	p = root;
+	p->next = pMalloc(sizeof(*p));
+	strcpy(p->next->text, "reachable-marker");
+	EXPECT(pPoint(id) == 1);
+	EXPECT(!pSync(id));
+	EXPECT(pPoint(id) == 1); /* nothing changed */
+	EXPECT(pPointSync(id) == 1);
+	strcpy(p->text, "changed");
+	EXPECT(pPointMsg(id, "second") == 2);
+	EXPECT(!pSync(id));
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static int see_two(const struct pversion *v, void *arg)
+{
+	int *seen = arg;
+
+	++*seen;
+	return v->version == 2 && (v->parent != 1 || strcmp(v->message, "second") || strcmp(v->branch, "main"));
+}
+
+static int second_life(const char *volume)
+{
+	struct pair *p;
+	void *root;
+	int id, seen = 0;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(!pCAlloc(7, 10, &root) && errno == EEXIST);
+	id = pCRestore(7, &root);
+	EXPECT(id > 0);
+	p = root;
+	EXPECT(!strcmp(p->text, "changed") && !strcmp(p->next->text, "reachable-marker"));
+	EXPECT(!pVersions(7, see_two, &seen) && seen == 2);
+	EXPECT(pPoint(id) == 2); /* restoring is no change */
+	p->next->text[0] = 'R';
+	EXPECT(pPointSync(id) == 3);
+	pCFree(id);
+	id = pCRestore(7, &root); /* again, in the same process */
+	EXPECT(id > 0);
+	p = root;
+	EXPECT(p->next->text[0] == 'R');
+	p->next->text[0] = 'S';
+	EXPECT(pPointSync(id) == 4);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static int third_life(const char *volume)
+{
+	struct pair *p;
+	void *root;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCRestore(7, &root) > 0);
+	p = root;
+	EXPECT(p->next->text[0] == 'S' && !strcmp(p->text, "changed"));
+	EXPECT(!pVClose());
+	EXPECT(!pVOpen(volume));
+	EXPECT(!pCDelete(7));
+	EXPECT(!pCRestore(7, &root) && errno == ENOENT);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void points_make_versions_that_come_back(void **state)
+{
+	const char *volume = scratch("versions.vol");
+	struct stat st;
+
+	(void)state;
+	in_process(first_life, volume);
+	assert_int_equal(stat(volume, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	in_process(second_life, volume);
+	in_process(third_life, volume);
+}
+
+static int write_secrets(const char *volume)
+{
+	struct pair *p, *lost;
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(8, sizeof(struct pair), &root);
+	EXPECT(id > 0);
+	p = root;
+	p->secret = pMalloc(sizeof(*p));
+	strcpy(p->secret->text, "EXCLUDED-marker-string");
+	EXPECT(!pExclude(id, &p->secret));
+	p->next = pMalloc(sizeof(*p));
+	strcpy(p->next->text, "VISIBLE-marker-string");
+	lost = pMalloc(sizeof(*p)); /* beside it, on the same page, reachable from nowhere */
+	strcpy(lost->text, "UNREACHABLE-marker-string");
+	lost = pMalloc(sizeof(*p));
+	strcpy(lost->text, "FREED-marker-string");
+	pFree(lost);
+	EXPECT(pPointSync(id) > 0);
+	EXPECT(p->secret); /* in memory it stays */
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static int read_secrets(const char *volume)
+{
+	struct pair *p;
+	void *root;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCRestore(8, &root) > 0);
+	p = root;
+	EXPECT(!p->secret);
+	EXPECT(!strcmp(p->next->text, "VISIBLE-marker-string"));
+	return 0;
+}
+
+static bool file_holds(const char *path, const char *marker)
+{
+	int fd = open(path, O_RDONLY);
+	off_t n = lseek(fd, 0, SEEK_END);
+	char *all = malloc((size_t)n);
+	bool found;
+
+	assert_int_equal(pread(fd, all, (size_t)n, 0), n);
+	found = memmem(all, (size_t)n, marker, strlen(marker)) != NULL;
+	free(all);
+	close(fd);
+	return found;
+}
+
+static void nothing_unreachable_reaches_the_disk(void **state)
+{
+	const char *volume = scratch("secrets.vol");
+
+	(void)state;
+	in_process(write_secrets, volume);
+	assert_true(file_holds(volume, "VISIBLE-marker"));
+	assert_false(file_holds(volume, "UNREACHABLE-marker"));
+	assert_false(file_holds(volume, "FREED-marker"));
+	assert_false(file_holds(volume, "EXCLUDED-marker"));
+	in_process(read_secrets, volume);
+}
+
+static int point_outside(const char *volume)
+{
+	char on_stack[16];
+	struct pair *p;
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(9, sizeof(struct pair), &root);
+	EXPECT(id > 0);
+	p = root;
+	p->function = read_secrets;
+	p->literal = "a literal of the program";
+	p->outside = on_stack;
+	EXPECT(pPointSync(id) > 0);
+	EXPECT(p->outside == on_stack);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static int check_outside(const char *volume)
+{
+	struct pair *p;
+	void *root;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCRestore(9, &root) > 0);
+	p = root;
+	EXPECT(p->function == read_secrets);
+	EXPECT(!strcmp(p->literal, "a literal of the program"));
+	EXPECT(!p->outside);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void pointers_out_of_the_heap_are_mended_or_null(void **state)
+{
+	const char *volume = scratch("outside.vol");
+
+	(void)state;
+	in_process(point_outside, volume);
+	in_process(check_outside, volume);
+}
+
+static int make_book(const char *volume, int magic)
+{
+	void *root;
+	int id;
+
+	setenv("SOFTPM_HEAP_START", "100", 1); /* both begin at the same slice */
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(magic, sizeof(struct book), &root);
+	EXPECT(id > 0);
+	((struct book *)root)->seed = (uint64_t)magic;
+	for (int i = 0; i < 2000; i++) {
+		book_step(root);
+		if (i % 100 == 0)
+			EXPECT(pPoint(id));
+	}
+	EXPECT(pPointSync(id));
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static int make_first(const char *volume)
+{
+	return make_book(volume, 1);
+}
+
+static int make_second(const char *volume)
+{
+	return make_book(volume, 2);
+}
+
+static int use_both(const char *volume)
+{
+	void *root[2];
+	int id[2];
+
+	EXPECT(!pVOpen(volume));
+	for (int i = 0; i < 2; i++) {
+		id[i] = pCRestore(i + 1, &root[i]);
+		EXPECT(id[i] > 0);
+		EXPECT(book_is_right(root[i]));
+	}
+	for (int n = 0; n < 500; n++) {
+		book_step(root[n % 2]);
+		EXPECT(pPoint(id[n % 2]));
+	}
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void containers_made_at_the_same_place_restore_together(void **state)
+{
+	const char *volume = scratch("both.vol");
+
+	(void)state;
+	in_process(make_first, volume);
+	in_process(make_second, volume);
+	in_process(use_both, volume);
+	in_process(use_both, volume);
+}
+
+struct shared {
+	struct pair *both;
+};
+
+static int share(const char *volume)
+{
+	struct shared *a, *b;
+	void *root;
+	int ida, idb;
+
+	EXPECT(!pVOpen(volume));
+	ida = pCAlloc(1, sizeof(*a), &root);
+	a = root;
+	idb = pCAlloc(2, sizeof(*b), &root);
+	b = root;
+	EXPECT(ida > 0 && idb > 0);
+	a->both = b->both = pMalloc(sizeof(struct pair));
+	strcpy(a->both->text, "one");
+	EXPECT(pPointSync(ida) && pPointSync(idb));
+	strcpy(a->both->text, "two");
+	EXPECT(pPointSync(ida)); /* b's version still says one */
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static int see_shared(const char *volume)
+{
+	struct shared *a, *b;
+	void *root;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCRestore(1, &root));
+	a = root;
+	EXPECT(pCRestore(2, &root));
+	b = root;
+	EXPECT(!strcmp(a->both->text, "two"));
+	EXPECT(!strcmp(b->both->text, "one"));
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void shared_data_is_stored_by_each_container(void **state)
+{
+	const char *volume = scratch("shared.vol");
+
+	(void)state;
+	in_process(share, volume);
+	in_process(see_shared, volume);
+}
+
+static int fork_child(const char *volume)
+{
+	struct pair *p;
+	void *root;
+	int id, status;
+	pid_t child;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(1, sizeof(*p), &root);
+	EXPECT(id > 0);
+	p = root;
+	strcpy(p->text, "parent");
+	EXPECT(pPointSync(id));
+	child = fork();
+	if (!child) {
+		if (strcmp(p->text, "parent") || pPoint(id) || errno != ECHILD || !strstr(pErrorMsg(), "fork"))
+			_exit(1);
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	EXPECT(status == 0);
+	strcpy(p->text, "parent goes on");
+	EXPECT(pPointSync(id) == 2);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void a_forked_child_reads_and_gets_a_clear_error(void **state)
+{
+	(void)state;
+	in_process(fork_child, scratch("fork.vol"));
+}
+
+enum { GROUP_THREADS = 8, GROUP_UPDATES = 200 };
+static struct {
+	uint64_t value[GROUP_THREADS * 64];
+} *group;
+static int group_id;
+
+static void *group_update(void *arg)
+{
+	uint64_t *mine = arg;
+
+	for (int i = 0; i < GROUP_UPDATES; i++) {
+		++*mine;
+		if (!pPointSync(group_id))
+			return (void *)pErrorMsg();
+	}
+	return NULL;
+}
+
+static int group_commit(const char *volume)
+{
+	pthread_t t[GROUP_THREADS];
+	struct pstats stats;
+	void *root, *failed;
+
+	EXPECT(!pVOpen(volume));
+	group_id = pCAlloc(1, sizeof(*group), &root);
+	EXPECT(group_id > 0);
+	group = root;
+	for (int i = 0; i < GROUP_THREADS; i++)
+		pthread_create(&t[i], NULL, group_update, &group->value[i * 64]);
+	for (int i = 0; i < GROUP_THREADS; i++) {
+		pthread_join(t[i], &failed);
+		EXPECT(!failed);
+	}
+	EXPECT(!pStats(1, &stats) && stats.points < GROUP_THREADS * GROUP_UPDATES);
+	EXPECT(!pVClose());
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCRestore(1, &root));
+	group = root;
+	for (int i = 0; i < GROUP_THREADS; i++)
+		EXPECT(group->value[i * 64] == GROUP_UPDATES);
+	return 0;
+}
+
+static void concurrent_sync_points_share_commits(void **state)
+{
+	(void)state;
+	in_process(group_commit, scratch("group.vol"));
+}
+
+static int attributes(const char *volume)
+{
+	struct cattr a = {.name = "the book", .versions_kept = 3, .chunk_bytes = 4096, .stop_threads = 1}, *b;
+	int id, seen = 0;
+	void *root;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(1, 100, &root);
+	EXPECT(pPointSync(id) == 1);
+	EXPECT(!pCSetAttr(id, &a));
+	EXPECT(pPoint(id) == 2);
+	for (int i = 0; i < 20; i++) {
+		((int *)root)[0] = i + 1;
+		EXPECT(pPointSync(id) == 3 + i);
+	}
+	EXPECT(!pVersions(1, see_two, &seen) && seen == 3);
+	a.chunk_bytes = 5000;
+	EXPECT(pCSetAttr(id, &a) == -1 && errno == EINVAL && strstr(pErrorMsg(), "chunk_bytes"));
+	EXPECT(!pVClose());
+	EXPECT(!pVOpen(volume));
+	b = pCGetAttr(1);
+	EXPECT(b && !strcmp(b->name, "the book") && b->versions_kept == 3);
+	pCAttrFree(b);
+	EXPECT(!pCGetAttr(99) && errno == ENOENT);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void attributes_travel_with_the_versions(void **state)
+{
+	(void)state;
+	in_process(attributes, scratch("attr.vol"));
+}
+
+static int second_writer(const char *volume)
+{
+	int ready[2], done[2], status;
+	char c, pid[32];
+	void *root;
+	pid_t child;
+
+	EXPECT(!pipe(ready) && !pipe(done));
+	child = fork();
+	if (!child) {
+		if (pVOpen(volume) || !pCAlloc(1, 100, &root) || !pPointSync(1))
+			_exit(1);
+		if (write(ready[1], "x", 1) != 1 || read(done[0], &c, 1) != 1)
+			_exit(2);
+		_exit(0);
+	}
+	EXPECT(read(ready[0], &c, 1) == 1);
+	EXPECT(!pVOpen(volume));
+	EXPECT(!pCRestore(1, &root) && errno == EAGAIN);
+	snprintf(pid, sizeof(pid), "%d", (int)child);
+	EXPECT(strstr(pErrorMsg(), pid));
+	EXPECT(write(done[1], "x", 1) == 1);
+	waitpid(child, &status, 0);
+	EXPECT(status == 0);
+	EXPECT(pCRestore(1, &root));
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void a_second_writer_is_told_who_holds_the_container(void **state)
+{
+	(void)state;
+	in_process(second_writer, scratch("writer.vol"));
+}
+
+static int bad_calls(const char *volume)
+{
+	void *root;
+
+	EXPECT(pVOpen("") == -1 && errno == EINVAL);
+	EXPECT(pVOpen("x?wait=no") == -1 && errno == EINVAL);
+	EXPECT(pVOpen("/nonexistent/folder/x.vol") == -1 && errno == ENOENT && strstr(pErrorMsg(), "/nonexistent"));
+	EXPECT(!pVOpen(volume));
+	EXPECT(pVOpen(volume) == -1 && errno == EBUSY);
+	EXPECT(!pCAlloc(1, 0, &root) && errno == EINVAL);
+	EXPECT(!pPoint(77) && errno == EINVAL);
+	EXPECT(pSync(-1) == -1 && errno == EINVAL);
+	EXPECT(pCDelete(5) == -1 && errno == ENOENT);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void wrong_calls_get_clear_errors(void **state)
+{
+	(void)state;
+	in_process(bad_calls, scratch("bad.vol"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(points_make_versions_that_come_back),
+	        cmocka_unit_test(nothing_unreachable_reaches_the_disk),
+	        cmocka_unit_test(pointers_out_of_the_heap_are_mended_or_null),
+	        cmocka_unit_test(containers_made_at_the_same_place_restore_together),
+	        cmocka_unit_test(shared_data_is_stored_by_each_container),
+	        cmocka_unit_test(a_forked_child_reads_and_gets_a_clear_error),
+	        cmocka_unit_test(concurrent_sync_points_share_commits),
+	        cmocka_unit_test(attributes_travel_with_the_versions),
+	        cmocka_unit_test(a_second_writer_is_told_who_holds_the_container),
+	        cmocka_unit_test(wrong_calls_get_clear_errors),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
