@@ -1,0 +1,29 @@
+#!/bin/sh
+# deps.sh [ci] - see to it that the Debian packages the build needs are there: installs those missing as root, otherwise
+# names them in one line and fails. Asks the network for nothing when none is missing.
+set -eu
+
+packages="build-essential cmake ninja-build pkg-config libxxhash-dev libelf-dev libcmocka-dev libjson-c-dev"
+[ "${1-}" != ci ] || packages="$packages clang libclang-rt-14-dev"
+
+is_installed() {
+	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+if ! command -v dpkg-query >/dev/null; then
+	echo "SoftPM needs what Debian calls: $packages" >&2
+	exit 0
+fi
+missing=
+for package in $packages; do
+	is_installed "$package" || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+	echo "Missing Debian packages; as root: apt-get install$missing" >&2
+	exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update
+# shellcheck disable=SC2086 # a list of words
+apt-get install -y --no-install-recommends $missing
