@@ -41,24 +41,27 @@ enum heap_flags {
 };
 
 struct span {
-	pageno_t first;      /* first page */
+	_Alignas(64) pageno_t first; /* first page */
 	uint32_t pages;
 	uint64_t slot_bytes; /* for SPM_CLASS_LARGE: pages * 4096 */
 	uint32_t recip;      /* slot = (offset * recip) >> 32, exact for every offset in the span; 0 if large */
 	uint16_t slots;
 	uint8_t class;
-	uint8_t flags;                      /* enum heap_flags */
-	struct slotset free;                /* written by the owning thread */
+	uint8_t flags;       /* enum heap_flags */
+	struct slotset free; /* written by the owning thread */
+	struct heap *owner;  /* NULL: large, belongs to no thread */
+	/* end of the first cache line: all that an allocation reads */
 	_Atomic uint64_t remote[SPM_SLOT_WORDS]; /* freed by other threads, not yet collected by the owner */
-	struct slotset freed;               /* see invariant 3 */
 	_Atomic uint8_t is_marked;
-	/* The rest is heap.c's own. */
-	uint8_t is_virgin; /* pages fresh from the kernel: slots never used are zero already */
-	uint8_t state;
+	/* The rest is private to lib/heap. */
+	uint8_t state;     /* enum span_state */
+	uint16_t used;     /* slots not in free; the owner's */
+	uint16_t fresh;    /* slots from here on were never handed out and their bytes are zero */
+	_Atomic uint8_t is_queued;
 	uint32_t arena;
-	void *owner;
-	struct span *next, *prev;
-	struct span *queue; /* on the drain list */
+	struct span *next, *prev; /* the owner's list of spans with free slots */
+	struct slotset freed;     /* see invariant 3 */
+	struct span *queue;       /* while is_queued: on the inbox of some heap */
 };
 
 /* The tables, reserved by spm_heap_init; indexed by page. */

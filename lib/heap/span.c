@@ -1,0 +1,330 @@
+/* span.c - see span.h.
+ *
+ * A span's struct is filled in before its pages point to it and after the last pointer of an earlier span is gone, so
+ * whoever finds a span by address (others may be stopped at any instruction) finds it whole, or with all slots free.
+ *
+ * Spans with freed slots to be drained are found by two levels of bits:
+ *
+ *   drain_slices   one bit a slice                  drain_pages   one bit a page: the first page of a span
+ *
+ * Every free of a slot of a marked span sees to it that both bits are set before it returns, even if another thread
+ * is stopped between setting the one and the other; so a drain misses no free that had returned. A free that it does
+ * miss had not returned, its slot could not be allocated again yet, and the next drain finds it.
+ * `freed` of a marked span is changed by atomic instructions only: a thread stopped between reading and writing
+ * it would bring back bits that the drain took.
+ */
+#include "heap/span.h"
+#include "heap/window.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+
+uint32_t *spm_page_span;
+struct span *spm_spans;
+
+enum { WINDOW_PAGES = SPM_SLICES * SPM_SLICE_PAGES, SLICE_BIT_WORDS = SPM_SLICES / 64 };
+
+static_assert(SPM_SLICES % 64 == 0, "the slice bits fill words");
+static_assert(sizeof(struct span) == 192, "three cache lines");
+
+static _Atomic uint64_t drain_slices[SLICE_BIT_WORDS];
+static _Atomic uint64_t *drain_pages;
+
+int spm_span_init(void)
+{
+	spm_page_span = spm_table_reserve((size_t)WINDOW_PAGES * sizeof(*spm_page_span));
+	spm_spans = spm_table_reserve((size_t)WINDOW_PAGES * sizeof(*spm_spans));
+	drain_pages = spm_table_reserve((size_t)WINDOW_PAGES / 8);
+	spm_class_init();
+	return spm_page_span && spm_spans && drain_pages ? 0 : -ENOMEM;
+}
+
+struct slotset spm_span_all(const struct span *s)
+{
+	struct slotset all = {{0}};
+
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++) {
+		unsigned before = w * 64;
+
+		if (s->slots >= before + 64)
+			all.word[w] = ~UINT64_C(0);
+		else if (s->slots > before)
+			all.word[w] = (UINT64_C(1) << (s->slots - before)) - 1;
+	}
+	return all;
+}
+
+static void point_pages(const struct span *s, uint32_t from, uint32_t to, uint32_t value)
+{
+	for (uint32_t i = from; i < to; i++)
+		__atomic_store_n(&spm_page_span[s->first + i], value, __ATOMIC_RELEASE);
+}
+
+/* Everything but is_queued and queue, which outlive the span (heap.c). */
+static struct span *span_fill(pageno_t first, const struct span_class *cut, uint32_t pages, bool is_zero)
+{
+	struct span *s = &spm_spans[first];
+
+	s->first = first;
+	s->pages = pages;
+	s->slot_bytes = cut ? cut->slot_bytes : (uint64_t)pages << SPM_PAGE_SHIFT;
+	s->recip = cut ? cut->recip : 0;
+	s->slots = cut ? cut->slots : 1;
+	s->class = cut ? (uint8_t)(cut - spm_classes) : SPM_CLASS_LARGE;
+	s->fresh = is_zero ? 0 : s->slots;
+	s->used = 0;
+	s->next = s->prev = NULL;
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++) {
+		atomic_store_explicit(&s->remote[w], 0, memory_order_relaxed);
+		s->freed.word[w] = 0;
+	}
+	atomic_store_explicit(&s->is_marked, 0, memory_order_relaxed);
+	s->free = spm_span_all(s);
+	return s;
+}
+
+struct span *spm_span_new(unsigned class, unsigned flags, uint32_t arena, struct heap *owner)
+{
+	const struct span_class *cut = &spm_classes[class];
+	pageno_t first;
+	bool is_zero;
+	struct span *s;
+
+	if (spm_run_take(arena, cut->pages, 1, &first, &is_zero))
+		return NULL;
+	s = span_fill(first, cut, cut->pages, is_zero);
+	s->flags = (uint8_t)flags;
+	s->arena = arena;
+	s->state = SPAN_CURRENT;
+	__atomic_store_n(&s->owner, owner, __ATOMIC_RELEASE);
+	point_pages(s, 0, s->pages, first + 1);
+	return s;
+}
+
+struct span *spm_span_new_large(uint32_t pages, uint32_t align, unsigned flags, uint32_t arena)
+{
+	pageno_t first;
+	bool is_zero;
+	struct span *s;
+
+	if (spm_run_take(arena, pages, align, &first, &is_zero))
+		return NULL;
+	s = span_fill(first, NULL, pages, is_zero);
+	s->flags = (uint8_t)flags;
+	s->arena = arena;
+	s->state = SPAN_LARGE;
+	__atomic_store_n(&s->owner, NULL, __ATOMIC_RELEASE);
+	point_pages(s, 0, pages, first + 1);
+	return s;
+}
+
+int spm_span_restore(pageno_t first, uint32_t pages, unsigned class, unsigned flags, const struct slotset *live,
+                     uint32_t arena, struct span **out)
+{
+	bool is_zero;
+	int err = spm_run_take_at(arena, first, pages, &is_zero);
+	struct span *s;
+
+	if (err)
+		return err;
+	s = span_fill(first, class == SPM_CLASS_LARGE ? NULL : &spm_classes[class], pages, false);
+	s->flags = (uint8_t)flags;
+	s->arena = arena;
+	s->state = SPAN_LARGE; /* heap.c knows better */
+	__atomic_store_n(&s->owner, NULL, __ATOMIC_RELEASE);
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++) {
+		s->free.word[w] &= ~live->word[w];
+		s->used = (uint16_t)(s->used + __builtin_popcountll(live->word[w]));
+	}
+	point_pages(s, 0, pages, first + 1);
+	*out = s;
+	return 0;
+}
+
+void spm_span_release(struct span *s)
+{
+	pageno_t first = s->first;
+	uint32_t pages = s->pages;
+
+	SPM_ASSERT(!atomic_load(&s->is_marked));
+	point_pages(s, 0, pages, 0);
+	s->state = SPAN_NONE;
+	__atomic_store_n(&s->owner, NULL, __ATOMIC_RELEASE);
+	spm_run_give(first, pages); /* from here on the struct may be another span's */
+}
+
+int spm_span_extend(struct span *s, uint32_t pages, bool *is_zero)
+{
+	int err = spm_run_take_at(s->arena, s->first + s->pages, pages, is_zero);
+
+	if (err)
+		return err;
+	point_pages(s, s->pages, s->pages + pages, s->first + 1);
+	s->pages += pages;
+	s->slot_bytes = (uint64_t)s->pages << SPM_PAGE_SHIFT;
+	return 0;
+}
+
+static void set_bit(_Atomic uint64_t *words, uint32_t n)
+{
+	uint64_t bit = UINT64_C(1) << (n & 63);
+
+	if (!(atomic_load(&words[n >> 6]) & bit))
+		atomic_fetch_or(&words[n >> 6], bit);
+}
+
+void spm_span_note_remote(struct span *s)
+{
+	pageno_t page = (pageno_t)(s - spm_spans);
+
+	set_bit(drain_pages, page);
+	set_bit(drain_slices, page / SPM_SLICE_PAGES);
+}
+
+void spm_span_note_freed(struct span *s, unsigned word, uint64_t bits)
+{
+	__atomic_fetch_or(&s->freed.word[word], bits, __ATOMIC_SEQ_CST);
+	spm_span_note_remote(s);
+}
+
+static bool is_wholly_free(const struct span *s)
+{
+	struct slotset all = spm_span_all(s);
+
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
+		if ((s->free.word[w] | atomic_load(&s->remote[w])) != all.word[w])
+			return false;
+	return true;
+}
+
+/* What was freed since the last time. Bits in remote are told again once their owner collects them: the slot
+ * cannot have been allocated again before that. */
+static struct slotset take_freed(struct span *s)
+{
+	struct slotset out;
+
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
+		out.word[w] = __atomic_exchange_n(&s->freed.word[w], 0, __ATOMIC_SEQ_CST) | atomic_load(&s->remote[w]);
+	return out;
+}
+
+static void drain_span(pageno_t page, void (*fn)(struct span *, const struct slotset *, void *), void *arg)
+{
+	struct span *s = &spm_spans[page];
+	struct slotset freed;
+
+	if (spm_page_span[page] != page + 1)
+		return; /* given back meanwhile, or half made: nothing was marked in it */
+	freed = take_freed(s);
+	if (!slotset_empty(&freed))
+		fn(s, &freed, arg);
+	if (!is_wholly_free(s))
+		return;
+	if (atomic_load(&s->is_marked))
+		spm_span_note_remote(s); /* look again next time */
+	else
+		spm_heap_queue_idle(s);
+}
+
+static void drain_slice(uint32_t slice, void (*fn)(struct span *, const struct slotset *, void *), void *arg)
+{
+	uint32_t first = slice * (SPM_SLICE_PAGES / 64);
+
+	for (uint32_t w = first; w < first + SPM_SLICE_PAGES / 64; w++) {
+		uint64_t bits = atomic_load(&drain_pages[w]) ? atomic_exchange(&drain_pages[w], 0) : 0;
+
+		for (; bits; bits &= bits - 1)
+			drain_span(w * 64 + (uint32_t)__builtin_ctzll(bits), fn, arg);
+	}
+}
+
+/* Stopped. */
+void spm_heap_drain_freed(void (*fn)(struct span *s, const struct slotset *freed, void *arg), void *arg)
+{
+	if (!spm_spans)
+		return;
+	for (uint32_t w = 0; w < SLICE_BIT_WORDS; w++) {
+		uint64_t bits = atomic_load(&drain_slices[w]) ? atomic_exchange(&drain_slices[w], 0) : 0;
+
+		for (; bits; bits &= bits - 1)
+			drain_slice(w * 64 + (uint32_t)__builtin_ctzll(bits), fn, arg);
+	}
+}
+
+/* Stopped. */
+void spm_heap_each_run(void (*fn)(pageno_t first, uint32_t pages, void *arg), void *arg)
+{
+	if (spm_spans)
+		spm_window_each_run(fn, arg);
+}
+
+struct tally {
+	struct heap_stats stats;
+	bool is_checking;
+};
+
+/* Invariants 1 and 2 (its part that can be seen from outside) of heap.h. */
+static void check_span(const struct span *s)
+{
+	struct slotset all = spm_span_all(s);
+
+	for (uint32_t i = 0; i < s->pages; i++)
+		SPM_CHECK(spm_page_span[s->first + i] == s->first + 1);
+	SPM_CHECK(s->state != SPAN_NONE);
+	SPM_CHECK(s->class == SPM_CLASS_LARGE || s->class < SPM_CLASSES);
+	SPM_CHECK(s->slots * s->slot_bytes <= (uint64_t)s->pages << SPM_PAGE_SHIFT);
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++) {
+		uint64_t remote = atomic_load(&s->remote[w]);
+
+		SPM_CHECK(!(s->free.word[w] & ~all.word[w]));
+		SPM_CHECK(!(remote & s->free.word[w]) && !(remote & ~all.word[w]));
+		SPM_CHECK(!(s->freed.word[w] & ~all.word[w]));
+	}
+}
+
+static void tally_span(struct tally *t, const struct span *s)
+{
+	unsigned used = s->slots;
+
+	if (t->is_checking)
+		check_span(s);
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
+		used -= (unsigned)__builtin_popcountll(s->free.word[w] | atomic_load(&s->remote[w]));
+	t->stats.spans++;
+	t->stats.pages += s->pages;
+	t->stats.allocated_bytes += used * s->slot_bytes;
+}
+
+static void tally_run(pageno_t first, uint32_t pages, void *arg)
+{
+	for (pageno_t p = first; p < first + pages;) {
+		uint32_t head = spm_page_span[p];
+
+		if (!head) {
+			p++;
+			continue;
+		}
+		tally_span(arg, &spm_spans[head - 1]);
+		p = head - 1 + spm_spans[head - 1].pages;
+	}
+}
+
+void spm_heap_stats(struct heap_stats *out)
+{
+	struct tally t = {0};
+
+	spm_heap_each_run(tally_run, &t);
+	t.stats.slices = spm_spans ? spm_window_slices() : 0;
+	*out = t.stats;
+}
+
+void spm_heap_check(void)
+{
+	struct tally t = {.is_checking = true};
+
+	if (!spm_spans)
+		return;
+	spm_window_check();
+	spm_heap_each_run(tally_run, &t);
+}

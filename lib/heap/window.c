@@ -1,0 +1,531 @@
+/* window.c - see window.h.
+ *
+ * The whole window is one PROT_NONE mapping made once. A slice is made readable and writable when it is first used,
+ * and stays so. Runs are found first-fit by bitmap, slice by slice; `longest` skips the slices that cannot serve.
+ *
+ * Pages given back stay with the process, marked written, for the next span that wants them. When there are too many
+ * of them the kernel gets them back (purge).
+ */
+#include "heap/window.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+struct slice {
+	uint64_t used[SPM_SLICE_WORDS];
+	uint64_t written[SPM_SLICE_WORDS]; /* only meaningful where used is clear, or was set by spm_run_take */
+	uint32_t arena;
+	uint32_t free_pages;
+	uint32_t longest;
+	uint32_t next; /* slice number plus one */
+	bool is_used;
+	bool is_open;
+};
+
+enum { IDLE_PAGES_MIN = 4096 };
+
+static pthread_mutex_t window_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct slice *slices;
+static uint32_t *arena_slices; /* head of each arena's list: slice number plus one */
+static uint32_t arenas = 1;
+static uint32_t cursor;        /* where to look for the next unused slice */
+static uint32_t slice_limit;   /* one past the highest slice ever used */
+static uint32_t slice_first = SPM_SLICES; /* the lowest ever used */
+static uint64_t idle_pages;    /* written and in no span */
+static uint64_t taken_pages;
+
+void spm_window_lock(void)
+{
+	pthread_mutex_lock(&window_lock);
+}
+
+void spm_window_unlock(void)
+{
+	pthread_mutex_unlock(&window_lock);
+}
+
+void *spm_table_reserve(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	madvise(p, bytes, MADV_NOHUGEPAGE); /* sparse: a huge page would be mostly air */
+	return p;
+}
+
+static uint32_t start_slice(void)
+{
+	const char *wish = getenv("SOFTPM_HEAP_START");
+	uint32_t n = 0;
+
+	if (wish)
+		return (uint32_t)(strtoul(wish, NULL, 0) % SPM_SLICES);
+	if (getrandom(&n, sizeof(n), GRND_NONBLOCK) != sizeof(n))
+		n = (uint32_t)spm_now_ns();
+	return n % SPM_SLICES;
+}
+
+int spm_window_init(void)
+{
+	void *at = (void *)SPM_WINDOW_START;
+	size_t bytes = SPM_WINDOW_END - SPM_WINDOW_START;
+	void *p = mmap(at, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	if (p != at) {
+		munmap(p, bytes); /* a kernel before 4.17, which takes the address as a hint */
+		return -EEXIST;
+	}
+	slices = spm_table_reserve(SPM_SLICES * sizeof(*slices));
+	arena_slices = spm_table_reserve(SPM_ARENAS * sizeof(*arena_slices));
+	if (!slices || !arena_slices) {
+		munmap(p, bytes);
+		return -ENOMEM;
+	}
+	cursor = start_slice();
+	return 0;
+}
+
+/* The first page at or after `from` whose bit is `value`; SPM_SLICE_PAGES if none. */
+static uint32_t next_bit(const uint64_t *words, uint32_t from, bool value)
+{
+	uint64_t flip = value ? 0 : ~UINT64_C(0);
+	uint32_t w = from >> 6;
+	uint64_t word;
+
+	if (from >= SPM_SLICE_PAGES)
+		return SPM_SLICE_PAGES;
+	word = (words[w] ^ flip) & (~UINT64_C(0) << (from & 63));
+	while (!word) {
+		if (++w == SPM_SLICE_WORDS)
+			return SPM_SLICE_PAGES;
+		word = words[w] ^ flip;
+	}
+	return w * 64 + (uint32_t)__builtin_ctzll(word);
+}
+
+static void set_bits(uint64_t *words, uint32_t from, uint32_t n, bool value)
+{
+	while (n) {
+		uint32_t bit = from & 63;
+		uint32_t here = n < 64 - bit ? n : 64 - bit;
+		uint64_t mask = (here == 64 ? ~UINT64_C(0) : (UINT64_C(1) << here) - 1) << bit;
+
+		if (value)
+			words[from >> 6] |= mask;
+		else
+			words[from >> 6] &= ~mask;
+		from += here;
+		n -= here;
+	}
+}
+
+static uint32_t count_bits(const uint64_t *words, uint32_t from, uint32_t n)
+{
+	uint32_t count = 0;
+	uint32_t end = from + n;
+
+	for (uint32_t p = next_bit(words, from, true); p < end;) {
+		uint32_t stop = next_bit(words, p, false);
+
+		if (stop > end)
+			stop = end;
+		count += stop - p;
+		p = next_bit(words, stop, true);
+	}
+	return count;
+}
+
+/* First fit. SPM_SLICE_PAGES if there is none; then what was learnt about the longest run is kept. */
+static uint32_t slice_find(struct slice *s, uint32_t pages, uint32_t align)
+{
+	uint32_t longest = 0;
+	uint32_t p = next_bit(s->used, 0, false);
+
+	while (p < SPM_SLICE_PAGES) {
+		uint32_t end = next_bit(s->used, p, true);
+		uint32_t aligned = (p + align - 1) & ~(align - 1);
+
+		if (aligned < end && end - aligned >= pages)
+			return aligned;
+		if (end - p > longest)
+			longest = end - p;
+		p = next_bit(s->used, end, false);
+	}
+	s->longest = longest;
+	return SPM_SLICE_PAGES;
+}
+
+/* Makes an unused slice the arena's. */
+static int slice_adopt(uint32_t n, uint32_t arena)
+{
+	struct slice *s = &slices[n];
+	void *at = (void *)(SPM_WINDOW_START + n * SPM_SLICE_BYTES);
+
+	if (!s->is_open) {
+		if (mprotect(at, SPM_SLICE_BYTES, PROT_READ | PROT_WRITE))
+			return -ENOMEM;
+		madvise(at, SPM_SLICE_BYTES, MADV_HUGEPAGE);
+		s->is_open = true;
+		s->used[0] = n == 0; /* window page 0 is never handed out: its number may mean "none" */
+	}
+	s->free_pages = SPM_SLICE_PAGES - (n == 0);
+	s->longest = SPM_SLICE_PAGES;
+	s->arena = arena;
+	s->next = arena_slices[arena];
+	s->is_used = true;
+	arena_slices[arena] = n + 1;
+	if (n >= slice_limit)
+		slice_limit = n + 1;
+	if (n < slice_first)
+		slice_first = n;
+	return 0;
+}
+
+/* Tells the kernel that the slice's idle pages are not needed. */
+static void slice_purge(uint32_t n)
+{
+	struct slice *s = &slices[n];
+	uint32_t p = next_bit(s->written, 0, true);
+
+	while (p < SPM_SLICE_PAGES) {
+		uint32_t end = next_bit(s->written, p, false);
+		void *at = (void *)spm_page_address(n * SPM_SLICE_PAGES + p);
+
+		if (!madvise(at, (size_t)(end - p) << SPM_PAGE_SHIFT, MADV_DONTNEED)) {
+			set_bits(s->written, p, end - p, false);
+			idle_pages -= end - p;
+		}
+		p = next_bit(s->written, end, true);
+	}
+}
+
+static bool slice_is_empty(uint32_t n)
+{
+	return slices[n].free_pages == SPM_SLICE_PAGES - (n == 0);
+}
+
+/* The last slice of the common arena stays: a program that frees all it has soon wants some again. */
+static void slice_drop_if_empty(uint32_t n)
+{
+	struct slice *s = &slices[n];
+	uint32_t *link = &arena_slices[s->arena];
+
+	if (!slice_is_empty(n) || (s->arena == 0 && *link == n + 1 && !s->next))
+		return;
+	slice_purge(n);
+	while (*link != n + 1)
+		link = &slices[*link - 1].next;
+	*link = s->next;
+	s->is_used = false;
+}
+
+static void purge_if_too_many(void)
+{
+	uint64_t limit = taken_pages / 8;
+
+	if (limit < IDLE_PAGES_MIN)
+		limit = IDLE_PAGES_MIN;
+	if (idle_pages <= limit)
+		return;
+	for (uint32_t n = slice_limit; n-- > slice_first && idle_pages > limit / 2;)
+		if (slices[n].is_used)
+			slice_purge(n);
+}
+
+/* Pages [p, p+pages) of slice n, which are free, become used. */
+static bool slice_take(uint32_t n, uint32_t p, uint32_t pages)
+{
+	struct slice *s = &slices[n];
+	uint32_t written = count_bits(s->written, p, pages);
+
+	set_bits(s->used, p, pages, true);
+	set_bits(s->written, p, pages, false);
+	s->free_pages -= pages;
+	idle_pages -= written;
+	taken_pages += pages;
+	return written == 0;
+}
+
+static bool run_take_in(pageno_t first, uint32_t pages)
+{
+	bool is_zero = true;
+
+	while (pages) {
+		uint32_t p = first % SPM_SLICE_PAGES;
+		uint32_t here = pages < SPM_SLICE_PAGES - p ? pages : SPM_SLICE_PAGES - p;
+
+		is_zero &= slice_take(first / SPM_SLICE_PAGES, p, here);
+		first += here;
+		pages -= here;
+	}
+	return is_zero;
+}
+
+/* A run of unused slices, looked for from the cursor on, then from the start. Never slice 0 in a longer run. */
+static int slices_find(uint32_t count, uint32_t *first)
+{
+	uint32_t run = 0;
+
+	for (uint32_t i = 0; i < 2 * (uint32_t)SPM_SLICES; i++) {
+		uint32_t n = (cursor + i) % SPM_SLICES;
+
+		if (n == 0)
+			run = 0; /* runs do not wrap round */
+		if (slices[n].is_used || (n == 0 && count > 1)) {
+			run = 0;
+			continue;
+		}
+		if (++run == count) {
+			*first = n + 1 - count;
+			return 0;
+		}
+	}
+	return -ENOMEM;
+}
+
+static int take_new_slices(uint32_t arena, uint32_t pages, pageno_t *first)
+{
+	uint32_t count = (pages + SPM_SLICE_PAGES - 1) / SPM_SLICE_PAGES;
+	uint32_t n;
+	int err = slices_find(count, &n);
+
+	if (err)
+		return err;
+	if (n == 0 && pages == SPM_SLICE_PAGES)
+		return -ENOMEM; /* page 0 is missing; the cursor is seldom here */
+	for (uint32_t i = 0; i < count; i++) {
+		err = slice_adopt(n + i, arena);
+		if (err)
+			return err; /* those adopted stay with the arena, empty */
+	}
+	cursor = (n + count) % SPM_SLICES;
+	*first = n * SPM_SLICE_PAGES;
+	return 0;
+}
+
+static int find_in_arena(uint32_t arena, uint32_t pages, uint32_t align, pageno_t *first)
+{
+	for (uint32_t n = arena_slices[arena]; n; n = slices[n - 1].next) {
+		uint32_t p;
+
+		if (slices[n - 1].longest < pages)
+			continue;
+		p = slice_find(&slices[n - 1], pages, align);
+		if (p == SPM_SLICE_PAGES)
+			continue;
+		*first = (n - 1) * SPM_SLICE_PAGES + p;
+		return 0;
+	}
+	return -ENOMEM;
+}
+
+static int find_run(uint32_t arena, uint32_t pages, uint32_t align, pageno_t *first)
+{
+	int err = pages <= SPM_SLICE_PAGES ? find_in_arena(arena, pages, align, first) : -ENOMEM;
+
+	if (!err)
+		return 0;
+	err = take_new_slices(arena, pages, first);
+	if (!err && *first == 0) /* slice 0: its first page is taken */
+		err = find_in_arena(arena, pages, align, first);
+	return err;
+}
+
+int spm_run_take(uint32_t arena, uint32_t pages, uint32_t align, pageno_t *first, bool *is_zero)
+{
+	int err;
+
+	spm_window_lock();
+	err = find_run(arena, pages, align, first);
+	if (!err)
+		*is_zero = run_take_in(*first, pages);
+	spm_window_unlock();
+	return err;
+}
+
+static bool run_is_free(uint32_t arena, pageno_t first, uint32_t pages)
+{
+	while (pages) {
+		uint32_t p = first % SPM_SLICE_PAGES;
+		uint32_t here = pages < SPM_SLICE_PAGES - p ? pages : SPM_SLICE_PAGES - p;
+		const struct slice *s = &slices[first / SPM_SLICE_PAGES];
+
+		if (!s->is_used || s->arena != arena || next_bit(s->used, p, true) < p + here)
+			return false;
+		first += here;
+		pages -= here;
+	}
+	return true;
+}
+
+int spm_run_take_at(uint32_t arena, pageno_t first, uint32_t pages, bool *is_zero)
+{
+	int err = -EEXIST;
+
+	if (!pages || (uint64_t)first + pages > (uint64_t)SPM_SLICES * SPM_SLICE_PAGES)
+		return -EEXIST;
+	spm_window_lock();
+	if (run_is_free(arena, first, pages)) {
+		*is_zero = run_take_in(first, pages);
+		err = 0;
+	}
+	spm_window_unlock();
+	return err;
+}
+
+static void slice_give(uint32_t n, uint32_t p, uint32_t pages)
+{
+	struct slice *s = &slices[n];
+
+	set_bits(s->written, p, pages, true);
+	set_bits(s->used, p, pages, false);
+	s->free_pages += pages;
+	s->longest = s->free_pages;
+	idle_pages += pages;
+	taken_pages -= pages;
+	slice_drop_if_empty(n);
+}
+
+void spm_run_give(pageno_t first, uint32_t pages)
+{
+	spm_window_lock();
+	while (pages) {
+		uint32_t p = first % SPM_SLICE_PAGES;
+		uint32_t here = pages < SPM_SLICE_PAGES - p ? pages : SPM_SLICE_PAGES - p;
+
+		slice_give(first / SPM_SLICE_PAGES, p, here);
+		first += here;
+		pages -= here;
+	}
+	purge_if_too_many();
+	spm_window_unlock();
+}
+
+/* Appends a run to the one gathered so far, or hands that out and begins anew. */
+struct gather {
+	pageno_t first;
+	uint32_t pages;
+	void (*fn)(pageno_t first, uint32_t pages, void *arg);
+	void *arg;
+};
+
+static void gather_add(struct gather *g, pageno_t first, uint32_t pages)
+{
+	if (g->pages && g->first + g->pages == first) {
+		g->pages += pages;
+		return;
+	}
+	if (g->pages)
+		g->fn(g->first, g->pages, g->arg);
+	g->first = first;
+	g->pages = pages;
+}
+
+/* Stopped: reads without the lock. */
+void spm_window_each_run(void (*fn)(pageno_t first, uint32_t pages, void *arg), void *arg)
+{
+	struct gather g = {.fn = fn, .arg = arg};
+
+	for (uint32_t n = slice_first; n < slice_limit; n++) {
+		const struct slice *s = &slices[n];
+		uint32_t p = s->is_used ? next_bit(s->used, n == 0, true) : SPM_SLICE_PAGES;
+
+		while (p < SPM_SLICE_PAGES) {
+			uint32_t end = next_bit(s->used, p, false);
+
+			gather_add(&g, n * SPM_SLICE_PAGES + p, end - p);
+			p = next_bit(s->used, end, true);
+		}
+	}
+	if (g.pages)
+		fn(g.first, g.pages, arg);
+}
+
+uint64_t spm_window_slices(void)
+{
+	uint64_t count = 0;
+
+	for (uint32_t n = slice_first; n < slice_limit; n++)
+		count += slices[n].is_used;
+	return count;
+}
+
+/* Invariants 2 and 3 (1 and 4 would need the whole window read). */
+void spm_window_check(void)
+{
+	for (uint32_t n = slice_first; n < slice_limit; n++) {
+		const struct slice *s = &slices[n];
+
+		if (!s->is_used)
+			continue;
+		SPM_CHECK(s->free_pages == SPM_SLICE_PAGES - count_bits(s->used, 0, SPM_SLICE_PAGES));
+		for (uint32_t p = next_bit(s->used, 0, false); p < SPM_SLICE_PAGES;) {
+			uint32_t end = next_bit(s->used, p, true);
+
+			SPM_CHECK(end - p <= s->longest);
+			p = next_bit(s->used, end, false);
+		}
+	}
+}
+
+uint32_t spm_arena_new(void)
+{
+	uint32_t arena = 0;
+
+	if (spm_heap_init())
+		return 0;
+	spm_window_lock();
+	if (arenas < SPM_ARENAS)
+		arena = arenas++;
+	spm_window_unlock();
+	return arena; /* none left: the common one serves as well */
+}
+
+static int claim_slices(uint32_t from, uint32_t to, uint32_t arena)
+{
+	for (uint32_t n = from; n < to; n++)
+		if (slices[n].is_used && slices[n].arena != arena)
+			return -EEXIST;
+	for (uint32_t n = from; n < to; n++)
+		if (!slices[n].is_used && slice_adopt(n, arena))
+			return -ENOMEM;
+	return 0;
+}
+
+int spm_heap_claim(pageno_t first, uint32_t pages, uint32_t arena)
+{
+	uint64_t end = (uint64_t)first + pages;
+	int err = spm_heap_init();
+
+	if (err)
+		return err;
+	if (!pages || end > (uint64_t)SPM_SLICES * SPM_SLICE_PAGES || arena >= arenas)
+		return -EINVAL;
+	spm_window_lock();
+	err = claim_slices(first / SPM_SLICE_PAGES, (uint32_t)((end + SPM_SLICE_PAGES - 1) / SPM_SLICE_PAGES), arena);
+	spm_window_unlock();
+	return err;
+}
+
+int spm_heap_find_slices(uint32_t count, pageno_t *first)
+{
+	uint32_t n;
+	int err = spm_heap_init();
+
+	if (err)
+		return err;
+	if (!count || count >= SPM_SLICES)
+		return -ENOMEM;
+	spm_window_lock();
+	err = slices_find(count, &n);
+	spm_window_unlock();
+	if (!err)
+		*first = n * SPM_SLICE_PAGES;
+	return err;
+}

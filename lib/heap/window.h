@@ -1,0 +1,41 @@
+/* window.h - the window's slices, and runs of pages taken from them.
+ *
+ * A slice is unused, or belongs to one arena. Per slice one bit a page says "in a span", another "written since the
+ * kernel gave it": a run without written pages is known to be zero.
+ *
+ * Invariants
+ *  1. Exactly the slices with is_used set are on their arena's list.
+ *  2. free_pages counts the zero bits of used[].
+ *  3. No run of free pages is longer than longest.
+ *  4. A page with neither bit set is zero in all its bytes.
+ *
+ * All functions but spm_window_init and spm_window_each_run take the one lock of the window, the innermost of the heap.
+ * Bits in used[] are set before the run is handed out, so a reader that takes no lock (all others stopped) sees a superset
+ * of the pages of all spans.
+ */
+#ifndef SPM_WINDOW_H
+#define SPM_WINDOW_H
+
+#include "heap/heap.h"
+
+enum { SPM_SLICE_WORDS = SPM_SLICE_PAGES / 64, SPM_ARENAS = 65536 };
+
+int spm_window_init(void);
+
+/* A table of its own pages, zero, sparse; never given back. NULL if there is no address space. */
+void *spm_table_reserve(size_t bytes);
+
+/* Takes a run for the arena; align in pages. *is_zero: all its bytes are. 0 or -ENOMEM. */
+int spm_run_take(uint32_t arena, uint32_t pages, uint32_t align, pageno_t *first, bool *is_zero);
+/* Takes just these pages, in a slice that the arena has. 0 or -EEXIST. */
+int spm_run_take_at(uint32_t arena, pageno_t first, uint32_t pages, bool *is_zero);
+void spm_run_give(pageno_t first, uint32_t pages);
+
+void spm_window_each_run(void (*fn)(pageno_t first, uint32_t pages, void *arg), void *arg);
+uint64_t spm_window_slices(void);
+void spm_window_check(void);
+
+void spm_window_lock(void);
+void spm_window_unlock(void);
+
+#endif
