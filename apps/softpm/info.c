@@ -1,0 +1,105 @@
+/* info.c - softpm info: the volume and its containers. */
+#include "tool.h"
+
+#include <stdio.h>
+
+enum { UUID_TEXT = 37 };
+
+static void uuid_text(const unsigned char uuid[16], char text[UUID_TEXT])
+{
+	char *at = text;
+
+	for (unsigned i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*at++ = '-';
+		at += snprintf(at, 3, "%02x", uuid[i]);
+	}
+}
+
+static struct json_object *container_json(const struct listed *c)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "magic", json_object_new_int(c->magic));
+	json_text(o, "name", c->name);
+	json_text(o, "branch", c->branch);
+	json_count(o, "newest", (uint64_t)c->newest);
+	json_count(o, "pages", c->pages);
+	json_count(o, "live_bytes", c->live_bytes);
+	json_text(o, "damage", c->damage);
+	return o;
+}
+
+static void info_json(const char *name, const struct pvolume *v, const char *uuid, const struct list *list)
+{
+	struct json_object *o = json_object_new_object(), *all = json_object_new_array();
+
+	json_text(o, "volume", name);
+	json_count(o, "format", v->format);
+	json_text(o, "uuid", uuid);
+	json_count(o, "bytes", v->bytes);
+	json_count(o, "free_bytes", v->free_bytes);
+	for (size_t i = 0; i < list->n; i++)
+		json_object_array_add(all, container_json(&list->all[i]));
+	json_object_object_add(o, "containers", all);
+	json_print(o);
+}
+
+static void row_add(struct table *t, const struct listed *c)
+{
+	char number[32];
+
+	snprintf(number, sizeof(number), "%d", c->magic);
+	table_add(t, number);
+	table_add(t, c->name[0] ? c->name : "-");
+	table_add(t, c->branch);
+	snprintf(number, sizeof(number), "%lld", (long long)c->newest);
+	table_add(t, c->newest ? number : "-");
+	snprintf(number, sizeof(number), "%llu", (unsigned long long)c->pages);
+	table_add(t, number);
+	table_add(t, text_bytes(c->live_bytes));
+	table_add(t, c->damage ? c->damage : "");
+}
+
+static void info_text(const char *name, const struct pvolume *v, const char *uuid, const struct list *list)
+{
+	static const char *const heads[] = {">MAGIC", "NAME", "BRANCH", ">NEWEST", ">PAGES", ">LIVE", "DAMAGE"};
+	static const char *const whole_heads[] = {">MAGIC", "NAME", "BRANCH", ">NEWEST", ">PAGES", ">LIVE", ""};
+	bool is_damaged = false;
+	struct table *t;
+
+	printf("volume  %s\nformat  %u\nuuid    %s\n", name, v->format, uuid);
+	printf("size    %s, %s of it free\n", text_bytes(v->bytes), text_bytes(v->free_bytes));
+	if (!list->n) {
+		puts("\nno containers");
+		return;
+	}
+	for (size_t i = 0; i < list->n; i++)
+		is_damaged |= list->all[i].damage != NULL;
+	puts("");
+	t = table_new(7, is_damaged ? heads : whole_heads);
+	for (size_t i = 0; i < list->n; i++)
+		row_add(t, &list->all[i]);
+	table_print(t);
+}
+
+int tool_info(const struct options *o, int argc, char **argv)
+{
+	struct pvolume v;
+	struct list *list;
+	char uuid[UUID_TEXT] = "";
+
+	(void)argc;
+	(void)argv;
+	if (volume_open(o))
+		return TOOL_NO;
+	if (pVolume(&v))
+		return complain("%s", pErrorMsg());
+	list = list_read();
+	if (!list)
+		return TOOL_NO;
+	uuid_text(v.uuid, uuid);
+	(o->is_json ? info_json : info_text)(volume_name(o), &v, uuid, list);
+	list_free(list);
+	return TOOL_OK;
+}

@@ -1,0 +1,207 @@
+/* text.c - numbers as people read them, tables, and JSON as programs read it. */
+#include "tool.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { TEXT_BYTES = 128, TEXTS = 8 };
+
+static char *next_text(void)
+{
+	static char texts[TEXTS][TEXT_BYTES];
+	static unsigned next;
+
+	return texts[next++ % TEXTS];
+}
+
+int complain(const char *format, ...)
+{
+	va_list args;
+
+	fputs("softpm: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return TOOL_NO;
+}
+
+int no_memory(void)
+{
+	return complain("no memory");
+}
+
+const char *text_bytes(uint64_t bytes)
+{
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+	double value = (double)bytes;
+	unsigned unit = 0;
+	char *text = next_text();
+
+	while (value >= 1023.95 && unit < 5) {
+		value /= 1024;
+		unit++;
+	}
+	snprintf(text, TEXT_BYTES, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+	return text;
+}
+
+const char *text_span(uint64_t ns)
+{
+	static const char *const units[] = {"ns", "us", "ms", "s"};
+	double value = (double)ns;
+	unsigned unit = 0;
+	char *text = next_text();
+
+	while (value >= 999.95 && unit < 3) {
+		value /= 1000;
+		unit++;
+	}
+	snprintf(text, TEXT_BYTES, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+	return text;
+}
+
+const char *text_time(int64_t ns)
+{
+	time_t seconds = (time_t)(ns / 1000000000);
+	struct tm tm;
+	char day[32];
+	char *text = next_text();
+
+	if (!localtime_r(&seconds, &tm))
+		return "?";
+	strftime(day, sizeof(day), "%Y-%m-%d %H:%M:%S", &tm);
+	snprintf(text, TEXT_BYTES, "%s.%03d", day, (int)(ns / 1000000 % 1000));
+	return text;
+}
+
+const char *text_container(const struct listed *c)
+{
+	char *text = next_text();
+
+	snprintf(text, TEXT_BYTES, c->name[0] ? "%d (%s)" : "%d", c->magic, c->name);
+	return text;
+}
+
+struct table {
+	unsigned columns;
+	size_t cells, room; /* the heads are the first row */
+	char **cell;
+};
+
+static void out_of_memory(void)
+{
+	no_memory();
+	exit(TOOL_NO);
+}
+
+void table_add(struct table *t, const char *cell)
+{
+	if (t->cells == t->room) {
+		t->room = t->room * 2 + 64;
+		t->cell = realloc(t->cell, t->room * sizeof(*t->cell));
+		if (!t->cell)
+			out_of_memory();
+	}
+	t->cell[t->cells] = strdup(cell);
+	if (!t->cell[t->cells++])
+		out_of_memory();
+}
+
+struct table *table_new(unsigned columns, const char *const *heads)
+{
+	struct table *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		out_of_memory();
+	t->columns = columns;
+	for (unsigned i = 0; i < columns; i++)
+		table_add(t, heads[i]);
+	return t;
+}
+
+/* Columns on the screen that a UTF-8 text takes. */
+static int text_width(const char *text)
+{
+	int width = 0;
+
+	for (; *text; text++)
+		width += ((unsigned char)*text & 0xc0) != 0x80;
+	return width;
+}
+
+static int column_width(const struct table *t, unsigned column)
+{
+	int widest = 0;
+
+	for (size_t i = column; i < t->cells; i += t->columns) {
+		int width = text_width(t->cell[i]) - (i < t->columns && t->cell[i][0] == '>');
+
+		if (width > widest)
+			widest = width;
+	}
+	return widest;
+}
+
+static void cell_print(const struct table *t, size_t i, int width)
+{
+	bool is_right = t->cell[i % t->columns][0] == '>';
+	bool is_last = (i + 1) % t->columns == 0;
+	const char *text = t->cell[i] + (i < t->columns && is_right);
+	int pad = width - text_width(text);
+
+	if (is_right)
+		printf("%*s%s", pad, "", text);
+	else
+		printf("%s%*s", text, is_last ? 0 : pad, "");
+	fputs(is_last ? "\n" : "  ", stdout);
+}
+
+void table_print(struct table *t)
+{
+	int *width = calloc(t->columns, sizeof(*width));
+
+	if (!width)
+		out_of_memory();
+	for (unsigned i = 0; i < t->columns; i++)
+		width[i] = column_width(t, i);
+	for (size_t i = 0; i < t->cells; i++)
+		cell_print(t, i, width[i % t->columns]);
+	for (size_t i = 0; i < t->cells; i++)
+		free(t->cell[i]);
+	free(t->cell);
+	free(t);
+	free(width);
+}
+
+void json_text(struct json_object *o, const char *key, const char *value)
+{
+	json_object_object_add(o, key, value ? json_object_new_string(value) : NULL);
+}
+
+void json_count(struct json_object *o, const char *key, uint64_t value)
+{
+	json_object_object_add(o, key, json_object_new_uint64(value));
+}
+
+void json_time(struct json_object *o, const char *key, int64_t ns)
+{
+	time_t seconds = (time_t)(ns / 1000000000);
+	struct tm tm;
+	char day[32] = "", text[64];
+
+	if (gmtime_r(&seconds, &tm))
+		strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(text, sizeof(text), "%s.%09dZ", day, (int)(ns % 1000000000));
+	json_text(o, key, text);
+}
+
+void json_print(struct json_object *o)
+{
+	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+	                                               JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(o);
+}

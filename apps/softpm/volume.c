@@ -1,0 +1,183 @@
+/* volume.c - opening the volume without ever making one, and finding the container that is meant.
+ *
+ * pVOpen makes a volume of a missing or an empty file. To a tool that looks at volumes that would be a surprise, so it
+ * looks at the file first.
+ */
+#include "tool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SUPERBLOCKS_BYTES = 8192 }; /* the superblock and its mirror */
+
+const char *volume_name(const struct options *o)
+{
+	const char *name = o->volume;
+
+	if (!name || !*name)
+		name = getenv("SOFTPM_VOLUME");
+	return name && *name ? name : "softpm.vol";
+}
+
+/* The path in PATH or file:PATH, with or without ?wait=SECONDS. The caller frees it. */
+static char *uri_path(const char *uri)
+{
+	if (!strncmp(uri, "file:", 5))
+		uri += 5;
+	return strndup(uri, strcspn(uri, "?"));
+}
+
+static bool is_all_zero(const unsigned char *bytes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (bytes[i])
+			return false;
+	return true;
+}
+
+/* Whether pVOpen would find something there to open, rather than make a volume of it. */
+static int path_look(const char *path)
+{
+	unsigned char start[SUPERBLOCKS_BYTES];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return complain("%s: %s", path, strerror(errno));
+	n = pread(fd, start, sizeof(start), 0);
+	if (n < 0)
+		complain("%s: %s", path, strerror(errno));
+	close(fd);
+	if (n < 0)
+		return TOOL_NO;
+	if (is_all_zero(start, (size_t)n))
+		return complain("%s: not a volume: it is empty", path);
+	return TOOL_OK;
+}
+
+int volume_open(const struct options *o)
+{
+	char *path = uri_path(volume_name(o));
+	int status;
+
+	if (!path)
+		return no_memory();
+	status = path_look(path);
+	free(path);
+	if (status == TOOL_OK && pVOpen(volume_name(o)))
+		status = complain("%s", pErrorMsg());
+	return status;
+}
+
+static char *copy(const char *text)
+{
+	return strdup(text ? text : "");
+}
+
+static int list_one(const struct pcontainer *c, void *arg)
+{
+	struct list *list = arg;
+	struct listed *more = realloc(list->all, (list->n + 1) * sizeof(*more)), *l;
+
+	if (!more)
+		return 1;
+	list->all = more;
+	l = &more[list->n++];
+	*l = (struct listed){.magic = c->magic,
+	                     .name = copy(c->name),
+	                     .branch = copy(c->branch),
+	                     .damage = c->damage ? copy(c->damage) : NULL,
+	                     .newest = c->newest,
+	                     .pages = c->pages,
+	                     .live_bytes = c->live_bytes};
+	return !l->name || !l->branch || (c->damage && !l->damage);
+}
+
+static int by_magic(const void *a, const void *b)
+{
+	const struct listed *one = a, *other = b;
+
+	if (one->magic != other->magic)
+		return one->magic < other->magic ? -1 : 1;
+	return strcmp(one->branch, other->branch);
+}
+
+struct list *list_read(void)
+{
+	struct list *list = calloc(1, sizeof(*list));
+	int result = list ? pContainers(list_one, list) : 1;
+
+	if (result < 0)
+		complain("%s", pErrorMsg());
+	else if (result > 0)
+		no_memory();
+	if (result) {
+		list_free(list);
+		return NULL;
+	}
+	if (list->n)
+		qsort(list->all, list->n, sizeof(*list->all), by_magic);
+	return list;
+}
+
+void list_free(struct list *list)
+{
+	for (size_t i = 0; list && i < list->n; i++) {
+		free(list->all[i].name);
+		free(list->all[i].branch);
+		free(list->all[i].damage);
+	}
+	if (list)
+		free(list->all);
+	free(list);
+}
+
+static bool is_called(const struct listed *c, const char *text)
+{
+	char *end;
+	long magic;
+
+	errno = 0;
+	magic = strtol(text, &end, 0);
+	if (*text && !*end && !errno)
+		return magic == c->magic;
+	return !strcmp(text, c->name);
+}
+
+static const struct listed *find_only(const struct list *list)
+{
+	if (list->n && list->all[0].magic == list->all[list->n - 1].magic)
+		return &list->all[0];
+	complain(list->n ? "the volume holds %zu containers: say which (softpm info lists them)"
+	                 : "the volume holds %zu containers",
+	         list->n);
+	return NULL;
+}
+
+const struct listed *list_find(const struct list *list, const char *text)
+{
+	const struct listed *found = NULL;
+
+	if (!text)
+		return find_only(list);
+	for (size_t i = 0; i < list->n; i++) {
+		const struct listed *c = &list->all[i];
+
+		if (!is_called(c, text))
+			continue;
+		if (found && found->magic != c->magic) {
+			complain("containers %d and %d are both called '%s': give the number", found->magic, c->magic,
+			         text);
+			return NULL;
+		}
+		if (!found)
+			found = c;
+	}
+	if (!found)
+		complain("the volume has no container '%s'", text);
+	return found;
+}
