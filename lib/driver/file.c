@@ -1,0 +1,269 @@
+/* file.c - a volume in a regular file or on a block device.
+ *
+ * Two descriptors of the same file: buffered, for reading, locks and growing; and O_DIRECT for writing, where a
+ * RWF_DSYNC write of a few blocks is the cheapest durable thing there is (docs/benchmarks.md). Where O_DIRECT is refused, a
+ * buffered write and fdatasync take its place.
+ *
+ * Locks are open-file-description locks, which neither a fork nor another close(2) can lose; a classic lock beside
+ * each tells other processes who holds it.
+ */
+#include "driver/driver.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PIECE_BYTES = 1 << 20 };
+static const off_t lock_base = (off_t)1 << 61;
+static const off_t holder_base = (off_t)1 << 60;
+static const long nfs_magic = 0x6969;
+
+struct file {
+	struct driver driver;
+	int fd, direct_fd; /* direct_fd -1: none */
+	bool is_device;
+};
+
+static struct file *file_of(struct driver *d)
+{
+	return (struct file *)d;
+}
+
+static int file_read(struct driver *d, uint64_t offset, void *buffer, size_t bytes)
+{
+	unsigned char *at = buffer;
+
+	while (bytes) {
+		ssize_t n = pread(file_of(d)->fd, at, bytes, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			return -ENODATA;
+		at += n;
+		offset += (uint64_t)n;
+		bytes -= (size_t)n;
+	}
+	return 0;
+}
+
+static int write_all(int fd, uint64_t offset, const void *buffer, size_t bytes, int flags)
+{
+	const unsigned char *at = buffer;
+
+	while (bytes) {
+		struct iovec piece = {(void *)(uintptr_t)at, bytes < PIECE_BYTES ? bytes : PIECE_BYTES};
+		ssize_t n = pwritev2(fd, &piece, 1, (off_t)offset, flags);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			return -EIO;
+		at += n;
+		offset += (uint64_t)n;
+		bytes -= (size_t)n;
+	}
+	return 0;
+}
+
+static bool goes_direct(const struct file *f, const void *buffer)
+{
+	return f->direct_fd >= 0 && (uintptr_t)buffer % SPM_BLOCK_BYTES == 0;
+}
+
+static int file_write(struct driver *d, uint64_t offset, const void *buffer, size_t bytes)
+{
+	struct file *f = file_of(d);
+
+	return write_all(goes_direct(f, buffer) ? f->direct_fd : f->fd, offset, buffer, bytes, 0);
+}
+
+static int file_flush(struct driver *d)
+{
+	while (fdatasync(file_of(d)->fd))
+		if (errno != EINTR)
+			return -errno;
+	return 0;
+}
+
+static int file_write_durable(struct driver *d, uint64_t offset, const void *buffer, size_t bytes)
+{
+	struct file *f = file_of(d);
+	int err;
+
+	if (goes_direct(f, buffer) && bytes <= PIECE_BYTES) {
+		err = write_all(f->direct_fd, offset, buffer, bytes, RWF_DSYNC);
+		if (err != -EOPNOTSUPP && err != -EINVAL)
+			return err;
+	}
+	err = file_write(d, offset, buffer, bytes);
+	return err ? err : file_flush(d);
+}
+
+static int file_size(struct driver *d, uint64_t *bytes)
+{
+	struct file *f = file_of(d);
+	struct stat st;
+
+	if (f->is_device)
+		return ioctl(f->fd, BLKGETSIZE64, bytes) ? -errno : 0;
+	if (fstat(f->fd, &st))
+		return -errno;
+	*bytes = (uint64_t)st.st_size;
+	return 0;
+}
+
+/* Written with real zeros, not only allocated: an overwrite of written space is twice as fast to make durable. */
+static int file_grow(struct driver *d, uint64_t bytes)
+{
+	struct file *f = file_of(d);
+	uint64_t have;
+	void *zeros;
+	int err = file_size(d, &have);
+
+	if (err || bytes <= have)
+		return err;
+	if (f->is_device)
+		return -ENOSPC;
+	zeros = aligned_alloc(SPM_BLOCK_BYTES, PIECE_BYTES);
+	if (!zeros)
+		return -ENOMEM;
+	memset(zeros, 0, PIECE_BYTES);
+	have &= ~(uint64_t)(SPM_BLOCK_BYTES - 1);
+	while (!err && have < bytes) {
+		size_t n = bytes - have < PIECE_BYTES ? (size_t)(bytes - have) : PIECE_BYTES;
+
+		err = file_write(d, have, zeros, n);
+		have += n;
+	}
+	free(zeros);
+	return err;
+}
+
+static int lock_set(int fd, int command, short type, off_t at)
+{
+	struct flock l = {.l_type = type, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
+
+	return fcntl(fd, command, &l) ? -errno : 0;
+}
+
+static int lock_holder(int fd, off_t at)
+{
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
+
+	return fcntl(fd, F_GETLK, &l) || l.l_type == F_UNLCK ? 0 : l.l_pid;
+}
+
+static int file_lock(struct driver *d, uint64_t which, unsigned wait_ms, int *holder)
+{
+	struct file *f = file_of(d);
+	uint64_t until = spm_now_ns() + wait_ms * UINT64_C(1000000);
+	unsigned pause_us = 100;
+	int err;
+
+	while ((err = lock_set(f->fd, F_OFD_SETLK, F_WRLCK, lock_base + (off_t)which)) == -EAGAIN || err == -EACCES) {
+		if (spm_now_ns() >= until) {
+			if (holder)
+				*holder = lock_holder(f->fd, holder_base + (off_t)which);
+			return -EAGAIN;
+		}
+		usleep(pause_us);
+		pause_us = pause_us < 10000 ? pause_us * 2 : pause_us;
+	}
+	if (!err)
+		lock_set(f->fd, F_SETLK, F_WRLCK, holder_base + (off_t)which);
+	return err;
+}
+
+static int file_unlock(struct driver *d, uint64_t which)
+{
+	struct file *f = file_of(d);
+
+	lock_set(f->fd, F_SETLK, F_UNLCK, holder_base + (off_t)which);
+	return lock_set(f->fd, F_OFD_SETLK, F_UNLCK, lock_base + (off_t)which);
+}
+
+static void file_close(struct driver *d)
+{
+	struct file *f = file_of(d);
+
+	if (f->direct_fd >= 0)
+		close(f->direct_fd);
+	close(f->fd);
+	free(f);
+}
+
+static const struct driver_ops file_ops = {
+        .read = file_read,
+        .write = file_write,
+        .write_durable = file_write_durable,
+        .flush = file_flush,
+        .size = file_size,
+        .grow = file_grow,
+        .lock = file_lock,
+        .unlock = file_unlock,
+        .close = file_close,
+};
+
+static int refuse(int err, char *why, const char *path, const char *what)
+{
+	snprintf(why, 256, "volume %.150s: %s", path, what ? what : strerror(-err));
+	return err;
+}
+
+/* The file is open; is it something that can keep the promise? */
+static int file_judge(struct file *f, const char *path, char *why)
+{
+	struct statfs fs;
+	struct stat st;
+
+	if (fstat(f->fd, &st) || fstatfs(f->fd, &fs))
+		return refuse(-errno, why, path, NULL);
+	f->is_device = S_ISBLK(st.st_mode);
+	if (!f->is_device && !S_ISREG(st.st_mode))
+		return refuse(-ENOTSUP, why, path, "is neither a regular file nor a block device");
+	if ((long)fs.f_type == nfs_magic)
+		return refuse(-ENOTSUP, why, path, "lies on NFS, whose locks and flushes can't be trusted; use a local file system");
+	return 0;
+}
+
+int spm_driver_file_open(const char *path, unsigned flags, struct driver **out, char *why)
+{
+	bool reads = flags & DRIVER_READ_ONLY;
+	int mode = (reads ? O_RDONLY : O_RDWR) | (!reads && flags & DRIVER_CREATE ? O_CREAT : 0) | O_CLOEXEC;
+	struct file *f = calloc(1, sizeof(*f));
+	int err;
+
+	if (!f)
+		return refuse(-ENOMEM, why, path, NULL);
+	f->driver.ops = &file_ops;
+	f->direct_fd = -1;
+	f->fd = open(path, mode, 0600);
+	if (f->fd < 0) {
+		err = refuse(-errno, why, path, errno == EROFS ? "lies on a read-only file system" : NULL);
+		free(f);
+		return err;
+	}
+	err = file_judge(f, path, why);
+	if (err) {
+		file_close(&f->driver);
+		return err;
+	}
+	if (!reads)
+		f->direct_fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	*out = &f->driver;
+	return 0;
+}

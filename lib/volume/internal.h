@@ -1,0 +1,131 @@
+/* internal.h - what the files of lib/volume know of each other.
+ *
+ * A chain's state in memory
+ *   map      page -> where its newest content is
+ *   free     a bit for each block of the chain's extents: nobody needs it
+ *   deads    blocks that no version from `death` on needs, in order of death
+ *   records  the records of kept versions and of those since the checkpoint, in order
+ *
+ * Invariants (spm_chain_self_check)
+ *  1. A block of the chain's extents is in exactly one place: free; the map; deads; a record; the checkpoint; a place
+ *     reserved for a record; the head; a group's reserved blocks.
+ *  2. deads and records are in ascending order; the last record is the newest.
+ *  3. Blocks are written only while free or reserved, and only by the commit or checkpoint that took them.
+ *
+ * chain->lock guards all of it. volume->lock guards the extent tables in this process, driver lock 1 between processes.
+ * Order: chain->lock, volume->lock.
+ */
+#ifndef SPM_VOLUME_INTERNAL_H
+#define SPM_VOLUME_INTERNAL_H
+
+#include "volume/format.h"
+
+#include <pthread.h>
+
+struct volume {
+	struct driver *driver;
+	unsigned flags;
+	struct super super;
+	pthread_mutex_t lock;
+};
+
+enum { MAP_LEAF_PAGES = 8192, MAP_LEAVES = 1 << 19 /* pages below 2^32 heap, then as many blob pages */ };
+
+struct extent {
+	uint64_t first; /* block */
+	uint64_t free[EXTENT_BLOCKS / 64];
+	unsigned free_count;
+};
+
+struct chain {
+	struct volume *volume;
+	bool is_writer, is_poisoned;
+	uint64_t id, epoch;
+	int magic;
+	char branch[64];
+	uint64_t head_block;
+	pthread_mutex_t lock;
+
+	struct place **leaf; /* [MAP_LEAVES] of MAP_LEAF_PAGES */
+	uint64_t pages;
+
+	struct extent *extent; /* ascending */
+	size_t extents;
+	size_t cursor_extent;
+	unsigned cursor_block;
+	uint64_t free_blocks;
+
+	struct dead *dead;
+	size_t dead_from, dead_to, dead_room;
+	struct record_place *record;
+	size_t record_from, record_to, record_room;
+
+	struct chain_head head;
+	uint64_t durable_noted; /* head.durable_seq on disk */
+	uint64_t seq, last_sum, oldest_kept;
+	struct block_run next[2];
+	struct version_info newest;
+	uint64_t record_bytes_since_checkpoint;
+
+	unsigned char *buffer; /* for small commits: aligned */
+};
+
+enum { PLACE_BLOCKS = 8, BUFFER_BYTES = PLACE_BLOCKS * SPM_BLOCK_BYTES };
+
+/* error.c: keeps the sentence, returns err. */
+int spm_volume_fail(int err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* volume.c: mirrored blocks and extents. */
+uint64_t spm_block_sum(const void *block, size_t bytes, size_t sum_offset);
+int spm_mirror_write(struct volume *v, uint64_t block, void *content, size_t sum_offset);
+int spm_mirror_read(struct volume *v, uint64_t block, void *content, size_t sum_offset, uint64_t magic);
+int spm_blocks_read(struct volume *v, uint64_t block, void *buffer, uint64_t blocks);
+/* Takes up to n extents in a row for a chain. If `first`: the extent becomes the chain's first, and `first` is called
+ * before anything says so, to write the head. */
+int spm_extents_take(struct volume *v, uint64_t owner, int magic, int (*first)(uint64_t block, void *arg), void *arg,
+                     unsigned n, uint64_t *first_block, unsigned *got);
+int spm_extents_each(struct volume *v, int (*fn)(uint64_t first_block, const struct extent_entry *e, void *arg), void *arg);
+int spm_extents_release(struct volume *v, uint64_t owner);
+
+/* map.c */
+struct place *spm_map_get(struct chain *c, uint64_t page); /* NULL: not in the version */
+struct place *spm_map_make(struct chain *c, uint64_t page); /* birth 0 if it is new; NULL: no memory */
+bool spm_map_page_is_possible(uint64_t page);
+int spm_map_each(struct chain *c, int (*fn)(uint64_t page, struct place *p, void *arg), void *arg);
+void spm_map_free(struct chain *c);
+
+/* freemap.c */
+int spm_free_add_extent(struct chain *c, uint64_t first_block, bool is_first);
+int spm_free_use(struct chain *c, uint64_t block, uint64_t blocks); /* -EINVAL if not ours, -EEXIST if not free */
+void spm_free_give(struct chain *c, uint64_t block, uint64_t blocks);
+/* Up to `most` free blocks in a row, after the last ones taken; takes extents if there are none. */
+int spm_free_take(struct chain *c, uint64_t most, struct block_run *run);
+/* Takes extents until at least n blocks are free. */
+int spm_free_ensure(struct chain *c, uint64_t blocks);
+
+/* chain.c */
+int spm_dead_add(struct chain *c, uint64_t block, uint64_t death);
+int spm_record_add(struct chain *c, const struct record_place *r);
+void spm_reclaim(struct chain *c); /* frees what no version from oldest_kept on needs */
+int spm_record_read(struct volume *v, uint64_t block, struct record **out); /* whole, its sum verified; malloced */
+bool spm_record_is_ours(const struct chain *c, const struct record *r, uint64_t seq);
+int spm_record_runs(struct chain *c, const struct record_place *r, struct block_run *run, unsigned *n);
+int spm_place_reserve(struct chain *c, struct block_run *run);
+
+/* checkpoint.c */
+int spm_checkpoint_write(struct chain *c);
+int spm_checkpoint_load(struct chain *c);
+int spm_head_write(struct chain *c);
+
+/* recover.c */
+int spm_chain_recover(struct chain *c, unsigned flags);
+int spm_used_mark(struct chain *c);
+/* Makes the map that of the version before record r (which made the newest one). */
+int spm_record_undo(struct chain *c, const struct record *r);
+
+static inline const struct record_entry *record_entries(const struct record *r)
+{
+	return (const struct record_entry *)(const void *)((const unsigned char *)r + RECORD_HEADER_BYTES);
+}
+
+#endif

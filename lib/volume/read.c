@@ -1,0 +1,194 @@
+/* read.c - pages of a version, always verified; and the check of everything. */
+#include "volume/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+enum { READ_BLOCKS = 256 };
+
+static int page_damaged(struct chain *c, uint64_t page, const struct place *p)
+{
+	return spm_volume_fail(-EUCLEAN, "container %d: page %llu of version %llu (block %llu) is damaged; softpm check names the newest whole "
+	                                 "version", c->magic, (unsigned long long)page, (unsigned long long)c->seq,
+	                       (unsigned long long)p->block);
+}
+
+/* Reads the pages [first, first + n), whose blocks follow each other. */
+static int run_read(struct chain *c, uint64_t first, size_t n, unsigned char *buffer)
+{
+	int err = spm_blocks_read(c->volume, spm_map_get(c, first)->block, buffer, n);
+
+	if (err && err != -ENODATA)
+		return spm_volume_fail(err, "container %d: reading its pages failed: %s", c->magic, strerror(-err));
+	for (size_t i = 0; i < n; i++) {
+		struct place *p = spm_map_get(c, first + i);
+
+		if (err || XXH3_64bits(buffer + i * SPM_BLOCK_BYTES, SPM_BLOCK_BYTES) != p->sum)
+			return page_damaged(c, first + i, p);
+	}
+	return 0;
+}
+
+int spm_chain_read(struct chain *c, uint64_t first, size_t n, void *buffer)
+{
+	unsigned char *to = buffer;
+
+	for (size_t i = 0; i < n;) {
+		struct place *p = spm_map_get(c, first + i), *q;
+		size_t run = 1;
+		int err;
+
+		if (!p || !p->block) {
+			i++;
+			continue;
+		}
+		while (i + run < n && run < READ_BLOCKS && (q = spm_map_get(c, first + i + run)) && q->block == p->block + run)
+			run++;
+		err = run_read(c, first + i, run, to + i * SPM_BLOCK_BYTES);
+		if (err)
+			return err;
+		i += run;
+	}
+	return 0;
+}
+
+/* The pages that are damaged in the version the map shows now. */
+struct check {
+	struct chain *c;
+	int (*fn)(const char *sentence, void *arg);
+	void *arg;
+	uint64_t *bad;
+	size_t bad_count;
+	int found;
+	unsigned char page[SPM_BLOCK_BYTES];
+};
+
+static int report(struct check *k, const char *sentence)
+{
+	k->found = 1;
+	return k->fn ? k->fn(sentence, k->arg) : 0;
+}
+
+static bool page_is_right(struct check *k, const struct place *p)
+{
+	return !p->block || (!spm_blocks_read(k->c->volume, p->block, k->page, 1) && XXH3_64bits(k->page, SPM_BLOCK_BYTES) == p->sum);
+}
+
+static int page_check(uint64_t page, struct place *p, void *arg)
+{
+	struct check *k = arg;
+	uint64_t *more;
+
+	if (page_is_right(k, p))
+		return 0;
+	more = realloc(k->bad, (k->bad_count + 1) * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	k->bad = more;
+	k->bad[k->bad_count++] = page;
+	page_damaged(k->c, page, p);
+	return report(k, spm_volume_error());
+}
+
+/* Before this record, which of the bad pages were right? */
+static int bad_before(struct check *k, const struct record *r)
+{
+	const struct record_entry *e = record_entries(r);
+
+	for (uint32_t i = 0; i < r->entries; i++)
+		for (size_t b = 0; b < k->bad_count; b++)
+			if (k->bad[b] == e[i].page)
+				k->bad[b--] = k->bad[--k->bad_count];
+	for (uint32_t i = 0; i < r->entries; i++)
+		if (e[i].is.block != e[i].was.block && e[i].was.birth) {
+			int result = page_check(e[i].page, (struct place *)(uintptr_t)&e[i].was, k);
+
+			if (result)
+				return result;
+		}
+	return 0;
+}
+
+/* Goes back version by version until one is whole. */
+static int versions_check(struct check *k, uint64_t *newest_whole)
+{
+	struct chain *c = k->c;
+	int result = spm_map_each(c, page_check, k);
+
+	*newest_whole = k->bad_count ? 0 : c->seq;
+	for (size_t i = c->record_to; i > c->record_from && !result; i--) {
+		struct record *r;
+		uint64_t seq = c->record[i - 1].seq;
+
+		if (seq <= c->oldest_kept)
+			break;
+		if (spm_record_read(c->volume, c->record[i - 1].block, &r)) {
+			spm_volume_fail(-EUCLEAN, "container %d: the record of version %llu (block %llu) is damaged: versions before it can't be "
+			                          "reached", c->magic, (unsigned long long)seq, (unsigned long long)c->record[i - 1].block);
+			return report(k, spm_volume_error());
+		}
+		result = bad_before(k, r);
+		if (!result)
+			result = spm_record_undo(c, r);
+		free(r);
+		c->seq = seq - 1;
+		if (!result && !k->bad_count && !*newest_whole)
+			*newest_whole = seq - 1;
+	}
+	return result;
+}
+
+int spm_volume_check(struct volume *v, int magic, const char *branch, int (*fn)(const char *sentence, void *arg), void *arg,
+                     uint64_t *newest_whole)
+{
+	struct check k = {.fn = fn, .arg = arg};
+	int result = spm_chain_open(v, magic, branch, 0, 0, &k.c);
+
+	*newest_whole = 0;
+	if (result == -EUCLEAN) {
+		report(&k, spm_volume_error());
+		result = spm_chain_open(v, magic, branch, CHAIN_NEWEST_WHOLE, 0, &k.c);
+		if (result == -EUCLEAN)
+			return 1;
+	}
+	if (result)
+		return result;
+	result = versions_check(&k, newest_whole);
+	spm_chain_close(k.c);
+	free(k.bad);
+	return result < 0 ? result : k.found;
+}
+
+/* Invariant 1 by counting: what is used plus what is free is all. */
+static int place_count(uint64_t page, struct place *p, void *arg)
+{
+	(void)page;
+	*(uint64_t *)arg += p->block != 0;
+	return 0;
+}
+
+void spm_chain_self_check(struct chain *c)
+{
+	uint64_t used = 0, all = 0;
+	struct block_run run[RECORD_RUNS_MAX];
+	unsigned n;
+
+	pthread_mutex_lock(&c->lock);
+	spm_map_each(c, place_count, &used);
+	used += c->dead_to - c->dead_from + c->next[0].blocks + c->next[1].blocks + 2;
+	for (unsigned i = 0; i < c->head.run_count; i++)
+		used += c->head.run[i].blocks;
+	for (size_t i = c->record_from; i < c->record_to; i++)
+		if (!spm_record_runs(c, &c->record[i], run, &n))
+			for (unsigned k = 0; k < n; k++)
+				used += run[k].blocks;
+	for (size_t i = 0; i < c->extents; i++)
+		all += EXTENT_BLOCKS - (c->extent[i].first % GROUP_BLOCKS ? 0 : GROUP_RESERVED_BLOCKS);
+	SPM_CHECK(used + c->free_blocks == all);
+	for (size_t i = c->record_from + 1; i < c->record_to; i++)
+		SPM_CHECK(c->record[i].seq == c->record[i - 1].seq + 1); /* invariant 2 */
+	pthread_mutex_unlock(&c->lock);
+}

@@ -1,0 +1,255 @@
+/* recover.c - from what is on the disk to the newest version.
+ *
+ *   head -> checkpoint -> record, record, record, ... until one is not whole
+ *
+ * A record counts if and only if its own sum is right, it is this chain's next, it names the sum of the one before, and -
+ * unless its pages were flushed before it, or it is known durable - every page it carries has its sum. The first that
+ * does not count, number k, is an unfinished commit, unless something says that k was durable: the head's durable_seq, or a
+ * record k + 1 in the other reserved place (written only after k was durable). Then k is damage, and opening fails: an older state
+ * is never handed out silently.
+ */
+#include "volume/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+static bool record_is_sane(const struct record *r, uint64_t block)
+{
+	uint64_t blocks = 0, wanted = (r->bytes + SPM_BLOCK_BYTES - 1) / SPM_BLOCK_BYTES;
+
+	if (r->magic != FORMAT_RECORD_MAGIC || r->bytes != RECORD_HEADER_BYTES + (uint64_t)r->entries * sizeof(struct record_entry))
+		return false;
+	if (!r->run_count || r->run_count > RECORD_RUNS_MAX || r->run[0].block != block)
+		return false;
+	for (unsigned i = 0; i < r->run_count; i++) {
+		if (!r->run[i].blocks || r->run[i].blocks > wanted)
+			return false;
+		blocks += r->run[i].blocks;
+	}
+	return blocks == wanted && !r->info.branch[sizeof(r->info.branch) - 1] && !r->info.name[sizeof(r->info.name) - 1] &&
+	       !r->info.message[sizeof(r->info.message) - 1];
+}
+
+static int record_read_all(struct volume *v, const struct record *first, struct record **out)
+{
+	uint64_t blocks = (first->bytes + SPM_BLOCK_BYTES - 1) / SPM_BLOCK_BYTES, done = 0, size;
+	struct record *r;
+	int err = v->driver->ops->size(v->driver, &size);
+
+	if (err)
+		return err;
+	if (first->bytes > size)
+		return -EILSEQ;
+	r = aligned_alloc(SPM_BLOCK_BYTES, blocks * SPM_BLOCK_BYTES);
+	if (!r)
+		return -ENOMEM;
+	for (unsigned i = 0; i < first->run_count && !err; i++) {
+		err = spm_blocks_read(v, first->run[i].block, (unsigned char *)r + done * SPM_BLOCK_BYTES, first->run[i].blocks);
+		done += first->run[i].blocks;
+	}
+	if (!err && (r->bytes != first->bytes || r->sum != spm_block_sum(r, r->bytes, offsetof(struct record, sum))))
+		err = -EILSEQ;
+	if (err)
+		free(r);
+	else
+		*out = r;
+	return err == -ENODATA ? -EILSEQ : err;
+}
+
+int spm_record_read(struct volume *v, uint64_t block, struct record **out)
+{
+	struct record *first = aligned_alloc(SPM_BLOCK_BYTES, SPM_BLOCK_BYTES);
+	int err = first ? spm_blocks_read(v, block, first, 1) : -ENOMEM;
+
+	if (err == -ENODATA || (!err && !record_is_sane(first, block)))
+		err = -EILSEQ;
+	if (!err)
+		err = record_read_all(v, first, out);
+	free(first);
+	return err;
+}
+
+static bool place_is_right(struct volume *v, const struct place *p, unsigned char *buffer)
+{
+	return !p->block || (!spm_blocks_read(v, p->block, buffer, 1) && XXH3_64bits(buffer, SPM_BLOCK_BYTES) == p->sum);
+}
+
+/* Whether every page that the record carries is there. */
+static bool pages_are_whole(struct chain *c, const struct record *r)
+{
+#ifdef SPM_BREAK_SUM /* for the test that proves the power-cut simulator: believe anything */
+	(void)c, (void)r, (void)place_is_right;
+	return true;
+#else
+	const struct record_entry *e = record_entries(r);
+
+	if (r->is_data_durable || r->seq <= c->head.durable_seq)
+		return true;
+	for (uint32_t i = 0; i < r->entries; i++)
+		if (e[i].is.birth == r->seq && !place_is_right(c->volume, &e[i].is, c->buffer))
+			return false;
+	return true;
+#endif
+}
+
+bool spm_record_is_ours(const struct chain *c, const struct record *r, uint64_t seq)
+{
+	return r->chain_id == c->id && r->seq == seq;
+}
+
+/* Changes the map by one entry; false if it does not fit the map. */
+static bool entry_apply(struct chain *c, const struct record_entry *e, const struct place *from, const struct place *to)
+{
+	struct place *p;
+
+	if (!spm_map_page_is_possible(e->page))
+		return false;
+	p = spm_map_make(c, e->page);
+	if (!p || memcmp(p, from, sizeof(*p)))
+		return false;
+	c->pages += (uint64_t)(to->birth != 0) - (uint64_t)(from->birth != 0);
+	*p = *to;
+	return true;
+}
+
+static int record_apply(struct chain *c, const struct record *r, uint64_t block)
+{
+	const struct record_entry *e = record_entries(r);
+	struct record_place place = {r->seq, r->sum, block, r->run_count == 1 ? r->run[0].blocks : 0};
+	int err = spm_record_add(c, &place);
+
+	for (uint32_t i = 0; i < r->entries && !err; i++) {
+		if (!entry_apply(c, &e[i], &e[i].was, &e[i].is))
+			return -EUCLEAN;
+		if (e[i].was.block && e[i].was.block != e[i].is.block)
+			err = spm_dead_add(c, e[i].was.block, r->seq);
+	}
+	c->seq = r->seq;
+	c->last_sum = r->sum;
+	c->oldest_kept = r->oldest_kept;
+	c->newest = r->info;
+	memcpy(c->next, r->next, sizeof(c->next));
+	c->record_bytes_since_checkpoint += r->bytes;
+	return err;
+}
+
+int spm_record_undo(struct chain *c, const struct record *r)
+{
+	const struct record_entry *e = record_entries(r);
+
+	for (uint32_t i = 0; i < r->entries; i++)
+		if (!entry_apply(c, &e[i], &e[i].is, &e[i].was))
+			return -EUCLEAN;
+	return 0;
+}
+
+/* The next record, if it counts: 0; -EILSEQ if not. */
+static int record_next(struct chain *c, struct record **out)
+{
+	struct record *r;
+	int err = spm_record_read(c->volume, c->next[0].block, &r);
+
+	if (err)
+		return err;
+	if (!spm_record_is_ours(c, r, c->seq + 1) || r->prev_sum != c->last_sum || !pages_are_whole(c, r)) {
+		free(r);
+		return -EILSEQ;
+	}
+	*out = r;
+	return 0;
+}
+
+/* Does anything say that record seq + 1 was durable? */
+static bool next_was_durable(struct chain *c)
+{
+	struct record *r;
+	bool was;
+
+	if (c->head.durable_seq > c->seq)
+		return true;
+	if (spm_record_read(c->volume, c->next[1].block, &r))
+		return false;
+	was = spm_record_is_ours(c, r, c->seq + 2) && r->durable_seq > c->seq;
+	free(r);
+	return was;
+}
+
+int spm_chain_recover(struct chain *c, unsigned flags)
+{
+	struct record *r;
+	uint64_t block;
+	int err = 0;
+
+	c->oldest_kept = 1;
+	memcpy(c->next, c->head.next, sizeof(c->next));
+	if (c->head.checkpoint_seq)
+		err = spm_checkpoint_load(c);
+	if (err)
+		return err != -EUCLEAN ? err
+		                       : spm_volume_fail(err, "container %d: the checkpoint at version %llu (block %llu) is damaged, and all "
+		                                              "versions with it: restore the volume from a copy", c->magic,
+		                                         (unsigned long long)c->head.checkpoint_seq,
+		                                         (unsigned long long)c->head.run[0].block);
+	while (!(block = c->next[0].block, err = record_next(c, &r))) {
+		err = record_apply(c, r, block);
+		free(r);
+		if (err)
+			return spm_volume_fail(err, "container %d: the record of version %llu (block %llu) contradicts the map; the newest "
+			                            "whole version is %llu", c->magic, (unsigned long long)c->seq, (unsigned long long)block,
+			                       (unsigned long long)c->seq - 1);
+	}
+	if (err != -EILSEQ)
+		return err;
+	if (!(flags & CHAIN_NEWEST_WHOLE) && next_was_durable(c))
+		return spm_volume_fail(-EUCLEAN, "container %d: version %llu is damaged (its record at block %llu or a page it carries); the "
+		                                 "newest whole version is %llu: softpm check tells more", c->magic,
+		                       (unsigned long long)c->seq + 1, (unsigned long long)c->next[0].block, (unsigned long long)c->seq);
+	return 0;
+}
+
+static int place_use(uint64_t page, struct place *p, void *arg)
+{
+	(void)page;
+	return p->block ? spm_free_use(arg, p->block, 1) : 0;
+}
+
+static int records_use(struct chain *c)
+{
+	struct block_run run[RECORD_RUNS_MAX];
+	unsigned n;
+	int err = 0;
+
+	for (size_t i = c->record_from; i < c->record_to && !err; i++) {
+		err = spm_record_runs(c, &c->record[i], run, &n);
+		for (unsigned k = 0; k < n && !err; k++)
+			err = spm_free_use(c, run[k].block, run[k].blocks);
+	}
+	return err;
+}
+
+/* Everything that is needed is not free; -EUCLEAN if two need the same block. */
+int spm_used_mark(struct chain *c)
+{
+	int err;
+
+	while (c->dead_from < c->dead_to && c->dead[c->dead_from].death <= c->oldest_kept)
+		c->dead_from++;
+	while (c->record_from < c->record_to && c->record[c->record_from].seq < c->oldest_kept &&
+	       c->record[c->record_from].seq <= c->head.checkpoint_seq)
+		c->record_from++;
+	err = spm_map_each(c, place_use, c);
+	for (size_t i = c->dead_from; i < c->dead_to && !err; i++)
+		err = spm_free_use(c, c->dead[i].block, 1);
+	if (!err)
+		err = records_use(c);
+	for (unsigned i = 0; i < c->head.run_count && !err; i++)
+		err = spm_free_use(c, c->head.run[i].block, c->head.run[i].blocks);
+	for (unsigned i = 0; i < 2 && !err; i++)
+		err = spm_free_use(c, c->next[i].block, c->next[i].blocks);
+	if (err == -EINVAL || err == -EEXIST || err == -EILSEQ)
+		err = spm_volume_fail(-EUCLEAN, "container %d: its maps claim a block twice or one that is not its own; it can be read with "
+		                                "softpm export but not written", c->magic);
+	return err;
+}
