@@ -1,0 +1,16 @@
+/* internal.h - one way of tracking, as track.c sees it. Arguments and results as in track.h. */
+#ifndef SPM_TRACK_INTERNAL_H
+#define SPM_TRACK_INTERNAL_H
+
+#include "base/base.h"
+
+struct tracker {
+	const char *name;
+	int (*init)(void);
+	int (*collect)(pageno_t first, uint32_t pages, void (*dirty)(pageno_t first, uint32_t pages, void *arg), void *arg);
+	void (*forget)(pageno_t first, uint32_t pages);
+	void (*after_fork)(void);
+};
+extern const struct tracker spm_track_wp, spm_track_mprotect;
+
+#endif
