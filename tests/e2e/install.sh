@@ -1,0 +1,82 @@
+#!/bin/sh
+# install.sh - what `cmake --install` gives is enough: README's program builds outside the tree by pkg-config (shared and static) and
+# by find_package(SoftPM), remembers what its first run was told, and the libraries show public symbols only.
+set -eu
+export LC_ALL=C
+
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/softpm-install.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+prefix=$scratch/prefix
+
+fail() {
+	echo "install: $*" >&2
+	exit 1
+}
+# A sanitizer's runtime has to come with every program that uses a sanitized library.
+flags=
+! grep -q '^SPM_SANITIZE:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags=-fsanitize=address,undefined
+cc=$(sed -n 's/^CMAKE_C_COMPILER:[A-Z]*=//p' "$SOFTPM_BUILD/CMakeCache.txt")
+
+cmake --install "$SOFTPM_BUILD" --prefix "$prefix" >"$scratch/log" || fail "cmake --install failed"
+lib=$(dirname "$(find "$prefix" -name libsoftpm.a)")
+export PKG_CONFIG_PATH="$lib/pkgconfig"
+for file in include/softpm.h bin/softpm share/man/man1/softpm.1; do
+	[ -f "$prefix/$file" ] || fail "$file is missing"
+done
+
+# The installed softpm.pc names the prefix given at configuration; look at this one instead.
+pc() {
+	pkg-config --define-variable=prefix="$prefix" --define-variable=libdir="$lib" \
+		--define-variable=includedir="$prefix/include" "$@" softpm
+}
+sed -n '/^```c$/,/^```$/p' "$SOFTPM_SOURCE/README.md" | sed '/^```/d' >"$scratch/notes.c"
+[ -s "$scratch/notes.c" ] || fail "README.md has no program"
+
+# Builds are called by name; each must remember over two runs.
+remembers() {
+	volume=$scratch/$1.vol
+	SOFTPM_VOLUME=$volume "$2" milk bread >"$scratch/first" || fail "$1: first run failed"
+	SOFTPM_VOLUME=$volume "$2" eggs >"$scratch/second" || fail "$1: second run failed"
+	[ "$(tr '\n' ' ' <"$scratch/second")" = "eggs bread milk " ] ||
+		fail "$1: expected eggs bread milk, got: $(tr '\n' ' ' <"$scratch/second")"
+	"$prefix/bin/softpm" -v "$volume" check >/dev/null || fail "$1: softpm check found damage"
+	echo "install: $1: right"
+}
+
+# shellcheck disable=SC2046,SC2086 # lists of words
+{
+	"$cc" $flags "$scratch/notes.c" -o "$scratch/shared" $(pc --cflags --libs) -Wl,-rpath,"$lib" || fail "shared: does not build"
+	"$cc" $flags "$scratch/notes.c" -o "$scratch/static" $(pc --cflags) "$lib/libsoftpm.a" \
+		$(pc --static --libs-only-l | sed 's/-lsoftpm//') || fail "static: does not build"
+}
+readelf -d "$scratch/shared" | grep -q 'NEEDED.*libsoftpm\.so\.0' || fail "shared: the soname is not libsoftpm.so.0"
+! readelf -d "$scratch/static" | grep -q 'NEEDED.*libsoftpm' || fail "static: it needs the shared library"
+remembers shared "$scratch/shared"
+remembers static "$scratch/static"
+
+mkdir "$scratch/project"
+cp "$scratch/notes.c" "$scratch/project/"
+cat >"$scratch/project/CMakeLists.txt" <<'END'
+cmake_minimum_required(VERSION 3.25)
+project(notes LANGUAGES C)
+find_package(SoftPM 0.1 REQUIRED)
+add_executable(package notes.c)
+target_link_libraries(package SoftPM::softpm)
+add_executable(package_static notes.c)
+target_link_libraries(package_static SoftPM::softpm_static)
+END
+cmake -S "$scratch/project" -B "$scratch/project/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" \
+	-DCMAKE_C_FLAGS="$flags" >"$scratch/log" 2>&1 || { cat "$scratch/log"; fail "find_package(SoftPM) failed"; }
+cmake --build "$scratch/project/build" >"$scratch/log" 2>&1 || { cat "$scratch/log"; fail "package: does not build"; }
+remembers package "$scratch/project/build/package"
+remembers package-static "$scratch/project/build/package_static"
+
+# Every function of the header and nothing else, but for what libsoftpm-malloc needs, which has a version of its own.
+sed -n 's/^SOFTPM_API.*[ *]\(p[A-Z][A-Za-z]*\)(.*/\1/p' "$prefix/include/softpm.h" | sort >"$scratch/header"
+nm -D --defined-only "$lib/libsoftpm.so" | awk '$2 != "A" {print $3}' | grep -v '@@SOFTPM_PRIVATE$' |
+	sed 's/@@SOFTPM_0$//' | sort >"$scratch/dynamic"
+nm -g --defined-only "$lib/libsoftpm.a" | awk 'NF == 3 {print $3}' | sort >"$scratch/archive"
+for what in dynamic archive; do
+	diff "$scratch/header" "$scratch/$what" || fail "the header's functions (<) differ from the $what symbols (>)"
+done
+echo "install: symbols: right"
