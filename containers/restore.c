@@ -155,6 +155,13 @@ static bool is_in_its_span(const struct loading *l, const struct loaded_page *p)
 	return s && s->first == page - p->meta.page_in_span;
 }
 
+/* A system call can't write to a page that the mprotect tracker still protects from an earlier use. */
+static void pages_open(pageno_t first, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		*(volatile unsigned char *)(uintptr_t)spm_page_address(first + (pageno_t)i) = 0;
+}
+
 /* Reads runs of pages that follow each other, straight to their places. */
 static int pages_read(struct loading *l)
 {
@@ -168,6 +175,7 @@ static int pages_read(struct loading *l)
 				return damaged(l, "a page belongs to no span", l->page[i + n].page);
 			n++;
 		}
+		pages_open(moved_page(l, l->page[i].page), n);
 		err = spm_chain_read(l->c->chain, l->page[i].page, n,
 		                     (void *)(uintptr_t)spm_page_address(moved_page(l, l->page[i].page)));
 		if (err)

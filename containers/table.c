@@ -276,7 +276,7 @@ static int volume_open(const char *uri)
 {
 	char path[sizeof(volume_path)], why[512] = "";
 	struct driver *driver;
-	unsigned wait_ms;
+	unsigned wait_ms = 0;
 	int err;
 
 	if (uri_parse(uri, path, sizeof(path), &wait_ms))
