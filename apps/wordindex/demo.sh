@@ -13,7 +13,7 @@ running=
 trap '[ -z "$running" ] || kill -9 "$running" 2>/dev/null || :; rm -rf "$scratch"' EXIT
 trap 'exit 130' INT TERM
 
-bold= plain= red= green=
+bold='' plain='' red='' green=''
 if [ -t 1 ]; then
 	bold=$(printf '\033[1m') plain=$(printf '\033[0m') red=$(printf '\033[31m') green=$(printf '\033[32m')
 fi

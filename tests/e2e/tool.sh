@@ -54,7 +54,9 @@ for command in info log stat check 'rm 1'; do
 	status 1 "$tool" -v 'file:missing.vol?wait=1' info
 	status 1 "$tool" info
 done
-[ ! -e missing.vol ] && [ ! -e softpm.vol ] || fail "a volume was made"
+if [ -e missing.vol ] || [ -e softpm.vol ]; then
+	fail "a volume was made"
+fi
 : >empty.vol
 status 1 "$tool" -v empty.vol info
 [ ! -s empty.vol ] || fail "an empty file became a volume"
