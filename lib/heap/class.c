@@ -39,10 +39,10 @@ void spm_class_init(void)
 
 		/* Rounded up; tests/unit/test_heap.c proves it exact for every offset of every class. */
 		spm_classes[i] = (struct span_class){
-			.slot_bytes = bytes,
-			.recip = (uint32_t)(((UINT64_C(1) << 32) + bytes - 1) / bytes),
-			.slots = (uint16_t)(pages * SPM_PAGE_BYTES / bytes),
-			.pages = pages,
+		        .slot_bytes = bytes,
+		        .recip = (uint32_t)(((UINT64_C(1) << 32) + bytes - 1) / bytes),
+		        .slots = (uint16_t)(pages * SPM_PAGE_BYTES / bytes),
+		        .pages = pages,
 		};
 	}
 }

@@ -10,9 +10,9 @@
  * its owner, unless it is there. The owner collects when its current span is used up.
  *
  * The order within a free is always: the slot's bit in free or remote, then is_marked is read, then freed. A stop may
- * fall between any two: if marks are set on the span by that stop, the slot is free already and gets none, or is_marked is
- * seen; nobody can allocate the slot again before the free has told of it, for the one who could is the owner, who is
- * here, or collects and tells it himself.
+ * fall between any two: if marks are set on the span by that stop, the slot is free already and gets none, or is_marked
+ * is seen; nobody can allocate the slot again before the free has told of it, for the one who could is the owner, who
+ * is here, or collects and tells it himself.
  *
  * A thread that ends leaves its heaps, whole, on a list; a thread that begins takes one over. While heaps lie
  * there, others take single spans from them. Only the owner of a span, or the holder of heaps_lock for a heap on the
@@ -150,7 +150,8 @@ static void span_refilled(struct heap *h, struct span *s)
 
 static void read_inbox(struct heap *h)
 {
-	struct span *s = atomic_load_explicit(&h->inbox, memory_order_relaxed) ? atomic_exchange(&h->inbox, NULL) : NULL;
+	struct span *s =
+	        atomic_load_explicit(&h->inbox, memory_order_relaxed) ? atomic_exchange(&h->inbox, NULL) : NULL;
 
 	while (s) {
 		struct span *next = s->queue;
@@ -250,7 +251,7 @@ static struct heap *attach(void)
 	if (!h)
 		return NULL;
 	h->sibling = my_heaps;
-	mine = my_heaps = h;             /* before the call: it may allocate */
+	mine = my_heaps = h; /* before the call: it may allocate */
 	pthread_setspecific(exit_key, h);
 	if (my_heaps != h)
 		pthread_setspecific(exit_key, my_heaps);
@@ -437,7 +438,8 @@ static inline void *alloc_small(unsigned class, unsigned flags, size_t from)
 /* Large spans that a drain found wholly free. */
 static void release_idle_large(void)
 {
-	struct span *s = atomic_load_explicit(&idle_large, memory_order_relaxed) ? atomic_exchange(&idle_large, NULL) : NULL;
+	struct span *s =
+	        atomic_load_explicit(&idle_large, memory_order_relaxed) ? atomic_exchange(&idle_large, NULL) : NULL;
 
 	while (s) {
 		struct span *next = s->queue;

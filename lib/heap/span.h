@@ -21,7 +21,8 @@ int spm_span_init(void);
 
 struct span *spm_span_new(unsigned class, unsigned flags, uint32_t arena, struct heap *owner);
 struct span *spm_span_new_large(uint32_t pages, uint32_t align, unsigned flags, uint32_t arena);
-/* Makes a span on just these pages with just these slots allocated; what they hold is not known to be zero. 0 or -EEXIST. */
+/* Makes a span on just these pages with just these slots allocated; what they hold is not known to be zero. 0 or
+ * -EEXIST. */
 int spm_span_restore(pageno_t first, uint32_t pages, unsigned class, unsigned flags, const struct slotset *live,
                      uint32_t arena, struct span **out);
 /* All slots are free and it is not marked; the caller is its owner, or freed its one slot. */

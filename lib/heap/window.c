@@ -21,21 +21,21 @@ struct slice {
 	uint32_t free_pages;
 	uint32_t longest;
 	uint32_t lowest; /* all pages below are used */
-	uint32_t next; /* slice number plus one */
+	uint32_t next;   /* slice number plus one */
 	bool is_used;
 	bool is_open;
 };
 
-enum { IDLE_PAGES_MIN = 4096, PURGE_INTERVAL_NS = 500000000 };
+enum { IDLE_PAGES_MIN = 4096 };
 
 static pthread_mutex_t window_lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP; /* held shortly: spin before sleeping */
 static struct slice *slices;
 static uint32_t *arena_slices; /* head of each arena's list: slice number plus one */
 static uint32_t arenas = 1;
-static uint32_t cursor;        /* where to look for the next unused slice */
-static uint32_t slice_limit;   /* one past the highest slice ever used */
+static uint32_t cursor;                   /* where to look for the next unused slice */
+static uint32_t slice_limit;              /* one past the highest slice ever used */
 static uint32_t slice_first = SPM_SLICES; /* the lowest ever used */
-static uint64_t idle_pages;    /* written and in no span */
+static uint64_t idle_pages;               /* written and in no span */
 static uint64_t taken_pages;
 
 void spm_window_lock(void)
@@ -228,29 +228,15 @@ static void slice_drop_if_empty(uint32_t n)
 	s->is_used = false;
 }
 
-/* Seldom, for what is idle now is often wanted at once, and the kernel zeroes it again: purging at every excess
- * cost 15% of bench/malloc's time. But never may more be idle than is in use. */
-static bool is_purge_due(uint64_t limit)
-{
-	static uint64_t next_ns;
-	uint64_t now;
-
-	if (idle_pages <= limit)
-		return false;
-	now = spm_now_ns();
-	if (now < next_ns && idle_pages <= limit + taken_pages)
-		return false;
-	next_ns = now + PURGE_INTERVAL_NS;
-	return true;
-}
-
+/* More slack (a half of taken_pages, or a purge each half second at most) gains 5% of bench/malloc's time and
+ * costs a quarter of its memory. */
 static void purge_if_too_many(void)
 {
 	uint64_t limit = taken_pages / 8;
 
 	if (limit < IDLE_PAGES_MIN)
 		limit = IDLE_PAGES_MIN;
-	if (!is_purge_due(limit))
+	if (idle_pages <= limit)
 		return;
 	for (uint32_t n = slice_limit; n-- > slice_first && idle_pages > limit / 2;)
 		if (slices[n].is_used)

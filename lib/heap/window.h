@@ -10,8 +10,8 @@
  *  4. A page with neither bit set is zero in all its bytes.
  *
  * All functions but spm_window_init and spm_window_each_run take the one lock of the window, the innermost of the heap.
- * Bits in used[] are set before the run is handed out, so a reader that takes no lock (all others stopped) sees a superset
- * of the pages of all spans.
+ * Bits in used[] are set before the run is handed out, so a reader that takes no lock (all others stopped) sees a
+ * superset of the pages of all spans.
  */
 #ifndef SPM_WINDOW_H
 #define SPM_WINDOW_H

@@ -1,8 +1,8 @@
 /* malloc.c - the C allocation functions on SoftPM's heap, for libsoftpm-malloc.so.
  *
  * Linked or preloaded, it serves the whole program, the C library's own callers (strdup, asprintf, getline, ...)
- * included, from the first instruction on; so there is no memory of another allocator to be freed, and a pointer that is
- * not the heap's is a misuse. Nothing here or below calls a function that allocates.
+ * included, from the first instruction on; so there is no memory of another allocator to be freed, and a pointer that
+ * is not the heap's is a misuse. Nothing here or below calls a function that allocates.
  */
 #include "heap/heap.h"
 

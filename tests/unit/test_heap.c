@@ -378,8 +378,9 @@ static void restored_spans_serve(void **state)
 	assert_int_equal(spm_heap_claim(first, 1, arena), 0);
 	assert_int_equal(spm_heap_claim(first, 1, spm_arena_new()), -EEXIST);
 	slotset_add(&live, 5);
-	assert_int_equal(spm_heap_restore_span(first + 16, spm_classes[class].pages, (uint8_t)class, 0, &live, arena), 0);
-	assert_int_equal(spm_heap_restore_span(first + 17, spm_classes[class].pages, (uint8_t)class, 0, &live, arena),
+	assert_int_equal(spm_heap_restore_span(first + 16, spm_classes[class].pages, (uint8_t) class, 0, &live, arena),
+	                 0);
+	assert_int_equal(spm_heap_restore_span(first + 17, spm_classes[class].pages, (uint8_t) class, 0, &live, arena),
 	                 -EEXIST);
 	s = spm_span_of(spm_page_address(first + 20));
 	assert_int_equal(s->first, first + 16);
@@ -535,22 +536,22 @@ static void a_child_can_allocate(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_offset_resolves_to_its_slot),
-		cmocka_unit_test(a_class_is_the_smallest_that_fits),
-		cmocka_unit_test(slots_are_zero_also_the_second_time),
-		cmocka_unit_test(alignment_is_kept),
-		cmocka_unit_test(realloc_keeps_the_content),
-		cmocka_unit_test(allocations_of_many_slices_work),
-		cmocka_unit_test(interior_addresses_resolve),
-		cmocka_unit_test(what_one_thread_allocates_another_frees),
-		cmocka_unit_test(spans_of_ended_threads_are_used_again),
-		cmocka_unit_test(a_drain_tells_each_free_in_marked_spans),
-		cmocka_unit_test(a_marked_large_span_waits_for_the_drain),
-		cmocka_unit_test(restored_spans_serve),
-		cmocka_unit_test(arenas_keep_to_their_slices),
-		cmocka_unit_test(untrusted_spans_are_refused),
-		cmocka_unit_test(misuse_is_named),
-		cmocka_unit_test(a_child_can_allocate),
+	        cmocka_unit_test(every_offset_resolves_to_its_slot),
+	        cmocka_unit_test(a_class_is_the_smallest_that_fits),
+	        cmocka_unit_test(slots_are_zero_also_the_second_time),
+	        cmocka_unit_test(alignment_is_kept),
+	        cmocka_unit_test(realloc_keeps_the_content),
+	        cmocka_unit_test(allocations_of_many_slices_work),
+	        cmocka_unit_test(interior_addresses_resolve),
+	        cmocka_unit_test(what_one_thread_allocates_another_frees),
+	        cmocka_unit_test(spans_of_ended_threads_are_used_again),
+	        cmocka_unit_test(a_drain_tells_each_free_in_marked_spans),
+	        cmocka_unit_test(a_marked_large_span_waits_for_the_drain),
+	        cmocka_unit_test(restored_spans_serve),
+	        cmocka_unit_test(arenas_keep_to_their_slices),
+	        cmocka_unit_test(untrusted_spans_are_refused),
+	        cmocka_unit_test(misuse_is_named),
+	        cmocka_unit_test(a_child_can_allocate),
 	};
 
 	if (getenv("SEED"))

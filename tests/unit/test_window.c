@@ -148,13 +148,13 @@ static void the_bounds_are_exact(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pairs_of_numbers_are_no_addresses),
-		cmocka_unit_test(integers_are_no_addresses),
-		cmocka_unit_test(times_are_no_addresses),
-		cmocka_unit_test(doubles_are_no_addresses),
-		cmocka_unit_test(text_is_no_address),
-		cmocka_unit_test(noise_is_no_address),
-		cmocka_unit_test(the_bounds_are_exact),
+	        cmocka_unit_test(pairs_of_numbers_are_no_addresses),
+	        cmocka_unit_test(integers_are_no_addresses),
+	        cmocka_unit_test(times_are_no_addresses),
+	        cmocka_unit_test(doubles_are_no_addresses),
+	        cmocka_unit_test(text_is_no_address),
+	        cmocka_unit_test(noise_is_no_address),
+	        cmocka_unit_test(the_bounds_are_exact),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
