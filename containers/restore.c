@@ -11,6 +11,7 @@
  * live slot is refused.
  */
 #include "container.h"
+#include "track/track.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -244,7 +245,7 @@ static int marks_make(struct loading *l)
 /* From here on the tracker watches: what was just read is not dirty. */
 static int settle(struct loading *l)
 {
-	int err = 0;
+	int err = spm_track_init();
 
 	spm_capture_lock();
 	for (size_t i = 0; i < l->n && !err;) {

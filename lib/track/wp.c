@@ -76,28 +76,41 @@ static int wp_init(void)
 	return 0;
 }
 
-static int range_register(uint64_t from, uint64_t to)
-{
-	struct uffdio_register r = {.range = {from, to - from}, .mode = UFFDIO_REGISTER_MODE_WP};
+static unsigned char is_registered[SPM_SLICES];
 
-	return ioctl(uffd, UFFDIO_REGISTER, &r) ? -errno : 0;
+/* Registers the slices of a range that are not yet. They are registered whole and before the first scan: a scan that meets
+ * an unregistered part fails after it has protected, and forgotten to tell of, the pages before. */
+static int slices_register(uint64_t from, uint64_t to, bool again)
+{
+	uint64_t first = (from - SPM_WINDOW_START) / SPM_SLICE_BYTES, last = (to - 1 - SPM_WINDOW_START) / SPM_SLICE_BYTES;
+
+	for (uint64_t i = first; i <= last; i++) {
+		struct uffdio_register r = {.range = {SPM_WINDOW_START + i * SPM_SLICE_BYTES, SPM_SLICE_BYTES},
+		                            .mode = UFFDIO_REGISTER_MODE_WP};
+
+		if (is_registered[i] && !again)
+			continue;
+		if (ioctl(uffd, UFFDIO_REGISTER, &r))
+			return -errno;
+		is_registered[i] = 1;
+	}
+	return 0;
 }
 
 static int wp_collect(pageno_t first, uint32_t pages, void (*dirty)(pageno_t, uint32_t, void *), void *arg)
 {
 	static struct page_region region[REGIONS]; /* collects are serialized */
 	uint64_t at = spm_page_address(first), to = at + (uint64_t)pages * SPM_PAGE_BYTES, walked;
-	bool is_registered = false;
+	bool was_lost = false;
+	int err = slices_register(at, to, false);
 
-	while (at < to) {
+	while (at < to && !err) {
 		int n = scan(at, to, region, &walked);
 
-		if (n == -EPERM && !is_registered) { /* what is not registered counts as written: the next scan reports it */
-			int err = range_register(at, to);
-
-			if (err)
-				return err;
-			is_registered = true;
+		if (n == -EPERM && !was_lost) { /* the mapping was made anew: what was written since is unknown */
+			was_lost = true;
+			err = slices_register(at, to, true);
+			dirty(first, pages, arg);
 			continue;
 		}
 		if (n < 0)
@@ -107,9 +120,8 @@ static int wp_collect(pageno_t first, uint32_t pages, void (*dirty)(pageno_t, ui
 		if (walked <= at)
 			return -EIO;
 		at = walked;
-		is_registered = false;
 	}
-	return 0;
+	return err;
 }
 
 static void wp_forget(pageno_t first, uint32_t pages)

@@ -314,8 +314,7 @@ static int chain_open_once(struct volume *v, int magic, const char *branch, unsi
 	if (!c)
 		return -ENOMEM;
 	c->id = s.id;
-	if (flags & CHAIN_WRITE)
-		err = writer_lock(c, wait_ms);
+	err = flags & CHAIN_WRITE ? writer_lock(c, wait_ms) : 0;
 	if (!err)
 		err = chain_load(c, &s, flags);
 	if (err)

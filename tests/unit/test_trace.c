@@ -1,7 +1,7 @@
 /* test_trace.c - incremental discovery against a simple reference trace, on random graphs.
  *
- * After every point: what is marked must hold all that is reachable; and what is marked beyond that must have been marked
- * before, and not freed. After a full trace: marked is exactly reachable.
+ * After every point: what is marked must hold all that is reachable; and what is marked beyond that must be reachable from
+ * something that was marked before and not freed. After a full trace: marked is exactly reachable.
  */
 #include "container.h"
 #include "scratch.h"
@@ -26,7 +26,7 @@ static struct {
 	struct node *at; /* NULL: not allocated */
 	size_t bytes;
 	int edge[EDGES]; /* node number, -1 none */
-	bool is_reachable, was_marked;
+	bool is_reachable, is_kept, was_marked;
 } model[NODES];
 
 struct root {
@@ -103,30 +103,41 @@ static void mutate(uint64_t *random)
 	}
 }
 
-static void reference_trace(void)
+static void flood(int n, bool kept)
 {
 	static int stack[NODES];
 	int depth = 0;
 
-	for (int n = 0; n < NODES; n++)
-		model[n].is_reachable = false;
-	for (int i = 0; i < 16; i++)
-		if (entry_of[i] >= 0 && !model[entry_of[i]].is_reachable) {
-			model[entry_of[i]].is_reachable = true;
-			stack[depth++] = entry_of[i];
-		}
+	stack[depth++] = n;
 	while (depth) {
-		int n = stack[--depth];
+		bool *seen = kept ? &model[stack[depth - 1]].is_kept : &model[stack[depth - 1]].is_reachable;
+		const int *edge = model[stack[--depth]].edge;
 
+		*seen = true;
 		for (int e = 0; e < EDGES; e++) {
-			int to = model[n].edge[e];
+			bool *next = edge[e] < 0 ? NULL : kept ? &model[edge[e]].is_kept : &model[edge[e]].is_reachable;
 
-			if (to >= 0 && !model[to].is_reachable) {
-				model[to].is_reachable = true;
-				stack[depth++] = to;
+			if (next && !*next) {
+				*next = true;
+				stack[depth++] = edge[e];
 			}
 		}
 	}
+}
+
+/* is_reachable: from the root; is_kept: from the root or from what was marked before. */
+static void reference_trace(void)
+{
+	for (int n = 0; n < NODES; n++)
+		model[n].is_reachable = model[n].is_kept = false;
+	for (int i = 0; i < 16; i++)
+		if (entry_of[i] >= 0) {
+			flood(entry_of[i], false);
+			flood(entry_of[i], true);
+		}
+	for (int n = 0; n < NODES; n++)
+		if (model[n].at && model[n].was_marked)
+			flood(n, true);
 }
 
 static bool is_marked(struct container *c, int n)
@@ -146,7 +157,7 @@ static void compare(struct container *c, bool is_full)
 			continue;
 		if (model[n].is_reachable && !marked)
 			fail_msg("node %d is reachable and not marked", n);
-		if (!model[n].is_reachable && marked && (is_full || !model[n].was_marked))
+		if (marked && !(is_full ? model[n].is_reachable : model[n].is_kept))
 			fail_msg("node %d is marked and not reachable", n);
 		model[n].was_marked = marked;
 	}
