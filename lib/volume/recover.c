@@ -3,7 +3,7 @@
  *   head -> checkpoint -> record, record, record, ... until one is not whole
  *
  * A record counts if and only if its own sum is right, it is this chain's next, it names the sum of the one before, and -
- * unless its pages were flushed before it, or it is known durable - every page it carries has its sum. The first that
+ * unless its pages were flushed before it, or it is known durable (the head or the next record says so) - every page it carries has its sum. The first that
  * does not count, number k, is an unfinished commit, unless something says that k was durable: the head's durable_seq, or a
  * record k + 1 in the other reserved place (written only after k was durable). Then k is damage, and opening fails: an older state
  * is never handed out silently.
@@ -76,16 +76,30 @@ static bool place_is_right(struct volume *v, const struct place *p, unsigned cha
 	return !p->block || (!spm_blocks_read(v, p->block, buffer, 1) && XXH3_64bits(buffer, SPM_BLOCK_BYTES) == p->sum);
 }
 
-/* Whether every page that the record carries is there. */
+/* The record after r says that r was durable when it was written. */
+static bool is_followed(struct chain *c, const struct record *r)
+{
+	struct record *next;
+	bool is;
+
+	if (spm_record_read(c->volume, r->next[0].block, &next))
+		return false;
+	is = spm_record_is_ours(c, next, r->seq + 1) && next->prev_sum == r->sum && next->durable_seq >= r->seq;
+	free(next);
+	return is;
+}
+
+/* Whether every page that the record carries is there. Not asked of records known durable: their pages may have been
+ * dropped since and their blocks used again; what the newest version still has of them is verified when it is read. */
 static bool pages_are_whole(struct chain *c, const struct record *r)
 {
 #ifdef SPM_BREAK_SUM /* for the test that proves the power-cut simulator: believe anything */
-	(void)c, (void)r, (void)place_is_right;
+	(void)c, (void)r, (void)place_is_right, (void)is_followed;
 	return true;
 #else
 	const struct record_entry *e = record_entries(r);
 
-	if (r->is_data_durable || r->seq <= c->head.durable_seq)
+	if (r->is_data_durable || r->seq <= c->head.durable_seq || is_followed(c, r))
 		return true;
 	for (uint32_t i = 0; i < r->entries; i++)
 		if (e[i].is.birth == r->seq && !place_is_right(c->volume, &e[i].is, c->buffer))

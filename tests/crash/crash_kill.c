@@ -26,6 +26,12 @@ static volatile uint64_t *durable; /* [3], shared */
 static const char *volume;
 static uint64_t seed;
 
+static void give_up(int code)
+{
+	fprintf(stderr, "%s\n", pErrorMsg());
+	_exit(code);
+}
+
 static struct book *book_open(int magic, int *id)
 {
 	void *root;
@@ -52,10 +58,10 @@ static void *write_async(void *arg)
 		for (unsigned n = 0; n < 5; n++)
 			book_step(b);
 		if (!pPoint(id))
-			_exit(3);
+			give_up(3);
 		if (i % 8 == 7) {
 			if (pSync(id))
-				_exit(4);
+				give_up(4);
 			durable[1] = b->steps;
 		}
 	}
@@ -71,7 +77,7 @@ static void *write_sync(void *arg)
 	for (;;) {
 		book_step(b);
 		if (!pPointSync(id))
-			_exit(5);
+			give_up(5);
 		durable[2] = b->steps;
 	}
 	return NULL;
