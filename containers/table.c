@@ -144,14 +144,31 @@ void spm_container_free(struct container *c)
 	free(c);
 }
 
-/* Puts c (or NULL) at a place of the table. */
-static void table_set(unsigned place, struct container *c)
+/* Puts c at a free place and gives it its ID; false if there is no place. */
+static bool table_add(struct container *c)
+{
+	unsigned place = 0;
+
+	spm_capture_lock();
+	pthread_mutex_lock(&table_lock);
+	while (place < CONTAINERS_MOST && table[place])
+		place++;
+	if (place < CONTAINERS_MOST) {
+		c->id = (int)((generation++ % 100000) * CONTAINERS_MOST + place + 1);
+		table[place] = c;
+		if (place >= table_top)
+			table_top = place + 1;
+	}
+	pthread_mutex_unlock(&table_lock);
+	spm_capture_unlock();
+	return place < CONTAINERS_MOST;
+}
+
+static void table_remove(struct container *c)
 {
 	spm_capture_lock();
 	pthread_mutex_lock(&table_lock);
-	table[place] = c;
-	if (place >= table_top)
-		table_top = place + 1;
+	table[place_of(c->id)] = NULL;
 	pthread_mutex_unlock(&table_lock);
 	spm_capture_unlock();
 }
@@ -168,28 +185,31 @@ static int worker_start(struct container *c)
 	return err;
 }
 
+static void worker_end(struct container *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->is_ending = true;
+	pthread_cond_broadcast(&c->changed);
+	pthread_mutex_unlock(&c->lock);
+	pthread_join(c->worker, NULL);
+}
+
 int spm_container_start(struct container *c)
 {
-	unsigned place = 0;
-	int err;
+	int err = worker_start(c);
 
-	pthread_mutex_lock(&table_lock);
-	while (place < CONTAINERS_MOST && table[place])
-		place++;
-	if (place < CONTAINERS_MOST)
-		c->id = (int)((generation++ % 100000) * CONTAINERS_MOST + place + 1);
-	pthread_mutex_unlock(&table_lock);
-	if (place == CONTAINERS_MOST) {
-		spm_container_free(c);
-		return spm_fail(EMFILE, "%d containers are open, more are not possible in one process", CONTAINERS_MOST);
-	}
-	err = worker_start(c);
 	if (err) {
-		spm_container_free(c);
-		return spm_fail(err, "could not start the thread that writes container %d: %s", c->magic, strerror(err));
+		spm_fail(err, "could not start the thread that writes container %d: %s", c->magic, strerror(err));
+	} else if (table_add(c)) {
+		return c->id;
+	} else {
+		worker_end(c);
+		spm_fail(EMFILE, "%d containers are open, more are not possible in one process", CONTAINERS_MOST);
 	}
-	table_set(place, c);
-	return c->id;
+	err = errno;
+	spm_container_free(c);
+	errno = err;
+	return -1;
 }
 
 struct live_free {
@@ -227,14 +247,11 @@ void spm_container_end(struct container *c)
 	while (c->users)
 		pthread_cond_wait(&table_changed, &table_lock);
 	pthread_mutex_unlock(&table_lock);
-	pthread_mutex_lock(&c->lock);
-	pthread_cond_broadcast(&c->changed);
-	pthread_mutex_unlock(&c->lock);
-	pthread_join(c->worker, NULL);
+	worker_end(c);
 	spm_capture_lock();
 	spm_marks_each_span(c->marks, span_forget, c);
 	spm_capture_unlock();
-	table_set(place_of(c->id), NULL);
+	table_remove(c);
 	spm_container_free(c);
 }
 
