@@ -34,6 +34,7 @@ docs: $(BUILD)/configured
 
 install: all
 	cmake --install $(BUILD) --prefix $(PREFIX)
+	@[ "$$(id -u)" != 0 ] || ldconfig
 
 clean:
 	rm -rf build build-debug build-asan build-clang

@@ -24,11 +24,6 @@ for file in include/softpm.h bin/softpm share/man/man1/softpm.1; do
 	[ -f "$prefix/$file" ] || fail "$file is missing"
 done
 
-# The installed softpm.pc names the prefix given at configuration; look at this one instead.
-pc() {
-	pkg-config --define-variable=prefix="$prefix" --define-variable=libdir="$lib" \
-		--define-variable=includedir="$prefix/include" "$@" softpm
-}
 sed -n '/^```c$/,/^```$/p' "$SOFTPM_SOURCE/README.md" | sed '/^```/d' >"$scratch/notes.c"
 [ -s "$scratch/notes.c" ] || fail "README.md has no program"
 
@@ -45,9 +40,9 @@ remembers() {
 
 # shellcheck disable=SC2046,SC2086 # lists of words
 {
-	"$cc" $flags "$scratch/notes.c" -o "$scratch/shared" $(pc --cflags --libs) -Wl,-rpath,"$lib" || fail "shared: does not build"
-	"$cc" $flags "$scratch/notes.c" -o "$scratch/static" $(pc --cflags) "$lib/libsoftpm.a" \
-		$(pc --static --libs-only-l | sed 's/-lsoftpm//') || fail "static: does not build"
+	"$cc" $flags "$scratch/notes.c" -o "$scratch/shared" $(pkg-config --cflags --libs softpm) -Wl,-rpath,"$lib" || fail "shared: does not build"
+	"$cc" $flags "$scratch/notes.c" -o "$scratch/static" $(pkg-config --cflags softpm) "$lib/libsoftpm.a" \
+		$(pkg-config --static --libs-only-l softpm | sed 's/-lsoftpm//') || fail "static: does not build"
 }
 readelf -d "$scratch/shared" | grep -q 'NEEDED.*libsoftpm\.so\.0' || fail "shared: the soname is not libsoftpm.so.0"
 ! readelf -d "$scratch/static" | grep -q 'NEEDED.*libsoftpm' || fail "static: it needs the shared library"
