@@ -1,15 +1,29 @@
 /* stop.c - stopping the other threads by a signal. See stop.h.
  *
- *   stopper                                  another thread
- *   epoch odd, for each thread not known  -> handler: counts itself in `stopped`, waits until
- *   stopped: tgkill; wait until all have     the epoch is even, counts itself out, returns
- *   answered, gone, parked; look again
- *   until no thread is new
+ *   stopper                                      another thread
+ *   epoch becomes odd
+ *   lists /proc/self/task; each thread not    -> handler: finds its place in `asked`, writes the epoch there,
+ *   asked yet gets a place in `asked` and a      waits until the epoch is another, returns
+ *   signal; waits until all have answered;
+ *   lists again, until no thread is new
  *   ... the instant ...
- *   epoch even, wake all, wait until none is in the handler any more
+ *   epoch becomes even, wakes all
  *
- * What runs in the handler: atomic operations and futex calls only. Each thread that parks or is stopped has a record in a list
- * that only grows; the record of a thread that ended is taken by a later one.
+ * Parked and exempt threads have a record in `records`, claimed by compare-and-swap and given back when the thread ends;
+ * no other thread needs one. spm_unpark writes RUNNING before it reads the epoch, the stopper writes the epoch before it reads
+ * the record: one of them sees the other.
+ *
+ * A thread that does not answer within a few milliseconds is looked up in /proc:
+ *   gone, or a zombie                        counts as stopped
+ *   blocks the signal and sleeps             counts as stopped: it waits in sigwait or the like. Should it wake during the
+ *                                            stop it runs: programs must not touch the heap with all signals blocked
+ *   blocks the signal and runs               is waited for, PATIENCE_NS long; then the stop fails with ETIMEDOUT
+ *   does not block it and is in the kernel,  counts as stopped: the handler comes before its next instruction
+ *   uninterruptible
+ * The signal stays pending where it is blocked; such threads are remembered in `deaf` and not signalled again while one
+ * is pending, or the queue of pending signals would fill up.
+ *
+ * What runs in the handler: atomic operations, gettid and futex calls only.
  */
 #include "snapshot/stop.h"
 
@@ -25,33 +39,52 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { RUNNING, PARKED, EXEMPT };
-enum { THREADS_MOST = 65536, PATIENCE_NS = 500000000 };
+enum { RECORDS = 4096, ASKED_MOST = 131072, DEAF_MOST = 256 };
+enum { SPINS = 20, LOOK_NS = 3000000, PATIENCE_NS = 500000000 };
 
-struct thread {
-	_Atomic int tid;      /* 0: free */
+struct record {
+	_Atomic int tid; /* 0: free */
 	_Atomic int mode;
+};
+
+struct asked {
+	_Atomic int tid;
 	_Atomic uint32_t answered; /* the epoch in which it stopped */
 };
 
-static struct thread *thread_table; /* by place, a hash of the tid */
-static _Atomic uint32_t epoch;      /* odd: a stop is on */
-static _Atomic int inside;          /* threads in the handler */
+static struct record records[RECORDS];
+static _Atomic unsigned records_top; /* records that were ever used */
+static struct asked *asked;          /* of this stop */
+static _Atomic unsigned asked_count;
+static int deaf[DEAF_MOST];
+static unsigned deaf_count;
+static _Atomic uint32_t epoch;   /* odd: a stop is on */
+static _Atomic uint32_t answers; /* grows with each answer; the stopper sleeps on it */
 static _Atomic int exempt_count;
 static _Atomic bool is_ready;
 static pthread_key_t end_key;
-static __thread struct thread *self __attribute__((tls_model("initial-exec")));
+static __thread struct record *self __attribute__((tls_model("initial-exec")));
 
 static int stop_signal(void)
 {
 	return SIGRTMAX - 2;
 }
 
-static void futex_wait(_Atomic uint32_t *word, uint32_t value)
+static int own_tid(void)
 {
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+	return (int)syscall(SYS_gettid);
+}
+
+/* wait_ns 0: for ever. */
+static void futex_wait(_Atomic uint32_t *word, uint32_t value, long wait_ns)
+{
+	struct timespec t = {.tv_nsec = wait_ns};
+
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, wait_ns ? &t : NULL, NULL, 0);
 }
 
 static void futex_wake_all(_Atomic uint32_t *word)
@@ -59,63 +92,81 @@ static void futex_wake_all(_Atomic uint32_t *word)
 	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 0x7fffffff, NULL, NULL, 0);
 }
 
-/* The record of a thread; made if it has none and `make`. */
-static struct thread *thread_find(int tid, bool make)
+/* In the handler. Where the stopper waits for this thread's answer; NULL if it has not listed it yet. */
+static struct asked *asked_find(int tid, unsigned hint)
 {
-	for (unsigned i = 0; i < THREADS_MOST; i++) {
-		struct thread *t = &thread_table[((unsigned)tid + i) % THREADS_MOST];
-		int found = t->tid;
+	unsigned n = asked_count;
 
-		if (found == tid)
-			return t;
-		if (found)
-			continue;
-		if (!make)
-			return NULL;
-		if (atomic_compare_exchange_strong(&t->tid, &found, tid))
-			return t;
-		i--; /* somebody took it: look at it again */
-	}
+	if (hint < n && asked[hint].tid == tid)
+		return &asked[hint];
+	for (unsigned i = 0; i < n; i++)
+		if (asked[i].tid == tid)
+			return &asked[i];
 	return NULL;
 }
 
-static void handler(int signal)
+/* A signal that was sent for an earlier stop may arrive in this one: then the thread may not be listed yet, and looks
+ * again every millisecond. */
+static void handler(int signal, siginfo_t *info, void *context)
 {
 	int saved = errno;
 	uint32_t now = epoch;
-	struct thread *t = thread_find((int)syscall(SYS_gettid), false);
+	bool has_answered = false;
 
-	(void)signal;
-	if (t && now & 1) {
-		inside++;
-		t->answered = now;
-		while (epoch == now)
-			futex_wait(&epoch, now);
-		inside--;
+	(void)signal, (void)context;
+	while (now & 1 && epoch == now) {
+		if (!has_answered) {
+			struct asked *a = asked_find(own_tid(), (unsigned)info->si_value.sival_int);
+
+			if (a) {
+				a->answered = now;
+				answers++;
+				futex_wake_all(&answers);
+				has_answered = true;
+			}
+		}
+		futex_wait(&epoch, now, has_answered ? 0 : 1000000);
 	}
 	errno = saved;
 }
 
-/* A thread has ended: its number may come back as another thread, which must be taken as running. */
-static void thread_ended(void *arg)
+static void record_give_back(void *arg)
 {
-	struct thread *t = arg;
+	struct record *r = arg;
 
-	if (t->mode == EXEMPT)
+	if (atomic_exchange(&r->mode, RUNNING) == EXEMPT)
 		exempt_count--;
-	t->mode = RUNNING;
+	self = NULL;
+	r->tid = 0;
+}
+
+/* The child's one thread has another number, and nobody else is there. */
+static void after_fork_in_child(void)
+{
+	memset(records, 0, sizeof(records));
+	records_top = 0;
+	asked_count = 0;
+	deaf_count = 0;
+	exempt_count = 0;
+	epoch += epoch & 1;
+	if (self)
+		pthread_setspecific(end_key, NULL);
+	self = NULL;
 }
 
 static void prepare(void)
 {
-	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
-	void *table = mmap(NULL, THREADS_MOST * sizeof(*thread_table), PROT_READ | PROT_WRITE,
+	struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_RESTART | SA_SIGINFO};
+	void *table = mmap(NULL, ASKED_MOST * sizeof(*asked), PROT_READ | PROT_WRITE,
 	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	sigfillset(&action.sa_mask);
-	if (table == MAP_FAILED || pthread_key_create(&end_key, thread_ended) || sigaction(stop_signal(), &action, NULL))
+	if (table == MAP_FAILED)
 		return;
-	thread_table = table;
+	asked = table;
+	if (pthread_key_create(&end_key, record_give_back) || pthread_atfork(NULL, NULL, after_fork_in_child) ||
+	    sigaction(stop_signal(), &action, NULL))
+		return;
 	is_ready = true;
 }
 
@@ -128,76 +179,206 @@ static bool ready(void)
 	return is_ready;
 }
 
-static struct thread *me(void)
+static struct record *record_claim(int tid)
+{
+	for (unsigned i = 0; i < RECORDS; i++) {
+		int none = 0;
+		unsigned top = records_top;
+
+		if (!atomic_compare_exchange_strong(&records[i].tid, &none, tid))
+			continue;
+		while (top < i + 1 && !atomic_compare_exchange_weak(&records_top, &top, i + 1))
+			;
+		return &records[i];
+	}
+	return NULL; /* then the thread is stopped by signal like any other */
+}
+
+static struct record *me(void)
 {
 	if (!self && ready()) {
-		self = thread_find((int)syscall(SYS_gettid), true);
-		if (self)
-			pthread_setspecific(end_key, self);
+		self = record_claim(own_tid());
+		if (self && pthread_setspecific(end_key, self))
+			record_give_back(self);
 	}
 	return self;
 }
 
 void spm_park(void)
 {
-	struct thread *t = me();
+	struct record *r = me();
 
-	if (t && t->mode == RUNNING)
-		t->mode = PARKED;
+	if (r && r->mode == RUNNING)
+		r->mode = PARKED;
 }
 
 void spm_unpark(void)
 {
-	struct thread *t = me();
+	struct record *r = self;
 
-	if (!t || t->mode != PARKED)
+	if (!r || r->mode != PARKED)
 		return;
 	for (;;) {
 		uint32_t now;
 
-		t->mode = RUNNING;
+		r->mode = RUNNING;
 		now = epoch;
 		if (!(now & 1))
 			return; /* a stop that begins now sees us running */
-		t->mode = PARKED;
+		r->mode = PARKED;
 		while (epoch == now)
-			futex_wait(&epoch, now);
+			futex_wait(&epoch, now, 0);
 	}
 }
 
 void spm_stop_exempt_self(void)
 {
-	struct thread *t = me();
+	struct record *r = me();
 
-	if (t) {
-		t->mode = EXEMPT;
+	if (r && atomic_exchange(&r->mode, EXEMPT) != EXEMPT)
 		exempt_count++;
+}
+
+static bool is_left_alone(int tid)
+{
+	for (unsigned i = 0, n = records_top; i < n; i++)
+		if (records[i].tid == tid)
+			return records[i].mode != RUNNING;
+	return false;
+}
+
+struct condition {
+	char state;      /* as in /proc/TID/status; 0: gone */
+	bool is_blocked; /* it blocks the signal */
+	bool is_pending; /* one waits for it */
+};
+
+static bool mask_has_signal(const char *text, const char *name)
+{
+	const char *at = strstr(text, name);
+
+	return at && strtoull(at + strlen(name), NULL, 16) >> (stop_signal() - 1) & 1;
+}
+
+static struct condition thread_look(int tid)
+{
+	char text[4096] = "/proc/self/task/", *digit = text + 30;
+	struct condition c = {0};
+	long n = -1;
+	int fd;
+
+	/* No snprintf here: threads are stopped, and it is no async-signal-safe function. */
+	memcpy(digit, "/status", 8);
+	for (; tid; tid /= 10)
+		*--digit = (char)('0' + tid % 10);
+	memmove(text + 16, digit, strlen(digit) + 1);
+	fd = open(text, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = read(fd, text, sizeof(text) - 1);
+		close(fd);
 	}
+	if (n <= 0)
+		return c;
+	text[n] = 0;
+	if (strstr(text, "State:\t"))
+		c.state = strstr(text, "State:\t")[7];
+	c.is_blocked = mask_has_signal(text, "SigBlk:\t");
+	c.is_pending = mask_has_signal(text, "SigPnd:\t");
+	return c;
 }
 
-/* Whether the thread has stopped, need not, or is gone. Signals it once. */
-static bool is_settled(struct thread *t, int tid, uint32_t now, bool send)
+/* Whether it was deaf at an earlier stop, with the signal still pending; it is then asked no second time. */
+static bool was_deaf(int tid)
 {
-	if (t->mode != RUNNING || t->answered == now)
-		return true;
-	return send && syscall(SYS_tgkill, getpid(), tid, stop_signal()) && errno == ESRCH;
+	for (unsigned i = 0; i < deaf_count; i++) {
+		if (deaf[i] != tid)
+			continue;
+		if (thread_look(tid).is_pending)
+			return true;
+		deaf[i] = deaf[--deaf_count];
+		return false;
+	}
+	return false;
 }
 
-static void wait_settled(struct thread *t, int tid, uint32_t now)
+static void deaf_add(int tid)
 {
-	uint64_t until = spm_now_ns() + PATIENCE_NS;
-	bool send = true;
-
-	for (unsigned turns = 0; !is_settled(t, tid, now, send); turns++) {
-		send = false;
-		if (turns % 1024 == 1023 && spm_now_ns() > until) {
-			t->answered = now; /* it blocks all signals, as one that only waits for them does */
+	for (unsigned i = 0; i < deaf_count; i++)
+		if (deaf[i] == tid)
 			return;
+	deaf[deaf_count < DEAF_MOST ? deaf_count++ : (unsigned)tid % DEAF_MOST] = tid;
+}
+
+/* Sends the signal with its place in `asked`. Real-time signals queue: a full queue is waited out, PATIENCE_NS long. */
+static int signal_send(struct asked *a)
+{
+	uint64_t until = 0;
+	siginfo_t info = {.si_signo = stop_signal(), .si_code = SI_QUEUE};
+	int pid = getpid();
+
+	info.si_pid = pid;
+	info.si_uid = getuid();
+	info.si_value.sival_int = (int)(a - asked);
+	while (syscall(SYS_rt_tgsigqueueinfo, pid, a->tid, stop_signal(), &info)) {
+		uint64_t t = spm_now_ns();
+
+		if (errno != EAGAIN) {
+			a->tid = 0; /* it has ended */
+			return 0;
 		}
-		if (turns % 1024 == 1023 && syscall(SYS_tgkill, getpid(), tid, 0) && errno == ESRCH)
-			return; /* it has ended */
+		until = until ? until : t + PATIENCE_NS;
+		if (t > until)
+			return -EAGAIN;
 		sched_yield();
 	}
+	return 0;
+}
+
+/* 1: counts as stopped, 0: wait on, or -ETIMEDOUT. */
+static int judge(struct asked *a, uint64_t waited_ns)
+{
+	struct condition c;
+
+	if (is_left_alone(a->tid))
+		return 1;
+	c = thread_look(a->tid);
+	if (!c.state)
+		a->tid = 0; /* its number may come back within this very stop */
+	if (!c.state || (c.state == 'D' && !c.is_blocked && waited_ns > PATIENCE_NS / 10))
+		return 1;
+	if (c.state == 'Z' || c.state == 'X' || (c.is_blocked && c.state == 'S')) {
+		deaf_add(a->tid);
+		return 1;
+	}
+	return c.is_blocked && waited_ns > PATIENCE_NS ? -ETIMEDOUT : 0;
+}
+
+static int wait_answered(struct asked *a, uint32_t now, bool is_patient)
+{
+	uint64_t began = 0, look_at = 0;
+	int verdict = 0;
+
+	for (unsigned turns = 0; a->tid && a->answered != now && !verdict; turns++) {
+		uint32_t seen = answers;
+		uint64_t t;
+
+		if (turns < SPINS && is_patient) {
+			sched_yield();
+			continue;
+		}
+		t = spm_now_ns();
+		if (!began) {
+			began = t;
+			look_at = is_patient ? t + LOOK_NS : t;
+		}
+		if (t >= look_at) {
+			verdict = judge(a, t - began);
+			look_at = t + LOOK_NS;
+		} else if (a->answered != now) {
+			futex_wait(&answers, seen, LOOK_NS / 3);
+		}
+	}
+	return verdict < 0 ? verdict : 0;
 }
 
 struct linux_dirent64_head {
@@ -207,66 +388,92 @@ struct linux_dirent64_head {
 	char name[];
 };
 
-/* One pass over the process's threads; returns how many were not settled before. */
+/* Asks a thread that the folder lists, if it has not been asked in this stop. The folder lists threads in the order of their
+ * birth: `next` is where this one is most likely found in `asked`. */
+static int thread_ask(int tid, unsigned *next)
+{
+	unsigned n = asked_count;
+	struct asked *a = asked_find(tid, *next);
+	bool is_deaf;
+
+	if (a) {
+		*next = (unsigned)(a - asked) + 1;
+		return 0;
+	}
+	if (is_left_alone(tid))
+		return 0;
+	if (n == ASKED_MOST)
+		return -EAGAIN;
+	is_deaf = was_deaf(tid);
+	asked[n].answered = 0;
+	asked[n].tid = tid;
+	asked_count = n + 1;
+	*next = n + 1;
+	return is_deaf ? 0 : signal_send(&asked[n]);
+}
+
+/* Asks all threads that are not asked yet, waits for these. 1: there were some, 0: none, or -errno. */
 static int stop_pass(int fd, uint32_t now)
 {
 	char buffer[4096] __attribute__((aligned(8)));
-	int own = (int)syscall(SYS_gettid), fresh = 0;
+	int own = own_tid(), err = 0;
+	unsigned from = asked_count, next = 0;
 	long n;
 
 	lseek(fd, 0, SEEK_SET);
-	while ((n = syscall(SYS_getdents64, fd, buffer, sizeof(buffer))) > 0) {
-		for (long at = 0; at < n;) {
+	while (!err && (n = syscall(SYS_getdents64, fd, buffer, sizeof(buffer))) > 0) {
+		for (long at = 0; at < n && !err;) {
 			const struct linux_dirent64_head *d = (const void *)(buffer + at);
 			int tid = atoi(d->name);
-			struct thread *t = tid && tid != own ? thread_find(tid, true) : NULL;
 
-			if (t && t->mode == RUNNING && t->answered != now) {
-				fresh++;
-				wait_settled(t, tid, now);
-			}
+			if (tid && tid != own)
+				err = thread_ask(tid, &next);
 			at += d->bytes;
 		}
 	}
-	return fresh;
+	for (unsigned i = from; i < asked_count && !err; i++) {
+		bool is_deaf = false;
+
+		for (unsigned k = 0; k < deaf_count; k++)
+			is_deaf |= deaf[k] == asked[i].tid;
+		err = wait_answered(&asked[i], now, !is_deaf);
+	}
+	return err ? err : asked_count > from;
 }
 
 /* With no other thread but exempt ones there is nobody to stop: two links of the folder are its own. */
 static bool is_alone(void)
 {
+	int own_exempt = self && self->mode == EXEMPT;
 	struct stat st;
 
-	return !stat("/proc/self/task", &st) && st.st_nlink <= (nlink_t)(3 + exempt_count);
+	return !stat("/proc/self/task", &st) && st.st_nlink <= (nlink_t)(3 + exempt_count - own_exempt);
 }
 
 int spm_stop_begin(void)
 {
 	uint32_t now;
-	int fd;
+	int fd, more;
 
 	if (!ready())
 		return -ENOMEM;
-	me();
+	asked_count = 0;
 	now = ++epoch;
 	if (is_alone())
 		return 0;
 	fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0) {
-		int err = -errno;
-
+	more = fd < 0 ? -errno : 1;
+	while (more > 0)
+		more = stop_pass(fd, now);
+	if (fd >= 0)
+		close(fd);
+	if (more < 0)
 		spm_stop_end();
-		return err;
-	}
-	while (stop_pass(fd, now))
-		;
-	close(fd);
-	return 0;
+	return more;
 }
 
 void spm_stop_end(void)
 {
 	epoch++;
 	futex_wake_all(&epoch);
-	while (inside)
-		sched_yield();
 }
