@@ -25,9 +25,12 @@ test: all
 test-slow: all
 	$(CTEST) -L slow
 
-bench: $(BUILD)/configured
-	cmake --build $(BUILD) --target bench
-	@if [ -x bench/run.sh ]; then SOFTPM_BUILD=$(BUILD) bench/run.sh; else echo "The benches are $(BUILD)/bench_*"; fi
+# Each bench/FOLDER/run.sh BUILD prints its table.
+bench:
+	sh scripts/deps.sh bench
+	cmake -S . -B $(BUILD) -G Ninja $(CMAKE_FLAGS)
+	cmake --build $(BUILD) --target all bench
+	@for run in bench/*/run.sh; do echo; echo "== $$run"; sh $$run $(abspath $(BUILD)) || exit 1; done
 
 docs: $(BUILD)/configured
 	cmake --build $(BUILD) --target docs

@@ -1,10 +1,12 @@
 #!/bin/sh
-# deps.sh [ci] - see to it that the Debian packages the build needs are there: installs those missing as root, otherwise
+# deps.sh [ci|bench] - see to it that the Debian packages the build needs are there: installs those missing as root, otherwise
 # names them in one line and fails. Asks the network for nothing when none is missing.
 set -eu
 
 packages="build-essential cmake ninja-build pkg-config libxxhash-dev libelf-dev libcmocka-dev libjson-c-dev"
 [ "${1-}" != ci ] || packages="$packages clang libclang-rt-14-dev"
+[ "${1-}" != bench ] || packages="$packages libdb-dev liblmdb-dev librocksdb-dev libsqlite3-dev libpmemobj-dev libtpl-dev \
+	libjemalloc2 libmimalloc2.0"
 
 is_installed() {
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

@@ -45,7 +45,7 @@ static void info_json(const char *name, const struct pvolume *v, const char *uui
 	json_print(o);
 }
 
-static void row_add(struct table *t, const struct listed *c)
+static void row_add(struct table *t, const struct listed *c, bool with_damage)
 {
 	char number[32];
 
@@ -58,13 +58,13 @@ static void row_add(struct table *t, const struct listed *c)
 	snprintf(number, sizeof(number), "%llu", (unsigned long long)c->pages);
 	table_add(t, number);
 	table_add(t, text_bytes(c->live_bytes));
-	table_add(t, c->damage ? c->damage : "");
+	if (with_damage)
+		table_add(t, c->damage ? c->damage : "");
 }
 
 static void info_text(const char *name, const struct pvolume *v, const char *uuid, const struct list *list)
 {
 	static const char *const heads[] = {">MAGIC", "NAME", "BRANCH", ">NEWEST", ">PAGES", ">LIVE", "DAMAGE"};
-	static const char *const whole_heads[] = {">MAGIC", "NAME", "BRANCH", ">NEWEST", ">PAGES", ">LIVE", ""};
 	bool is_damaged = false;
 	struct table *t;
 
@@ -77,9 +77,9 @@ static void info_text(const char *name, const struct pvolume *v, const char *uui
 	for (size_t i = 0; i < list->n; i++)
 		is_damaged |= list->all[i].damage != NULL;
 	puts("");
-	t = table_new(7, is_damaged ? heads : whole_heads);
+	t = table_new(is_damaged ? 7 : 6, heads); /* the last column only where it tells something */
 	for (size_t i = 0; i < list->n; i++)
-		row_add(t, &list->all[i]);
+		row_add(t, &list->all[i], is_damaged);
 	table_print(t);
 }
 
