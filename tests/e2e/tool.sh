@@ -97,6 +97,20 @@ if command -v python3 >/dev/null; then
 	json 'v[0]["is_whole"] and v[0]["newest_whole"] == 2 and v[0]["damage"] == []'
 fi
 
+# While a program writes: everything can be looked at, nothing deleted
+"$SOFTPM_BUILD/wordindex" -v live.vol --slow-ms 1000 texts >/dev/null &
+writer=$!
+trap 'kill "$writer" 2>/dev/null || :; rm -rf "$scratch"' EXIT
+sleep 1.5
+status 0 "$tool" -v live.vol log 7001
+has out 'a: 3 words'
+status 0 "$tool" -v live.vol check
+status 1 "$tool" -v live.vol rm 7001
+has err "$writer"
+wait "$writer" || fail "wordindex failed beside the tool"
+status 0 "$tool" -v live.vol log
+has out 'b: 3 words'
+
 # Damage: the text of a word is overwritten wherever it stands
 cp good.vol bad.vol
 place=$(grep -abo three bad.vol | cut -d : -f 1 | tail -n 1)
