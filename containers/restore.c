@@ -239,7 +239,11 @@ static int marks_make(struct loading *l)
 		if (l->is_moved)
 			spm_marks_touch(l->c->marks, page);
 	}
-	return l->is_moved ? stale_note(l) : 0;
+	if (!l->is_moved)
+		return 0;
+	/* Until the first point the moved pages are no members, so writes to them are not told apart: trace all. */
+	l->c->wants_full_trace = true;
+	return stale_note(l);
 }
 
 /* From here on the tracker watches: what was just read is not dirty. */
