@@ -84,17 +84,20 @@ static int slices_note(struct loading *l)
 	return 0;
 }
 
-/* Claims slices [from, from + n), or moves them to free ones. */
+/* Claims slices [from, from + n), or moves them to free ones. Between finding and claiming those, another thread may take
+ * one: then others are looked for. */
 static int run_claim(struct loading *l, unsigned from, unsigned n)
 {
-	pageno_t place;
+	pageno_t place = 0;
 	int err = spm_heap_claim(from * SPM_SLICE_PAGES, n * SPM_SLICE_PAGES, l->c->arena);
 
 	if (err != -EEXIST)
 		return err;
-	err = spm_heap_find_slices(n, &place);
-	if (!err)
-		err = spm_heap_claim(place, n * SPM_SLICE_PAGES, l->c->arena);
+	for (unsigned tries = 0; err == -EEXIST && tries < 1000; tries++) {
+		err = spm_heap_find_slices(n, &place);
+		if (!err)
+			err = spm_heap_claim(place, n * SPM_SLICE_PAGES, l->c->arena);
+	}
 	for (unsigned s = from; !err && s < from + n; s++)
 		l->moved_by[s] = (int32_t)(place / SPM_SLICE_PAGES) - (int32_t)from;
 	l->is_moved |= !err;
@@ -251,7 +254,6 @@ static int settle(struct loading *l)
 {
 	int err = spm_track_init();
 
-	spm_capture_lock();
 	for (size_t i = 0; i < l->n && !err;) {
 		pageno_t first = moved_page(l, l->page[i].page);
 		uint32_t n = 1;
@@ -261,7 +263,6 @@ static int settle(struct loading *l)
 		err = spm_capture_settle(first, n);
 		i += n;
 	}
-	spm_capture_unlock();
 	return err ? spm_fail(-err, "container %d: its pages can't be watched for writes: %s", l->c->magic, strerror(-err)) : 0;
 }
 
@@ -304,18 +305,30 @@ static int root_set(struct loading *l, const struct version_info *info)
 	return 0;
 }
 
+/* Other containers' captures wait: they would watch, and protect, pages that are still being read. */
+static int pages_load(struct loading *l, const struct version_info *info)
+{
+	int err;
+
+	spm_capture_lock();
+	err = spans_make(l) || pages_read(l) ? -1 : 0;
+	if (!err) {
+		words_mend(l);
+		err = marks_make(l) || root_set(l, info) || settle(l) ? -1 : 0;
+	}
+	spm_capture_unlock();
+	return err;
+}
+
 static int load(struct loading *l, const struct version_info *info)
 {
 	int err = spm_chain_each_page(l->c->chain, page_note, l);
 
 	if (err)
 		return spm_fail_volume(err);
-	if (blob_load(l) || slices_note(l) || slices_claim(l) || spans_make(l) || pages_read(l))
+	if (blob_load(l) || slices_note(l) || slices_claim(l))
 		return -1;
-	words_mend(l);
-	if (marks_make(l) || root_set(l, info))
-		return -1;
-	return settle(l);
+	return pages_load(l, info);
 }
 
 int spm_restore(struct container *c, const struct version_info *info)

@@ -148,12 +148,18 @@ static int loader_counts(struct dl_phdr_info *info, size_t size, void *arg)
 	return 1;
 }
 
+static const uint64_t shadow_bytes = (uint64_t)1 << 38;
+
 static void map_note(const char *line)
 {
 	struct mapping *m = &process.map[process.maps];
+	char may[8];
 	int name = 0;
 
-	if (process.maps == MAPS_MOST || sscanf(line, "%lx-%lx %*s %*s %*s %*s %n", &m->start, &m->end, &name) < 2)
+	if (process.maps == MAPS_MOST || sscanf(line, "%lx-%lx %7s %*s %*s %*s %n", &m->start, &m->end, may, &name) < 3)
+		return;
+	/* No program points into what it can't touch, nor into a sanitizer's shadow: but plain data looks like it. */
+	if (!strncmp(may, "---", 3) || m->end - m->start >= shadow_bytes || m->end <= UINT64_C(1) << 32)
 		return;
 	if (spm_in_window(m->start) || (m->start < SPM_WINDOW_START && m->end > SPM_WINDOW_START) || m->start >= UINT64_C(1) << 47)
 		return;

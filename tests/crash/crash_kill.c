@@ -9,6 +9,7 @@
 #include "scratch.h"
 #include "softpm.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -39,6 +40,8 @@ static struct book *book_open(int magic, int *id)
 	*id = pCRestore(magic, &root);
 	if (*id)
 		return root;
+	if (errno != ENOENT)
+		give_up(6);
 	*id = pCAlloc(magic, sizeof(struct book), &root);
 	if (!*id) {
 		fprintf(stderr, "container %d: %s\n", magic, pErrorMsg());
