@@ -1,4 +1,6 @@
-/* track.c - chooses between the kernel's asynchronous write-protect and mprotect. */
+/* track.c - chooses between the kernel's asynchronous write-protect and mprotect: the first that works, or the one
+ * that $SOFTPM_TRACK names, which then must. A forked child chooses again, for descriptors and registrations
+ * belong to its parent. */
 #include "track/track.h"
 #include "track/internal.h"
 
@@ -56,4 +58,6 @@ void spm_track_after_fork(void)
 {
 	if (chosen)
 		chosen->after_fork();
+	chosen = NULL; /* the child prepares its own when it wants one */
+	pthread_mutex_init(&choice_lock, NULL);
 }

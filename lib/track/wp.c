@@ -2,7 +2,9 @@
  * PAGEMAP_SCAN tells which pages were written and protects them again, in one pass over the page tables.
  *
  * Registration is by range and lost with the mapping (mremap, MAP_FIXED): the scan then fails with EPERM, and the
- * range is registered anew. Asked for are pages that are WRITTEN, not FILE, not PFNZERO, and PRESENT or SWAPPED: plain
+ * range is registered anew; its populated pages count as written. A scan that fails half way has protected the pages before
+ * the failure, and written their regions, but does not return how many: `region` is zero before each scan, so they
+ * are found nevertheless. Asked for are pages that are WRITTEN, not FILE, not PFNZERO, and PRESENT or SWAPPED: plain
  * WRITTEN would also count, and build page tables for, all that was never touched.
  */
 #include "heap/heap.h"
@@ -12,12 +14,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 enum { REGIONS = 512 };
 
 static int uffd = -1, pagemap = -1;
+static struct page_region region[REGIONS]; /* collects are serialized; all zero between scans */
 
 static int uffd_open(void)
 {
@@ -33,7 +37,8 @@ static int uffd_open(void)
 	return fd;
 }
 
-static int scan(uint64_t from, uint64_t to, struct page_region *region, uint64_t *walked)
+/* Protects and lists in `region` what was written. Returns how many regions; *err is 0 or the failure after them. */
+static unsigned scan(uint64_t from, uint64_t to, uint64_t *walked, int *err)
 {
 	struct pm_scan_arg arg = {
 	        .size = sizeof(arg),
@@ -47,94 +52,131 @@ static int scan(uint64_t from, uint64_t to, struct page_region *region, uint64_t
 	        .category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 	        .return_mask = PAGE_IS_WRITTEN,
 	};
-	int n = ioctl(pagemap, PAGEMAP_SCAN, &arg);
+	int result = ioctl(pagemap, PAGEMAP_SCAN, &arg);
+	unsigned n = 0;
 
+	*err = result < 0 ? -errno : 0;
 	*walked = arg.walk_end;
-	return n < 0 ? -errno : n;
+	while (n < REGIONS && region[n].end)
+		n++;
+	return n;
+}
+
+static void regions_report(unsigned n, void (*dirty)(pageno_t, uint32_t, void *), void *arg)
+{
+	for (unsigned i = 0; i < n; i++)
+		dirty(spm_page_of(region[i].start), (uint32_t)((region[i].end - region[i].start) / SPM_PAGE_BYTES), arg);
+	memset(region, 0, n * sizeof(*region));
+}
+
+static int exactly_register(uint64_t from, uint64_t to)
+{
+	struct uffdio_register r = {.range = {from, to - from}, .mode = UFFDIO_REGISTER_MODE_WP};
+
+	return ioctl(uffd, UFFDIO_REGISTER, &r) ? -errno : 0;
+}
+
+/* Whole slices if possible: a registration that ends inside a mapping splits it. */
+static int range_register(uint64_t from, uint64_t to)
+{
+	uint64_t slice_from = from - (from - SPM_WINDOW_START) % SPM_SLICE_BYTES;
+	uint64_t slice_to = to + (SPM_SLICE_BYTES - (to - SPM_WINDOW_START) % SPM_SLICE_BYTES) % SPM_SLICE_BYTES;
+
+	return exactly_register(slice_from, slice_to) ? exactly_register(from, to) : 0;
+}
+
+/* The page is written, and must be seen just once. */
+static int page_probe(volatile char *page)
+{
+	uint64_t at = (uintptr_t)page, walked;
+	unsigned seen = 0, n;
+	int err = exactly_register(at, at + SPM_PAGE_BYTES);
+
+	for (unsigned turn = 0; turn < 4 && !err; turn++) {
+		if (turn % 2 == 0)
+			*page = 1;
+		n = scan(at, at + SPM_PAGE_BYTES, &walked, &err);
+		memset(region, 0, n * sizeof(*region));
+		seen |= n << turn;
+	}
+	return err ? err : seen == 5 ? 0 : -ENOSYS;
+}
+
+/* Whether it works here: system call filters and emulated kernels have their own ideas. */
+static int probe(void)
+{
+	void *page = mmap(NULL, SPM_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int err;
+
+	if (page == MAP_FAILED)
+		return -ENOMEM;
+	err = page_probe(page);
+	munmap(page, SPM_PAGE_BYTES);
+	return err;
+}
+
+static void wp_close(void)
+{
+	if (uffd >= 0)
+		close(uffd);
+	if (pagemap >= 0)
+		close(pagemap);
+	uffd = pagemap = -1;
 }
 
 static int wp_init(void)
 {
-	struct page_region none[REGIONS];
-	uint64_t walked;
-	int err;
+	int err = 0;
 
 	uffd = uffd_open();
-	if (uffd < 0)
-		return uffd;
-	pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	/* An empty range: only whether the call exists. */
-	err = pagemap < 0 ? -errno : scan(SPM_WINDOW_START, SPM_WINDOW_START, none, &walked);
-	if (err == -EINVAL)
-		err = 0;
-	if (err < 0) {
-		if (pagemap >= 0)
-			close(pagemap);
-		close(uffd);
+	if (uffd < 0) {
+		err = uffd;
+		uffd = -1;
 		return err;
 	}
-	return 0;
-}
-
-static unsigned char is_registered[SPM_SLICES];
-
-/* Registers the slices of a range that are not yet. They are registered whole and before the first scan: a scan that meets
- * an unregistered part fails after it has protected, and forgotten to tell of, the pages before. */
-static int slices_register(uint64_t from, uint64_t to, bool again)
-{
-	uint64_t first = (from - SPM_WINDOW_START) / SPM_SLICE_BYTES, last = (to - 1 - SPM_WINDOW_START) / SPM_SLICE_BYTES;
-
-	for (uint64_t i = first; i <= last; i++) {
-		struct uffdio_register r = {.range = {SPM_WINDOW_START + i * SPM_SLICE_BYTES, SPM_SLICE_BYTES},
-		                            .mode = UFFDIO_REGISTER_MODE_WP};
-
-		if (is_registered[i] && !again)
-			continue;
-		if (ioctl(uffd, UFFDIO_REGISTER, &r))
-			return -errno;
-		is_registered[i] = 1;
-	}
-	return 0;
+	pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	err = pagemap < 0 ? -errno : probe();
+	if (err)
+		wp_close();
+	return err;
 }
 
 static int wp_collect(pageno_t first, uint32_t pages, void (*dirty)(pageno_t, uint32_t, void *), void *arg)
 {
-	static struct page_region region[REGIONS]; /* collects are serialized */
 	uint64_t at = spm_page_address(first), to = at + (uint64_t)pages * SPM_PAGE_BYTES, walked;
-	bool was_lost = false;
-	int err = slices_register(at, to, false);
+	bool is_registered = false;
 
-	while (at < to && !err) {
-		int n = scan(at, to, region, &walked);
+	while (at < to) {
+		int err;
 
-		if (n == -EPERM && !was_lost) { /* the mapping was made anew: what was written since is unknown */
-			was_lost = true;
-			err = slices_register(at, to, true);
-			dirty(first, pages, arg);
+		regions_report(scan(at, to, &walked, &err), dirty, arg);
+		if (err == -EPERM && !is_registered) {
+			err = range_register(at, to);
+			if (err)
+				return err;
+			is_registered = true;
 			continue;
 		}
-		if (n < 0)
-			return n;
-		for (int i = 0; i < n; i++)
-			dirty(spm_page_of(region[i].start), (uint32_t)((region[i].end - region[i].start) / SPM_PAGE_BYTES), arg);
+		if (err)
+			return err;
 		if (walked <= at)
 			return -EIO;
 		at = walked;
+		is_registered = false;
 	}
-	return err;
+	return 0;
 }
 
+/* A lost registration is noticed by itself, and given back pages are populated again only by writes. */
 static void wp_forget(pageno_t first, uint32_t pages)
 {
 	(void)first, (void)pages;
 }
 
+/* The child's memory is not watched; its copies of the descriptors speak of the parent. */
 static void wp_after_fork(void)
 {
-	/* The child's memory is not watched; its copies of the descriptors speak of the parent. */
-	close(uffd);
-	close(pagemap);
-	uffd = pagemap = -1;
+	wp_close();
 }
 
 const struct tracker spm_track_wp = {"wp", wp_init, wp_collect, wp_forget, wp_after_fork};
