@@ -1,0 +1,197 @@
+/* crash_commit.c - the power goes at any instant of a run of commits, and the newest version is one that was committed, whole,
+ * and not older than the last acknowledged one.
+ *
+ * The run: two chains, small and large commits, pages added, changed and removed, versions dropped, checkpoints. Its ledger says what
+ * each version of each chain holds. Then some states are built for every operation (sim_driver.h), opened, and compared. On a
+ * sample the volume is opened for writing, goes on, and is opened once more.
+ */
+#include "scratch.h"
+#include "sim_driver.h"
+#include "volume/volume.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { PAGES = 96, VERSIONS = 120, CHAINS = 2 };
+
+/* ledger[chain][version][page]: what fills the page; 0: it is not in the version. */
+static uint64_t ledger[CHAINS][VERSIONS + 2][PAGES];
+static struct sim_log sim_log;
+
+/* The log's mark: for each chain, what was acknowledged. */
+static uint64_t mark_of(const uint64_t *acked)
+{
+	return acked[0] | acked[1] << 32;
+}
+
+static uint64_t page_number(unsigned i)
+{
+	return i < PAGES - 4 ? 8000 + i * 5 : SPM_BLOB_PAGE + i;
+}
+
+static void commit_random(struct chain *c, int chain, uint64_t version, uint64_t *random)
+{
+	static uint64_t data[PAGES][SPM_PAGE_BYTES / 8] __attribute__((aligned(4096)));
+	struct page_change change[PAGES];
+	struct version_info info = {.versions_kept = 4, .time_ns = version, .branch = "main"};
+	unsigned n = 0, most = test_random(random) % 6 ? 4 : 60;
+
+	memcpy(ledger[chain][version], ledger[chain][version - 1], sizeof(ledger[chain][version]));
+	for (unsigned i = 0; i < PAGES && n < most; i++) {
+		uint64_t r = test_random(random);
+
+		if (r % PAGES >= most)
+			continue;
+		change[n] = (struct page_change){.page = page_number(i), .data = data[n], .is_removed = (r >> 32) % 8 == 0};
+		change[n].meta.span_pages = 1;
+		for (unsigned w = 0; w < SPM_PAGE_BYTES / 8; w++)
+			data[n][w] = r;
+		ledger[chain][version][i] = change[n].is_removed ? 0 : r;
+		n++;
+	}
+	assert_int_equal(spm_chain_commit(c, change, n, true, &info), 0);
+	assert_int_equal(info.version, version);
+	spm_chain_self_check(c);
+}
+
+static void run(uint64_t *random)
+{
+	struct volume *v;
+	struct chain *c[CHAINS];
+	uint64_t acked[CHAINS] = {0};
+
+	assert_int_equal(spm_volume_open(sim_record(&sim_log), VOLUME_CREATE, &v), 0);
+	for (int i = 0; i < CHAINS; i++)
+		assert_int_equal(spm_chain_create(v, i + 1, "main", &c[i]), 0);
+	for (uint64_t version = 1; version <= VERSIONS; version++)
+		for (int i = 0; i < CHAINS; i++) {
+			bool again;
+
+			commit_random(c[i], i, version, random);
+			acked[i] = version;
+			sim_log.mark = mark_of(acked);
+			if (test_random(random) % 8 == 0)
+				assert_int_equal(spm_chain_maintain(c[i], test_random(random) & 1, &again), 0);
+		}
+	for (int i = 0; i < CHAINS; i++)
+		spm_chain_close(c[i]);
+	spm_volume_close(v);
+}
+
+static void version_compare(struct chain *c, int chain, uint64_t version)
+{
+	static uint64_t page[SPM_PAGE_BYTES / 8];
+	uint64_t present = 0, found = 0;
+	struct version_info info;
+
+	for (unsigned i = 0; i < PAGES; i++) {
+		uint64_t expected = ledger[chain][version][i];
+
+		present += expected != 0;
+		memset(page, 0, sizeof(page));
+		if (spm_chain_read(c, page_number(i), 1, page))
+			fail_msg("chain %d version %llu: %s", chain, (unsigned long long)version, spm_volume_error());
+		for (unsigned w = 0; w < SPM_PAGE_BYTES / 8; w++)
+			if (page[w] != expected)
+				fail_msg("chain %d version %llu page %u: expected %llx, found %llx", chain, (unsigned long long)version, i,
+				         (unsigned long long)expected, (unsigned long long)page[w]);
+		found += expected != 0;
+	}
+	assert_int_equal(spm_chain_newest(c, &info), 0);
+	assert_int_equal(info.pages, present);
+	assert_int_equal(found, present);
+}
+
+/* Opens the state for writing, commits, closes, opens: nothing is in the way. */
+static void go_on(unsigned char *state, uint64_t size, int chain, uint64_t version)
+{
+	static unsigned char data[SPM_PAGE_BYTES] __attribute__((aligned(4096)));
+	struct page_change change = {.page = 7, .data = data, .meta.span_pages = 1};
+	struct version_info info = {.versions_kept = 4, .branch = "main"};
+	struct volume *v;
+	struct chain *c;
+
+	data[0] = (unsigned char)version;
+	if (spm_volume_open(sim_state_driver(state, size), VOLUME_CREATE, &v) ||
+	    spm_chain_open(v, chain + 1, "main", CHAIN_WRITE, 0, &c))
+		fail_msg("going on: %s", spm_volume_error());
+	spm_chain_self_check(c);
+	assert_int_equal(spm_chain_commit(c, &change, 1, true, &info), 0);
+	assert_int_equal(info.version, version + 1);
+	version_compare(c, chain, version);
+	spm_chain_self_check(c);
+	spm_chain_close(c);
+	spm_volume_close(v);
+}
+
+static void state_check(unsigned char *state, uint64_t size, uint64_t mark, bool goes_on)
+{
+	uint64_t whole[CHAINS] = {0};
+	struct volume *v;
+	int err = spm_volume_open(sim_state_driver(state, size), VOLUME_READ_ONLY, &v);
+
+	if (err && !mark)
+		return; /* the volume was being made */
+	if (err)
+		fail_msg("%s", spm_volume_error());
+	for (int i = 0; i < CHAINS; i++) {
+		uint64_t acked = mark >> (32 * i) & 0xffffffff;
+		struct version_info info = {0};
+		struct chain *c;
+
+		err = spm_chain_open(v, i + 1, "main", 0, 0, &c);
+		if (err == -ENOENT && !acked)
+			continue;
+		if (err)
+			fail_msg("chain %d, version %llu acknowledged: %s", i, (unsigned long long)acked, spm_volume_error());
+		err = spm_chain_newest(c, &info);
+		if (info.version < acked || info.version > acked + 1)
+			fail_msg("chain %d: version %llu was acknowledged, %llu is back", i, (unsigned long long)acked,
+			         (unsigned long long)info.version);
+		if (!err)
+			version_compare(c, i, info.version);
+		whole[i] = info.version;
+		spm_chain_close(c);
+	}
+	spm_volume_close(v);
+	for (int i = 0; goes_on && i < CHAINS; i++)
+		if (whole[i])
+			go_on(state, size, i, whole[i]);
+}
+
+static void every_crash_leaves_a_whole_version(void **state)
+{
+	uint64_t wanted = test_number("SOFTPM_CRASH_STATES", 20000), random = test_seed(), states = 0;
+	unsigned char *image = calloc(1, SIM_BYTES_MOST);
+	struct sim_disk disk = {.stable = calloc(1, SIM_BYTES_MOST)};
+	uint64_t each;
+
+	(void)state;
+	run(&random);
+	each = wanted / (sim_log.ops + 1) + 1;
+	for (size_t i = 0; i <= sim_log.ops; i++) {
+		uint64_t mark = i < sim_log.ops ? sim_log.op[i].mark : sim_log.mark;
+
+		for (uint64_t n = 0; n < each; n++, states++) {
+			uint64_t size = sim_disk_crash(&disk, &sim_log, image, &random);
+
+			state_check(image, size, mark, states % 64 == 0);
+		}
+		if (i < sim_log.ops)
+			sim_disk_advance(&disk, &sim_log);
+	}
+	printf("%llu states of %zu operations\n", (unsigned long long)states, sim_log.ops);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(every_crash_leaves_a_whole_version)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,202 @@
+/* sim_driver.c - see sim_driver.h. */
+#include "sim_driver.h"
+#include "scratch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SECTOR = 512 };
+
+struct sim {
+	struct driver driver;
+	struct sim_log *log;
+	unsigned char *bytes;
+	uint64_t size;
+	bool is_state; /* a crash state: nothing is recorded, the bytes are not ours */
+};
+
+static struct sim *sim_of(struct driver *d)
+{
+	return (struct sim *)d;
+}
+
+static void op_add(struct sim *s, enum sim_kind kind, uint64_t offset, const void *buffer, size_t bytes)
+{
+	struct sim_log *log = s->log;
+	struct sim_op *op;
+
+	if (!log)
+		return;
+	log->op = realloc(log->op, (log->ops + 1) * sizeof(*log->op));
+	op = &log->op[log->ops++];
+	*op = (struct sim_op){.kind = kind, .offset = offset, .bytes = bytes, .mark = log->mark};
+	if (buffer) {
+		op->data = malloc(bytes);
+		memcpy(op->data, buffer, bytes);
+	}
+}
+
+static int sim_read(struct driver *d, uint64_t offset, void *buffer, size_t bytes)
+{
+	struct sim *s = sim_of(d);
+
+	if (offset > s->size || bytes > s->size - offset)
+		return -ENODATA;
+	memcpy(buffer, s->bytes + offset, bytes);
+	return 0;
+}
+
+static int put(struct sim *s, enum sim_kind kind, uint64_t offset, const void *buffer, size_t bytes)
+{
+	if (offset + bytes > SIM_BYTES_MOST)
+		return -ENOSPC;
+	op_add(s, kind, offset, buffer, bytes);
+	memcpy(s->bytes + offset, buffer, bytes);
+	if (s->size < offset + bytes)
+		s->size = offset + bytes;
+	return 0;
+}
+
+static int sim_write(struct driver *d, uint64_t offset, const void *buffer, size_t bytes)
+{
+	return put(sim_of(d), SIM_WRITE, offset, buffer, bytes);
+}
+
+static int sim_write_durable(struct driver *d, uint64_t offset, const void *buffer, size_t bytes)
+{
+	return put(sim_of(d), SIM_WRITE_DURABLE, offset, buffer, bytes);
+}
+
+static int sim_flush(struct driver *d)
+{
+	op_add(sim_of(d), SIM_FLUSH, 0, NULL, 0);
+	return 0;
+}
+
+static int sim_size(struct driver *d, uint64_t *bytes)
+{
+	*bytes = sim_of(d)->size;
+	return 0;
+}
+
+static int sim_grow(struct driver *d, uint64_t bytes)
+{
+	struct sim *s = sim_of(d);
+
+	if (bytes > SIM_BYTES_MOST)
+		return -ENOSPC;
+	if (bytes <= s->size)
+		return 0;
+	op_add(s, SIM_GROW, bytes, NULL, 0);
+	s->size = bytes;
+	return 0;
+}
+
+static int sim_lock(struct driver *d, uint64_t which, unsigned wait_ms, int *holder)
+{
+	(void)d, (void)which, (void)wait_ms, (void)holder;
+	return 0;
+}
+
+static int sim_unlock(struct driver *d, uint64_t which)
+{
+	(void)d, (void)which;
+	return 0;
+}
+
+static void sim_close(struct driver *d)
+{
+	if (!sim_of(d)->is_state)
+		free(sim_of(d)->bytes);
+	free(d);
+}
+
+static const struct driver_ops sim_ops = {
+        .read = sim_read,
+        .write = sim_write,
+        .write_durable = sim_write_durable,
+        .flush = sim_flush,
+        .size = sim_size,
+        .grow = sim_grow,
+        .lock = sim_lock,
+        .unlock = sim_unlock,
+        .close = sim_close,
+};
+
+struct driver *sim_record(struct sim_log *log)
+{
+	struct sim *s = calloc(1, sizeof(*s));
+
+	s->driver.ops = &sim_ops;
+	s->log = log;
+	s->bytes = calloc(1, SIM_BYTES_MOST);
+	return &s->driver;
+}
+
+struct driver *sim_state_driver(unsigned char *bytes, uint64_t size)
+{
+	struct sim *s = calloc(1, sizeof(*s));
+
+	s->driver.ops = &sim_ops;
+	s->bytes = bytes;
+	s->size = size;
+	s->is_state = true;
+	return &s->driver;
+}
+
+/* Copies the whole write, or a random choice of its sectors. */
+static void op_apply(unsigned char *to, const struct sim_op *op, bool is_torn, uint64_t *random)
+{
+	for (size_t at = 0; at < op->bytes; at += SECTOR)
+		if (!is_torn || test_random(random) & 1)
+			memcpy(to + op->offset + at, op->data + at, SECTOR);
+}
+
+void sim_disk_advance(struct sim_disk *disk, const struct sim_log *log)
+{
+	const struct sim_op *op = &log->op[disk->done++];
+
+	if (op->kind == SIM_GROW) {
+		disk->size_now = op->offset;
+	} else if (op->kind == SIM_WRITE) {
+		disk->pending = realloc(disk->pending, (disk->pendings + 1) * sizeof(*disk->pending));
+		disk->pending[disk->pendings++] = op;
+	} else if (op->kind == SIM_WRITE_DURABLE) {
+		op_apply(disk->stable, op, false, NULL);
+		if (disk->size_stable < op->offset + op->bytes)
+			disk->size_stable = op->offset + op->bytes;
+	} else {
+		for (size_t i = 0; i < disk->pendings; i++)
+			op_apply(disk->stable, disk->pending[i], false, NULL);
+		disk->pendings = 0;
+		disk->size_stable = disk->size_now;
+	}
+	if (disk->size_now < disk->size_stable)
+		disk->size_now = disk->size_stable;
+}
+
+uint64_t sim_disk_crash(const struct sim_disk *disk, const struct sim_log *log, unsigned char *state, uint64_t *random)
+{
+	const struct sim_op *next = disk->done < log->ops ? &log->op[disk->done] : NULL;
+	uint64_t size = test_random(random) & 1 ? disk->size_stable : disk->size_now;
+	size_t n = disk->pendings;
+
+	memcpy(state, disk->stable, disk->size_now > disk->size_stable ? disk->size_now : disk->size_stable);
+	for (size_t i = 0; i < n; i++) {
+		/* In any order: each is applied at a random turn, or never. */
+		const struct sim_op *op = disk->pending[test_random(random) % n];
+		uint64_t fate = test_random(random) % 3;
+
+		if (fate)
+			op_apply(state, op, fate == 1, random);
+		if (fate && size < op->offset + op->bytes)
+			size = op->offset + op->bytes;
+	}
+	if (next && next->data && test_random(random) % 2) {
+		op_apply(state, next, test_random(random) % 4 != 0, random);
+		if (size < next->offset + next->bytes)
+			size = next->offset + next->bytes;
+	}
+	return size;
+}

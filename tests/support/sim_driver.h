@@ -1,0 +1,42 @@
+/* sim_driver.h - a power-cut simulator: a driver that records every write and flush of a run, and from the record builds what the
+ * disk may hold if the power went at any instant.
+ *
+ * What was flushed, or written durably, is there. Of the rest, and of the operation under way, any subset, in any order, torn
+ * at 512 bytes; and the file may have its old or its new length.
+ */
+#ifndef TEST_SIM_DRIVER_H
+#define TEST_SIM_DRIVER_H
+
+#include "driver/driver.h"
+
+enum { SIM_BYTES_MOST = 16 << 20 };
+enum sim_kind { SIM_WRITE, SIM_WRITE_DURABLE, SIM_FLUSH, SIM_GROW };
+
+struct sim_op {
+	enum sim_kind kind;
+	uint64_t offset;
+	size_t bytes;
+	unsigned char *data;
+	uint64_t mark; /* the log's mark when it was made */
+};
+struct sim_log {
+	struct sim_op *op;
+	size_t ops;
+	uint64_t mark; /* the test's own, noted with each operation */
+};
+struct driver *sim_record(struct sim_log *log);
+/* A volume on the bytes of a crash state (at least SIM_BYTES_MOST of room); they stay the caller's. */
+struct driver *sim_state_driver(unsigned char *bytes, uint64_t size);
+
+/* The disk after the first `done` operations. */
+struct sim_disk {
+	unsigned char *stable; /* SIM_BYTES_MOST, zeroed at the start */
+	uint64_t size_stable, size_now;
+	const struct sim_op **pending;
+	size_t pendings, done;
+};
+void sim_disk_advance(struct sim_disk *disk, const struct sim_log *log);
+/* One possible state if the power goes now, during the next operation. Returns its length. */
+uint64_t sim_disk_crash(const struct sim_disk *disk, const struct sim_log *log, unsigned char *state, uint64_t *random);
+
+#endif
