@@ -114,7 +114,7 @@ static void go_on(unsigned char *state, uint64_t size, int chain, uint64_t versi
 	struct page_change change = {.page = 7, .data = data, .meta.span_pages = 1};
 	struct version_info info = {.versions_kept = 4, .branch = "main"};
 	struct volume *v;
-	struct chain *c;
+	struct chain *c = NULL;
 
 	data[0] = (unsigned char)version;
 	if (spm_volume_open(sim_state_driver(state, size), VOLUME_CREATE, &v) ||
