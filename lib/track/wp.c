@@ -4,8 +4,9 @@
  * Registration is by range and lost with the mapping (mremap, MAP_FIXED): the scan then fails with EPERM, and the
  * range is registered anew; its populated pages count as written. A scan that fails half way has protected the pages before
  * the failure, and written their regions, but does not return how many: `region` is zero before each scan, so they
- * are found nevertheless. Asked for are pages that are WRITTEN, not FILE, not PFNZERO, and PRESENT or SWAPPED: plain
- * WRITTEN would also count, and build page tables for, all that was never touched.
+ * are found nevertheless. Asked for are pages that are WRITTEN, not PFNZERO, and PRESENT or SWAPPED: plain
+ * WRITTEN would also count, and build page tables for, all that was never touched. "Not FILE" is not asked for: the window
+ * holds anonymous memory only, and the kernel would look at the struct page of every page (bench/track).
  *
  * A huge page is skipped in one step while nobody writes it; a write splits it for good. Collapsing it again needs it without
  * protection for a moment:
@@ -56,8 +57,8 @@ static unsigned scan(uint64_t from, uint64_t to, uint64_t *walked, int *err)
 	        .end = to,
 	        .vec = (uintptr_t)region,
 	        .vec_len = REGIONS,
-	        .category_inverted = PAGE_IS_FILE | PAGE_IS_PFNZERO,
-	        .category_mask = PAGE_IS_WRITTEN | PAGE_IS_FILE | PAGE_IS_PFNZERO,
+	        .category_inverted = PAGE_IS_PFNZERO,
+	        .category_mask = PAGE_IS_WRITTEN | PAGE_IS_PFNZERO,
 	        .category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 	        .return_mask = PAGE_IS_WRITTEN,
 	};
