@@ -1,416 +1,419 @@
 /* outside.c - see outside.h.
  *
- * Two process-wide caches, under one lock: the loaded modules (renewed when the loader says that it loaded or
- * unloaded something), and the other mappings (/proc/self/maps, renewed at most once a page, and only for a
- * word that lies near a known mapping but in none).
+ * The table, as it is saved (little-endian, every record as below, without gaps):
+ *
+ *   +--------+----------------------+----------------------+----------------------+
+ *   | header | module_record * n    | target_record * m    | text: "\0" name "\0" |
+ *   +--------+----------------------+----------------------+----------------------+
+ *
+ * Records name their text by its place in the text, 0 being the empty one. A target is one (module, offset) that was encoded;
+ * target_slot finds it by hash. What a target or a module is in this process is remembered with the generation of the
+ * list of modules (mapped.h) for which it was found.
+ *
+ * Invariants
+ *  1. The text begins and ends with a zero byte; every name in a record is a place in it.
+ *  2. Every target's module is in the table, and no (module, offset) is there twice.
+ *  3. A module number, once given, means the same build forever.
  */
 #include "discover/outside.h"
-#include "discover/elfsym.h"
+#include "discover/mapped.h"
 #include "heap/heap.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <link.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define CANONICAL_BASE UINT64_C(0x6b8100000000)
-enum { MODULES_MOST = 126, RANGES_MOST = 8, NAME_BYTES = 128, PATH_BYTES = 512, BUILD_ID_BYTES = 32, LOADED_MOST = 256, MAPS_MOST = 4096 };
-static const uint64_t near_bytes = UINT64_C(1) << 30;
+#define CANON_BASE UINT64_C(0x6b8100000000)
+enum { MODULES_MOST = 126, WORDS = SPM_PAGE_BYTES / 8 };
+static const uint64_t table_magic = UINT64_C(0x3253454c55444f4d); /* "MODULES2" */
 
-struct loaded {
-	uint64_t base, start[RANGES_MOST], end[RANGES_MOST];
-	unsigned ranges;
-	char path[PATH_BYTES];
-	unsigned char build_id[BUILD_ID_BYTES];
-	unsigned build_id_bytes;
-};
+enum { MODULE_IS_MAIN = 1, MODULE_HAS_BUILD_ID = 2, MODULE_FLAGS = 3 };
+enum { TARGET_IS_NAMED = 1, TARGET_IS_FUNCTION = 2, TARGET_FLAGS = 3 };
 
-struct mapping {
-	uint64_t start, end;
-	char what[48];
-};
-
-static struct {
-	pthread_mutex_t lock;
-	struct loaded loaded[LOADED_MOST];
-	unsigned count;
-	unsigned long long adds, subs;
-	bool is_known;
-	struct mapping map[MAPS_MOST];
-	unsigned maps;
-	uint64_t low; /* lowest address of any module or mapping */
-} process = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-/* In a container's table; saved as it is. */
-struct module {
-	char name[NAME_BYTES]; /* of the file, without folders */
-	unsigned char build_id[BUILD_ID_BYTES];
-	uint32_t build_id_bytes, symbols;
-};
-struct symbol {
-	uint32_t module;
-	uint32_t is_known;
-	uint64_t offset, distance;
-	char name[NAME_BYTES];
-};
 struct table_header {
 	uint64_t magic;
-	uint32_t modules, symbols;
+	uint32_t modules, targets, text_bytes, reserved;
 };
-static const uint64_t table_magic = UINT64_C(0x3153454c55444f4d);
+struct module_record {
+	uint32_t name;
+	uint16_t flags;
+	uint16_t id_bytes;
+	unsigned char id[MODULE_ID_BYTES];
+};
+struct target_record {
+	uint32_t offset; /* in the module */
+	uint16_t module;
+	uint16_t flags;
+	uint32_t name, file; /* file: only of a local symbol */
+	uint32_t distance;
+};
+static_assert(sizeof(struct table_header) == 24, "on disk");
+static_assert(sizeof(struct module_record) == 40, "on disk");
+static_assert(sizeof(struct target_record) == 20, "on disk");
+
+struct module {
+	struct module_record r;
+	uint32_t generation; /* 0: `here` was never looked for */
+	struct module_here *here;
+	bool is_same_build;
+};
+struct target {
+	struct target_record r;
+	uint32_t generation; /* 0: `address` was never found */
+	uint64_t address;
+};
 
 struct outside {
 	struct module module[MODULES_MOST];
 	unsigned modules;
-	struct symbol *symbol;
-	size_t symbols, room;
+	struct target *target;
+	uint32_t targets, target_room;
+	uint32_t *slot; /* target + 1, by hash; 0 free; at most half are taken */
+	uint32_t slots; /* a power of two, or 0 */
+	char *text;
+	uint32_t text_bytes, text_room;
 	bool has_changed;
-	uint64_t last_offset; /* the symbol most often asked for is the one just asked for */
-	unsigned last_module;
 };
 
 struct outside *spm_outside_new(void)
 {
-	return calloc(1, sizeof(struct outside));
+	struct outside *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return NULL;
+	o->text = calloc(1, 256);
+	if (!o->text) {
+		free(o);
+		return NULL;
+	}
+	o->text_room = 256;
+	o->text_bytes = 1;
+	return o;
 }
 
 void spm_outside_free(struct outside *o)
 {
-	free(o->symbol);
+	free(o->target);
+	free(o->slot);
+	free(o->text);
 	free(o);
 }
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
+/* --- the table in memory --- */
 
-	return slash ? slash + 1 : path;
+/* The slot that holds the target, or the free one where it would go. */
+static uint32_t *target_slot(const struct outside *o, unsigned module, uint32_t offset)
+{
+	uint64_t key = ((uint64_t)module << 32 | offset) * UINT64_C(0x9e3779b97f4a7c15);
+	uint32_t i = (uint32_t)(key >> 32) & (o->slots - 1);
+
+	for (; o->slot[i]; i = (i + 1) & (o->slots - 1)) {
+		const struct target_record *r = &o->target[o->slot[i] - 1].r;
+
+		if (r->offset == offset && r->module == module)
+			break;
+	}
+	return &o->slot[i];
 }
 
-static void build_id_note(struct loaded *m, const ElfW(Phdr) *h)
+static struct target *target_find(const struct outside *o, unsigned module, uint32_t offset)
 {
-	const unsigned char *at = (const unsigned char *)(uintptr_t)(m->base + h->p_vaddr), *end = at + h->p_memsz;
+	uint32_t found = o->slots ? *target_slot(o, module, offset) : 0;
 
-	while (at + sizeof(ElfW(Nhdr)) <= end) {
-		const ElfW(Nhdr) *n = (const void *)at;
-		const unsigned char *name = at + sizeof(*n), *body = name + ((n->n_namesz + 3) & ~3u);
-
-		if (n->n_type == 3 /* NT_GNU_BUILD_ID */ && n->n_namesz == 4 && !memcmp(name, "GNU", 4)) {
-			m->build_id_bytes = n->n_descsz < BUILD_ID_BYTES ? n->n_descsz : BUILD_ID_BYTES;
-			memcpy(m->build_id, body, m->build_id_bytes);
-			return;
-		}
-		at = body + ((n->n_descsz + 3) & ~3u);
-	}
+	return found ? &o->target[found - 1] : NULL;
 }
 
-static int module_note(struct dl_phdr_info *info, size_t size, void *arg)
+/* Room for slots of `targets` targets; enters those that are there. -EINVAL: one is there twice. */
+static int slots_make(struct outside *o, uint32_t targets)
 {
-	struct loaded *m = &process.loaded[process.count];
+	uint32_t slots = 64;
 
-	(void)size, (void)arg;
-	process.adds = info->dlpi_adds;
-	process.subs = info->dlpi_subs;
-	if (process.count == LOADED_MOST)
-		return 1;
-	*m = (struct loaded){.base = info->dlpi_addr};
-	if (*info->dlpi_name)
-		snprintf(m->path, sizeof(m->path), "%s", info->dlpi_name);
-	else if (process.count || readlink("/proc/self/exe", m->path, sizeof(m->path) - 1) < 0)
-		return 0;
-	if (strstr(m->path, "linux-vdso"))
-		return 0;
-	for (int i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *h = &info->dlpi_phdr[i];
+	while (slots / 2 <= targets)
+		slots *= 2;
+	free(o->slot);
+	o->slots = 0;
+	o->slot = calloc(slots, sizeof(*o->slot));
+	if (!o->slot)
+		return -ENOMEM;
+	o->slots = slots;
+	for (uint32_t i = 0; i < o->targets; i++) {
+		uint32_t *slot = target_slot(o, o->target[i].r.module, o->target[i].r.offset);
 
-		if (h->p_type == PT_NOTE)
-			build_id_note(m, h);
-		if (h->p_type != PT_LOAD || m->ranges == RANGES_MOST)
-			continue;
-		m->start[m->ranges] = m->base + h->p_vaddr;
-		m->end[m->ranges++] = m->base + h->p_vaddr + h->p_memsz;
+		if (*slot)
+			return -EINVAL;
+		*slot = i + 1;
 	}
-	process.count++;
 	return 0;
 }
 
-static int loader_counts(struct dl_phdr_info *info, size_t size, void *arg)
+static bool target_room(struct outside *o)
 {
-	unsigned long long *counts = arg;
+	uint32_t room = o->target_room * 2 + 32;
+	struct target *more;
 
-	(void)size;
-	counts[0] = info->dlpi_adds;
-	counts[1] = info->dlpi_subs;
-	return 1;
-}
-
-static const uint64_t shadow_bytes = (uint64_t)1 << 38;
-
-static void map_note(const char *line)
-{
-	struct mapping *m = &process.map[process.maps];
-	char may[8];
-	int name = 0;
-
-	if (process.maps == MAPS_MOST || sscanf(line, "%lx-%lx %7s %*s %*s %*s %n", &m->start, &m->end, may, &name) < 3)
-		return;
-	/* No program points into what it can't touch, nor into a sanitizer's shadow: but plain data looks like it. */
-	if (!strncmp(may, "---", 3) || m->end - m->start >= shadow_bytes || m->end <= UINT64_C(1) << 32)
-		return;
-	if (spm_in_window(m->start) || (m->start < SPM_WINDOW_START && m->end > SPM_WINDOW_START) || m->start >= UINT64_C(1) << 47)
-		return;
-	snprintf(m->what, sizeof(m->what), "%s", name && line[name] ? line + name : "anonymous memory");
-	if (!strcmp(m->what, "[heap]"))
-		strcpy(m->what, "heap of libc");
-	if (!strcmp(m->what, "[stack]"))
-		strcpy(m->what, "stack");
-	process.maps++;
-}
-
-static void maps_read(void)
-{
-	static char line[1024];
-	char buffer[4096];
-	size_t used = 0;
-	ssize_t n;
-	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-
-	process.maps = 0;
-	while (fd >= 0 && (n = read(fd, buffer, sizeof(buffer))) > 0)
-		for (ssize_t i = 0; i < n; i++) {
-			if (buffer[i] != '\n') {
-				if (used < sizeof(line) - 1)
-					line[used++] = buffer[i];
-				continue;
-			}
-			line[used] = 0;
-			map_note(line);
-			used = 0;
-		}
-	if (fd >= 0)
-		close(fd);
-	process.low = process.maps ? process.map[0].start : UINT64_MAX;
-}
-
-/* Renews what is known of modules if the loader has been at work. */
-static void process_refresh(void)
-{
-	unsigned long long counts[2] = {0};
-
-	dl_iterate_phdr(loader_counts, counts);
-	if (process.is_known && counts[0] == process.adds && counts[1] == process.subs)
-		return;
-	process.count = 0;
-	dl_iterate_phdr(module_note, NULL);
-	maps_read();
-	process.is_known = true;
-}
-
-static const struct loaded *loaded_at(uint64_t word)
-{
-	for (unsigned i = 0; i < process.count; i++)
-		for (unsigned r = 0; r < process.loaded[i].ranges; r++)
-			if (word - process.loaded[i].start[r] < process.loaded[i].end[r] - process.loaded[i].start[r])
-				return &process.loaded[i];
-	return NULL;
-}
-
-/* The mapping a word lies in; *is_near: in none, but close to one. Mappings are in address order. */
-static const struct mapping *mapping_at(uint64_t word, bool *is_near)
-{
-	unsigned low = 0, high = process.maps;
-
-	while (low < high) {
-		unsigned middle = (low + high) / 2;
-
-		if (process.map[middle].end <= word)
-			low = middle + 1;
-		else
-			high = middle;
+	if (o->targets == o->target_room) {
+		more = realloc(o->target, room * sizeof(*more));
+		if (!more)
+			return false;
+		o->target = more;
+		o->target_room = room;
 	}
-	if (low < process.maps && process.map[low].start <= word)
-		return &process.map[low];
-	*is_near = (low < process.maps && process.map[low].start - word < near_bytes) ||
-	           (low > 0 && word - process.map[low - 1].end < near_bytes);
-	return NULL;
+	return (o->slots && o->targets < o->slots / 2) || slots_make(o, o->targets * 2) == 0;
 }
 
-static bool same_module(const struct module *m, const struct loaded *l)
+/* Its place in the text; 0 (the empty name) if there is no memory. */
+static uint32_t text_add(struct outside *o, const char *name)
 {
-	return !strcmp(m->name, base_name(l->path)) && m->build_id_bytes == l->build_id_bytes &&
-	       !memcmp(m->build_id, l->build_id, m->build_id_bytes);
+	size_t bytes = strlen(name) + 1;
+	uint32_t at = o->text_bytes, room = o->text_room;
+	char *more;
+
+	if (bytes == 1 || bytes > UINT32_MAX / 4 || o->text_bytes > UINT32_MAX / 4)
+		return 0;
+	while (room - at < bytes)
+		room *= 2;
+	if (room != o->text_room) {
+		more = realloc(o->text, room);
+		if (!more)
+			return 0;
+		o->text = more;
+		o->text_room = room;
+	}
+	memcpy(o->text + at, name, bytes);
+	o->text_bytes += (uint32_t)bytes;
+	return at;
+}
+
+/* --- encoding --- */
+
+static bool is_same_build(const struct module_record *r, const struct module_here *m)
+{
+	return r->id_bytes == m->id_bytes && !memcmp(r->id, m->id, r->id_bytes) &&
+	       !(r->flags & MODULE_HAS_BUILD_ID) == !m->has_build_id;
+}
+
+static bool is_same_name(const struct outside *o, const struct module_record *r, const struct module_here *m)
+{
+	return !strcmp(o->text + r->name, m->name);
 }
 
 /* The module's number in the container's table; MODULES_MOST if that is full. */
-static unsigned module_number(struct outside *o, const struct loaded *l)
+static unsigned module_number(struct outside *o, struct module_here *m)
 {
-	struct module *m;
+	struct module_record *r;
 	unsigned i;
 
 	for (i = 0; i < o->modules; i++)
-		if (same_module(&o->module[i], l))
+		if (is_same_build(&o->module[i].r, m) && is_same_name(o, &o->module[i].r, m))
 			return i;
 	if (i == MODULES_MOST)
 		return i;
-	m = &o->module[o->modules++];
-	snprintf(m->name, sizeof(m->name), "%.127s", base_name(l->path));
-	memcpy(m->build_id, l->build_id, BUILD_ID_BYTES);
-	m->build_id_bytes = l->build_id_bytes;
+	o->module[i] = (struct module){0};
+	r = &o->module[i].r;
+	r->name = text_add(o, m->name);
+	if (!r->name)
+		return MODULES_MOST;
+	r->flags = (uint16_t)((m->is_main ? MODULE_IS_MAIN : 0) | (m->has_build_id ? MODULE_HAS_BUILD_ID : 0));
+	r->id_bytes = (uint16_t)m->id_bytes;
+	memcpy(r->id, m->id, m->id_bytes);
+	o->modules++;
 	o->has_changed = true;
 	return i;
 }
 
-static struct symbol *symbol_find(struct outside *o, unsigned module, uint64_t offset)
+static void target_name(struct outside *o, struct target_record *r, struct module_here *m)
 {
-	for (size_t i = 0; i < o->symbols; i++)
-		if (o->symbol[i].offset == offset && o->symbol[i].module == module)
-			return &o->symbol[i];
-	return NULL;
+	const struct elfsyms *syms = spm_module_syms(m);
+	struct elfsym found;
+
+	if (!syms || !spm_elfsyms_at(syms, r->offset, &found) || found.distance > UINT32_MAX)
+		return;
+	r->name = text_add(o, found.name);
+	r->file = text_add(o, found.file);
+	if (!r->name || (!r->file && *found.file))
+		return;
+	r->distance = (uint32_t)found.distance;
+	r->flags = (uint16_t)(TARGET_IS_NAMED | (found.is_function ? TARGET_IS_FUNCTION : 0));
 }
 
-static bool symbol_room(struct outside *o)
+static bool target_note(struct outside *o, unsigned module, struct module_here *m, uint32_t offset)
 {
-	size_t room = o->room ? o->room * 2 : 64;
-	struct symbol *more = o->symbols < o->room ? o->symbol : realloc(o->symbol, room * sizeof(*more));
+	struct target *t;
 
-	if (!more)
+	if (target_find(o, module, offset))
+		return true;
+	if (!target_room(o))
 		return false;
-	if (o->symbols == o->room)
-		o->room = room;
-	o->symbol = more;
+	t = &o->target[o->targets];
+	*t = (struct target){.r = {.offset = offset, .module = (uint16_t)module}};
+	target_name(o, &t->r, m);
+	*target_slot(o, module, offset) = ++o->targets;
+	o->has_changed = true;
 	return true;
 }
 
-static void symbol_note(struct outside *o, unsigned module, const struct loaded *l, uint64_t offset)
+/* NULL and the canonical word, or why there is none. */
+static const char *canonical(struct outside *o, struct module_here *m, uint64_t address, uint64_t *word)
 {
-	struct symbol *s;
+	uint64_t offset = address - m->base;
+	unsigned number = module_number(o, m);
 
-	if (symbol_find(o, module, offset) || !symbol_room(o))
-		return;
-	s = &o->symbol[o->symbols++];
-	*s = (struct symbol){.module = module, .offset = offset};
-	s->is_known = spm_elfsym_name(l->path, offset, s->name, sizeof(s->name), &s->distance);
-	o->has_changed = true;
+	if (number == MODULES_MOST)
+		return "module beyond the 126 that a container can know";
+	if (offset > UINT32_MAX || !target_note(o, number, m, (uint32_t)offset))
+		return offset > UINT32_MAX ? "module larger than 4 GiB" : "module (no memory to note it)";
+	*word = CANON_BASE + ((uint64_t)number << 32) + offset;
+	return NULL;
 }
 
-static uint64_t canonical(struct outside *o, const struct loaded *l, uint64_t word)
+static inline bool may_lead_out(uint64_t word, uint64_t floor)
 {
-	unsigned number = module_number(o, l);
-	uint64_t offset = word - l->base;
-
-	if (number == MODULES_MOST || offset >> 32)
-		return 0;
-	if (offset != o->last_offset || number != o->last_module || !o->symbols)
-		symbol_note(o, number, l, offset);
-	o->last_offset = offset;
-	o->last_module = number;
-	return CANONICAL_BASE + ((uint64_t)number << 32) + offset;
+	return word - floor < (UINT64_C(1) << 47) - floor && !spm_in_window(word);
 }
 
-static bool may_be_outside(uint64_t word)
+/* The first word from `i` on that may lead out; WORDS if there is none. Eight at a time: hardly any does. */
+static unsigned candidate_next(const uint64_t *image, unsigned i, uint64_t floor)
 {
-	return word >= process.low && word < UINT64_C(1) << 47 && !spm_in_window(word);
+	for (; i % 8 && i < WORDS; i++)
+		if (may_lead_out(image[i], floor))
+			return i;
+	for (; i < WORDS; i += 8) {
+		unsigned any = 0;
+
+		for (unsigned k = 0; k < 8; k++)
+			any |= (unsigned)may_lead_out(image[i + k], floor) << k;
+		if (any)
+			return i + (unsigned)__builtin_ctz(any);
+	}
+	return WORDS;
 }
 
 bool spm_outside_encode(struct outside *o, uint64_t *image,
                         void (*left)(unsigned offset, uint64_t value, const char *what, void *arg), void *arg)
 {
-	bool has_canonical = false, is_refreshed = false;
+	uint64_t floor = spm_mapped_floor();
+	bool has_canonical = false;
+	unsigned i = candidate_next(image, 0, floor);
 
-	pthread_mutex_lock(&process.lock);
-	if (!process.is_known)
-		process_refresh();
-	for (unsigned i = 0; i < SPM_PAGE_BYTES / 8; i++) {
+	if (i == WORDS)
+		return false;
+	spm_mapped_lock();
+	spm_mapped_refresh();
+	floor = spm_mapped_floor();
+	for (i = candidate_next(image, i, floor); i < WORDS; i = candidate_next(image, i + 1, floor)) {
 		uint64_t word = image[i];
-		bool is_near = false;
-		const struct loaded *l;
-		const struct mapping *m;
+		struct module_here *m = spm_mapped_module_at(word);
+		const char *why = m ? canonical(o, m, word, &image[i]) : spm_mapped_other(word);
 
-		if (word < 65536 || !may_be_outside(word))
+		has_canonical |= m && !why;
+		if (!why)
 			continue;
-		l = loaded_at(word);
-		m = l ? NULL : mapping_at(word, &is_near);
-		if (!l && !m && is_near && !is_refreshed) { /* something new may have been mapped there */
-			is_refreshed = true;
-			process_refresh();
-			maps_read();
-			i--;
-			continue;
-		}
-		if (l) {
-			image[i] = canonical(o, l, word);
-			has_canonical |= image[i] != 0;
-		} else if (m) {
-			image[i] = 0;
-			left(i * 8, word, m->what, arg);
-		}
+		image[i] = 0;
+		left(i * 8, word, why, arg);
 	}
-	pthread_mutex_unlock(&process.lock);
+	spm_mapped_unlock();
 	return has_canonical;
 }
 
-static const struct loaded *loaded_named(const struct module *m, bool *is_same)
-{
-	const struct loaded *found = NULL;
+/* --- decoding --- */
 
-	*is_same = false;
-	for (unsigned i = 0; i < process.count && !*is_same; i++)
-		if (!strcmp(base_name(process.loaded[i].path), m->name)) {
-			found = &process.loaded[i];
-			*is_same = same_module(m, found);
-		}
-	return found;
+/* 3: the very module; 2: the same build under another name; 1: another build; 0: another module. */
+static int likeness(const struct outside *o, const struct module_record *r, const struct module_here *m)
+{
+	bool same_name = is_same_name(o, r, m);
+
+	if (is_same_build(r, m))
+		return same_name ? 3 : 2;
+	return same_name || (m->is_main && r->flags & MODULE_IS_MAIN);
 }
 
-/* The address here of a canonical word; 0 and a sentence if it has none. */
+static void module_look(struct outside *o, struct module *m)
+{
+	int best = 0;
+
+	if (m->generation == spm_mapped_generation())
+		return;
+	m->here = NULL;
+	for (unsigned i = 0; i < spm_mapped_modules(); i++) {
+		int like = likeness(o, &m->r, spm_mapped_module(i));
+
+		if (like <= best)
+			continue;
+		best = like;
+		m->here = spm_mapped_module(i);
+	}
+	m->is_same_build = best >= 2;
+	m->generation = spm_mapped_generation();
+}
+
+static void reason_write(const struct outside *o, const struct target *t, const struct module *m, uint32_t offset,
+                         char *out, size_t room)
+{
+	const char *module = o->text + m->r.name, *how = m->here ? "was rebuilt" : "is not loaded in this process";
+
+	if (!t || !(t->r.flags & TARGET_IS_NAMED))
+		snprintf(out, room, "pointer to %.60s+0x%x is NULL now: that module %s, and no symbol names the place", module,
+		         offset, how);
+	else
+		snprintf(out, room, "pointer to %.60s of %.60s+0x%x is NULL now: that module %s%s", o->text + t->r.name, module,
+		         t->r.distance, how, m->here ? " without that symbol" : "");
+}
+
+/* The address of a named target in another build of its module. */
+static uint64_t target_look(const struct outside *o, struct target *t, const struct module *m)
+{
+	const struct elfsyms *syms;
+	struct elfsym want = {o->text + t->r.name, o->text + t->r.file, t->r.distance, t->r.flags & TARGET_IS_FUNCTION};
+	uint64_t offset;
+
+	if (t->generation == spm_mapped_generation())
+		return t->address;
+	syms = spm_module_syms(m->here);
+	t->address = syms && spm_elfsyms_find(syms, &want, &offset) ? m->here->base + offset : 0;
+	t->generation = spm_mapped_generation();
+	return t->address;
+}
+
+/* What a canonical word is in this process; itself if it was none; 0 and a sentence if its target is gone. */
 static uint64_t address_here(struct outside *o, uint64_t word, char *why, size_t room)
 {
-	unsigned number = (unsigned)((word - CANONICAL_BASE) >> 32);
-	uint64_t offset = (uint32_t)word, at;
-	const struct module *m = &o->module[number];
-	const struct loaded *l;
-	const struct symbol *s;
-	bool is_same;
+	unsigned number = (unsigned)((word - CANON_BASE) >> 32);
+	struct module *m = &o->module[number];
+	uint32_t offset = (uint32_t)word;
+	struct target *t = target_find(o, number, offset);
+	uint64_t address = 0;
 
-	l = loaded_named(m, &is_same);
-	if (!l) {
-		snprintf(why, room, "%.40s is not loaded in this process", m->name);
-		return 0;
-	}
-	if (is_same)
-		return l->base + offset;
-	s = symbol_find(o, number, offset);
-	if (!s || !s->is_known) {
-		snprintf(why, room, "%.40s was rebuilt, and offset 0x%llx of it had no symbol", m->name, (unsigned long long)offset);
-		return 0;
-	}
-	if (!spm_elfsym_find(l->path, s->name, &at)) {
-		snprintf(why, room, "%.40s was rebuilt without %.60s", m->name, s->name);
-		return 0;
-	}
-	return l->base + at + s->distance;
+	module_look(o, m);
+	if (m->here && m->is_same_build)
+		return t || spm_module_has(m->here, m->here->base + offset) ? m->here->base + offset : word;
+	if (m->here && t && t->r.flags & TARGET_IS_NAMED)
+		address = target_look(o, t, m);
+	if (!address)
+		reason_write(o, t, m, offset, why, room);
+	return address;
 }
 
 void spm_outside_decode(struct outside *o, uint64_t *image, size_t words,
                         void (*warn)(size_t word_index, const char *sentence, void *arg), void *arg)
 {
-	char why[160];
+	uint64_t end = (uint64_t)o->modules << 32;
+	char why[256];
 
-	pthread_mutex_lock(&process.lock);
-	process_refresh();
+	spm_mapped_lock();
+	spm_mapped_refresh();
 	for (size_t i = 0; i < words; i++) {
-		if (image[i] - CANONICAL_BASE >= (uint64_t)o->modules << 32)
+		if (image[i] - CANON_BASE >= end)
 			continue;
 		image[i] = address_here(o, image[i], why, sizeof(why));
 		if (!image[i])
 			warn(i, why, arg);
 	}
-	pthread_mutex_unlock(&process.lock);
+	spm_mapped_unlock();
 }
+
+/* --- the table as bytes --- */
 
 bool spm_outside_has_changed(const struct outside *o)
 {
@@ -419,62 +422,88 @@ bool spm_outside_has_changed(const struct outside *o)
 
 int spm_outside_save(struct outside *o, void **bytes, size_t *n)
 {
-	struct table_header h = {table_magic, o->modules, (uint32_t)o->symbols};
-	size_t modules = o->modules * sizeof(struct module), symbols = o->symbols * sizeof(struct symbol);
-	unsigned char *out = malloc(sizeof(h) + modules + symbols);
+	struct table_header h = {table_magic, o->modules, o->targets, o->text_bytes, 0};
+	size_t all = sizeof(h) + o->modules * sizeof(struct module_record) +
+	             o->targets * sizeof(struct target_record) + o->text_bytes;
+	unsigned char *out = malloc(all), *at = out;
 
 	if (!out)
 		return -ENOMEM;
-	memcpy(out, &h, sizeof(h));
-	memcpy(out + sizeof(h), o->module, modules);
-	if (symbols)
-		memcpy(out + sizeof(h) + modules, o->symbol, symbols);
+	memcpy(at, &h, sizeof(h));
+	at += sizeof(h);
+	for (unsigned i = 0; i < o->modules; i++, at += sizeof(struct module_record))
+		memcpy(at, &o->module[i].r, sizeof(struct module_record));
+	for (uint32_t i = 0; i < o->targets; i++, at += sizeof(struct target_record))
+		memcpy(at, &o->target[i].r, sizeof(struct target_record));
+	memcpy(at, o->text, o->text_bytes);
 	*bytes = out;
-	*n = sizeof(h) + modules + symbols;
+	*n = all;
 	o->has_changed = false;
 	return 0;
 }
 
-static bool table_is_sane(const struct outside *o)
+static bool module_is_sane(const struct outside *o, const struct module_record *r)
 {
+	return r->name && r->name < o->text_bytes && r->id_bytes <= MODULE_ID_BYTES && !(r->flags & ~MODULE_FLAGS);
+}
+
+static bool target_is_sane(const struct outside *o, const struct target_record *r)
+{
+	return r->module < o->modules && r->name < o->text_bytes && r->file < o->text_bytes &&
+	       !(r->flags & ~TARGET_FLAGS) && (!(r->flags & TARGET_IS_NAMED) || r->name);
+}
+
+static int records_load(struct outside *o, const unsigned char *at, const struct table_header *h)
+{
+	o->text_bytes = o->text_room = h->text_bytes;
+	o->text = malloc(h->text_bytes);
+	o->target = calloc((size_t)h->targets + 1, sizeof(*o->target));
+	if (!o->text || !o->target)
+		return -ENOMEM;
+	for (; o->modules < h->modules; o->modules++, at += sizeof(struct module_record))
+		memcpy(&o->module[o->modules].r, at, sizeof(struct module_record));
+	for (; o->targets < h->targets; o->targets++, at += sizeof(struct target_record))
+		memcpy(&o->target[o->targets].r, at, sizeof(struct target_record));
+	o->target_room = h->targets + 1;
+	memcpy(o->text, at, h->text_bytes);
+	if (o->text[0] || o->text[h->text_bytes - 1])
+		return -EINVAL;
 	for (unsigned i = 0; i < o->modules; i++)
-		if (!memchr(o->module[i].name, 0, NAME_BYTES) || o->module[i].build_id_bytes > BUILD_ID_BYTES)
-			return false;
-	for (size_t i = 0; i < o->symbols; i++)
-		if (!memchr(o->symbol[i].name, 0, NAME_BYTES) || o->symbol[i].module >= o->modules)
-			return false;
-	return true;
+		if (!module_is_sane(o, &o->module[i].r))
+			return -EINVAL;
+	for (uint32_t i = 0; i < o->targets; i++)
+		if (!target_is_sane(o, &o->target[i].r))
+			return -EINVAL;
+	return slots_make(o, o->targets);
+}
+
+static bool header_is_sane(const struct table_header *h, size_t n)
+{
+	return h->magic == table_magic && h->modules <= MODULES_MOST && h->targets < UINT32_MAX / 4 && h->text_bytes &&
+	       h->text_bytes < UINT32_MAX / 4 && !h->reserved &&
+	       n == sizeof(*h) + h->modules * sizeof(struct module_record) +
+	                       (uint64_t)h->targets * sizeof(struct target_record) + h->text_bytes;
 }
 
 int spm_outside_load(struct outside *o, const void *bytes, size_t n)
 {
 	struct table_header h;
-	const unsigned char *at = bytes;
-	struct outside was = *o;
+	struct outside *fresh, was = *o;
+	int err;
 
 	if (n < sizeof(h))
 		return -EINVAL;
-	memcpy(&h, at, sizeof(h));
-	if (h.magic != table_magic || h.modules > MODULES_MOST ||
-	    n != sizeof(h) + h.modules * sizeof(struct module) + (uint64_t)h.symbols * sizeof(struct symbol))
+	memcpy(&h, bytes, sizeof(h));
+	if (!header_is_sane(&h, n))
 		return -EINVAL;
-	o->symbol = malloc((h.symbols + 1) * sizeof(struct symbol));
-	if (!o->symbol) {
-		*o = was;
+	fresh = calloc(1, sizeof(*fresh));
+	if (!fresh)
 		return -ENOMEM;
+	err = records_load(fresh, (const unsigned char *)bytes + sizeof(h), &h);
+	if (!err) {
+		*o = *fresh;
+		*fresh = was;
 	}
-	at += sizeof(h);
-	memcpy(o->module, at, h.modules * sizeof(struct module));
-	memcpy(o->symbol, at + h.modules * sizeof(struct module), h.symbols * sizeof(struct symbol));
-	o->modules = h.modules;
-	o->symbols = h.symbols;
-	o->room = h.symbols + 1;
-	o->has_changed = false;
-	if (table_is_sane(o)) {
-		free(was.symbol);
-		return 0;
-	}
-	free(o->symbol);
-	*o = was;
-	return -EINVAL;
+	spm_outside_free(fresh);
+	return err;
 }

@@ -364,6 +364,13 @@ static int mp_collect(pageno_t first, uint32_t pages, void (*dirty)(pageno_t, ui
 	return err;
 }
 
+/* Its collect reads the table of states, not page tables: nothing to gain. */
+static int mp_collapse(pageno_t first, uint32_t pages)
+{
+	(void)first, (void)pages;
+	return 0;
+}
+
 static void mp_forget(pageno_t first, uint32_t pages)
 {
 	for (pageno_t p = first, next; p < first + pages; p = next) {
@@ -380,4 +387,4 @@ static void mp_after_fork(void)
 	pagemap = -1;
 }
 
-const struct tracker spm_track_mprotect = {"mprotect", mp_init, mp_collect, mp_forget, mp_after_fork};
+const struct tracker spm_track_mprotect = {"mprotect", mp_init, mp_collect, mp_collapse, mp_forget, mp_after_fork};

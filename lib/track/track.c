@@ -48,6 +48,11 @@ int spm_track_collect(pageno_t first, uint32_t pages, void (*dirty)(pageno_t fir
 	return chosen ? chosen->collect(first, pages, dirty, arg) : -ENOSYS;
 }
 
+int spm_track_collapse(pageno_t first, uint32_t pages)
+{
+	return chosen ? chosen->collapse(first, pages) : -ENOSYS;
+}
+
 void spm_track_forget(pageno_t first, uint32_t pages)
 {
 	if (chosen)

@@ -27,6 +27,12 @@ int spm_track_collect(pageno_t first, uint32_t pages,
  * For wp a range that lost its registration is also noticed by itself. */
 void spm_track_forget(pageno_t first, uint32_t pages);
 
+/* Makes huge pages again of the 2 MiB ranges, aligned and wholly in [first, first+pages), that were not written since they were
+ * last collected and that earlier writes have split: huge pages are what makes a collect of cold memory cheap. Costs about
+ * a millisecond for each, so callers do it in idle time, for a piece of the heap at a time, with the other threads
+ * stopped. Returns how many were collapsed (always 0 for mprotect) or -errno; loses no write in either case. */
+int spm_track_collapse(pageno_t first, uint32_t pages);
+
 /* After fork(2), in the child: drops what the parent owns. */
 void spm_track_after_fork(void);
 

@@ -4,8 +4,17 @@
  * Registration is by range and lost with the mapping (mremap, MAP_FIXED): the scan then fails with EPERM, and the
  * range is registered anew; its populated pages count as written. A scan that fails half way has protected the pages before
  * the failure, and written their regions, but does not return how many: `region` is zero before each scan, so they
- * are found nevertheless. Asked for are pages that are WRITTEN, not FILE, not PFNZERO, and PRESENT or SWAPPED: plain
- * WRITTEN would also count, and build page tables for, all that was never touched.
+ * are found nevertheless. Asked for are pages that are WRITTEN, not PFNZERO, and PRESENT or SWAPPED: plain
+ * WRITTEN would also count, and build page tables for, all that was never touched. "Not FILE" is not asked for: the window
+ * holds anonymous memory only, and the kernel would look at the struct page of every page (bench/track).
+ *
+ * A huge page is skipped in one step while nobody writes it; a write splits it for good. Collapsing it again needs it without
+ * protection for a moment:
+ *
+ *   hash -> look: nothing written, all small pages -> open -> collapse -> protect -> hash
+ *
+ * Whatever was written after the look and before the protection makes the hashes differ: then the range is left open, and
+ * the next collect reports all of it.
  */
 #include "heap/heap.h"
 #include "track/internal.h"
@@ -17,8 +26,9 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <xxhash.h>
 
-enum { REGIONS = 512 };
+enum { REGIONS = 512, HUGE_PAGES = 512, HUGE_BYTES = HUGE_PAGES * SPM_PAGE_BYTES };
 
 static int uffd = -1, pagemap = -1;
 static struct page_region region[REGIONS]; /* collects are serialized; all zero between scans */
@@ -47,8 +57,8 @@ static unsigned scan(uint64_t from, uint64_t to, uint64_t *walked, int *err)
 	        .end = to,
 	        .vec = (uintptr_t)region,
 	        .vec_len = REGIONS,
-	        .category_inverted = PAGE_IS_FILE | PAGE_IS_PFNZERO,
-	        .category_mask = PAGE_IS_WRITTEN | PAGE_IS_FILE | PAGE_IS_PFNZERO,
+	        .category_inverted = PAGE_IS_PFNZERO,
+	        .category_mask = PAGE_IS_WRITTEN | PAGE_IS_PFNZERO,
 	        .category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 	        .return_mask = PAGE_IS_WRITTEN,
 	};
@@ -167,6 +177,74 @@ static int wp_collect(pageno_t first, uint32_t pages, void (*dirty)(pageno_t, ui
 	return 0;
 }
 
+/* Looks for runs of small pages that are present and not written, without protecting anything. Returns 1 and the first
+ * such run, 0 if there is none, or -errno. */
+static int cold_find(uint64_t from, uint64_t to, struct page_region *found)
+{
+	struct pm_scan_arg arg = {
+	        .size = sizeof(arg),
+	        .flags = PM_SCAN_CHECK_WPASYNC,
+	        .start = from,
+	        .end = to,
+	        .vec = (uintptr_t)found,
+	        .vec_len = 1,
+	        .category_inverted = PAGE_IS_WRITTEN | PAGE_IS_FILE | PAGE_IS_PFNZERO | PAGE_IS_HUGE,
+	        .category_mask = PAGE_IS_PRESENT | PAGE_IS_WRITTEN | PAGE_IS_FILE | PAGE_IS_PFNZERO | PAGE_IS_HUGE,
+	        .return_mask = PAGE_IS_PRESENT,
+	};
+	int n = ioctl(pagemap, PAGEMAP_SCAN, &arg);
+
+	return n < 0 ? -errno : n;
+}
+
+static int range_protect(uint64_t from, uint64_t bytes, bool protect)
+{
+	struct uffdio_writeprotect w = {{from, bytes}, protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0};
+
+	return ioctl(uffd, UFFDIO_WRITEPROTECT, &w) ? -errno : 0;
+}
+
+/* 1: the 2 MiB are a huge page now, 0: they are not, and nothing is lost, or -errno, and nothing is lost. */
+static int huge_collapse(uint64_t at)
+{
+	void *bytes = (void *)(uintptr_t)at;
+	uint64_t hash = XXH3_64bits(bytes, HUGE_BYTES);
+	struct page_region cold;
+	int is_cold = cold_find(at, at + HUGE_BYTES, &cold), is_huge, err;
+
+	if (is_cold <= 0)
+		return is_cold;
+	if (cold.start != at || cold.end != at + HUGE_BYTES)
+		return 0;
+	err = range_protect(at, HUGE_BYTES, false);
+	if (err)
+		return err; /* what was opened is reported by the next collect */
+	is_huge = !madvise(bytes, HUGE_BYTES, MADV_COLLAPSE);
+	err = range_protect(at, HUGE_BYTES, true);
+	if (err || XXH3_64bits(bytes, HUGE_BYTES) != hash)
+		return range_protect(at, HUGE_BYTES, false) ? -EIO : err;
+	return is_huge;
+}
+
+static int wp_collapse(pageno_t first, uint32_t pages)
+{
+	uint64_t at = spm_page_address(first), to = at + (uint64_t)pages * SPM_PAGE_BYTES;
+	struct page_region cold;
+	int collapsed = 0, n;
+
+	while ((n = cold_find(at, to, &cold)) > 0) {
+		for (at = (cold.start + HUGE_BYTES - 1) & ~(uint64_t)(HUGE_BYTES - 1); at + HUGE_BYTES <= cold.end;
+		     at += HUGE_BYTES) {
+			n = huge_collapse(at);
+			if (n < 0)
+				return n;
+			collapsed += n;
+		}
+		at = cold.end;
+	}
+	return n < 0 && n != -EPERM ? n : collapsed; /* EPERM: from here on not collected yet, so not cold */
+}
+
 /* A lost registration is noticed by itself, and given back pages are populated again only by writes. */
 static void wp_forget(pageno_t first, uint32_t pages)
 {
@@ -179,4 +257,4 @@ static void wp_after_fork(void)
 	wp_close();
 }
 
-const struct tracker spm_track_wp = {"wp", wp_init, wp_collect, wp_forget, wp_after_fork};
+const struct tracker spm_track_wp = {"wp", wp_init, wp_collect, wp_collapse, wp_forget, wp_after_fork};

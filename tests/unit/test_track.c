@@ -415,6 +415,75 @@ static void forked_child_tracks_by_itself(void **state)
 	area_unmap(64);
 }
 
+/* Every page of 32 MiB was written since the first collect, so no huge page is left. */
+static void area_split(uint32_t pages)
+{
+	area_map(pages);
+	madvise((void *)(uintptr_t)page(0), (size_t)pages * SPM_PAGE_BYTES, MADV_HUGEPAGE);
+	for (char round = 1; round <= 2; round++) {
+		for (uint32_t i = 0; i < pages; i++)
+			*page(i) = round, *(volatile uint32_t *)(uintptr_t)(page(i) + 64) = i;
+		collect(pages);
+	}
+}
+
+static void collapsed_ranges_keep_their_bytes_and_their_watch(void **state)
+{
+	enum { PAGES = 8192 };
+	int n;
+
+	(void)state;
+	area_split(PAGES);
+	*page(700) = 3; /* in the second 2 MiB: not cold */
+	n = spm_track_collapse(area_first, PAGES);
+	if (is_wp() && n != PAGES / 512 - 1)
+		print_message("collapsed only %d of %d: no huge pages to be had?\n", n, PAGES / 512 - 1);
+	assert_true(n >= 0);
+	assert_true(n < PAGES / 512);
+	assert_int_equal(collect(PAGES), 1);
+	expect_seen(700);
+	assert_int_equal(collect(PAGES), 0);
+	for (uint32_t i = 0; i < PAGES; i++) {
+		assert_int_equal(*page(i), i == 700 ? 3 : 2);
+		assert_int_equal(*(volatile uint32_t *)(uintptr_t)(page(i) + 64), i);
+	}
+	*page(5) = *page(700) = *page(8000) = 4;
+	collect(PAGES);
+	expect_seen(5);
+	expect_seen(700);
+	expect_seen(8000);
+	assert_int_equal(collect(PAGES), 0);
+	area_unmap(PAGES);
+}
+
+/* As concurrent_writes: whoever writes while a range is open for a moment is seen at the next collect. */
+static void writes_during_a_collapse_are_seen_in_the_end(void **state)
+{
+	static unsigned copy[SHARED];
+	pthread_t threads[WRITERS];
+
+	(void)state;
+	area_split(SHARED);
+	for (uint32_t i = 0; i < SHARED; i++)
+		copy[i] = *(volatile unsigned *)(uintptr_t)page(i);
+	for (int i = 0; i < WRITERS; i++)
+		pthread_create(&threads[i], NULL, writer_main, (void *)(uintptr_t)(i + 1));
+	for (int round = 0; round <= 100; round++) {
+		if (round == 100)
+			for (int i = 0; i < WRITERS; i++)
+				pthread_join(threads[i], NULL);
+		assert_true(spm_track_collapse(area_first, SHARED) >= 0);
+		collect(SHARED);
+		for (uint32_t i = 0; i < SHARED; i++)
+			if (seen[i])
+				copy[i] = *(volatile unsigned *)(uintptr_t)page(i);
+	}
+	for (uint32_t i = 0; i < SHARED; i++)
+		if (copy[i] != *(volatile unsigned *)(uintptr_t)page(i))
+			fail_msg("page %u: the last write was not reported", i);
+	area_unmap(SHARED);
+}
+
 static int run_all(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -430,6 +499,8 @@ static int run_all(void)
 	        cmocka_unit_test(handler_of_the_application_keeps_working),
 	        cmocka_unit_test(concurrent_writes_are_all_seen_in_the_end),
 	        cmocka_unit_test(scattered_writes_beyond_the_limit_of_mappings_lose_nothing),
+	        cmocka_unit_test(collapsed_ranges_keep_their_bytes_and_their_watch),
+	        cmocka_unit_test(writes_during_a_collapse_are_seen_in_the_end),
 	        cmocka_unit_test(forked_child_tracks_by_itself),
 	};
 	struct sigaction action = {.sa_sigaction = on_segv, .sa_flags = SA_SIGINFO};
