@@ -1,6 +1,6 @@
 #!/bin/sh
 # outside_rebuild.sh - a program is rebuilt between save and restore: what moved is found by its symbol, what was removed,
-# made ambiguous or has no name becomes NULL with a warning. Uses lib/discover/outside.c alone.
+# is ambiguous, lies within a function or has no name becomes NULL with a warning. Uses lib/discover/outside.c alone.
 set -eu
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/softpm-outside.XXXXXX")
@@ -11,6 +11,14 @@ cat >twin.c <<'END'
 /* `twin` is a static function of this file too. */
 static __attribute__((noinline, used)) int twin(int x) { return x - 7; }
 int twin_call(int x) { return twin(x); }
+static __attribute__((noinline, used)) int same(int x) { return x - 8; }
+void *same_here(void) { return (void *)same; }
+END
+mkdir other
+cat >other/twin.c <<'END'
+/* Another file of that name, with another `same`: no symbol table tells them apart. */
+static __attribute__((noinline, used)) int same(int x) { return x - 9; }
+void *same_there(void) { return (void *)same; }
 END
 cat >prog.c <<'END'
 #include "discover/outside.h"
@@ -31,6 +39,8 @@ static __attribute__((noinline, used)) int callback(int x) { return x + 1; }
 #endif
 static __attribute__((noinline, used)) int twin(int x) { return x + 7; }
 int twin_call(int x);
+void *same_here(void);
+void *same_there(void);
 static int table[10] = {10, 11, 12, 13};
 
 static uint64_t page[512];
@@ -49,7 +59,8 @@ static int save(struct outside *o)
 {
 	void *bytes;
 	size_t n;
-	void *pointer[] = {CALLBACK, (void *)twin, &table[3], (void *)"a literal", (void *)qsort};
+	void *pointer[] = {CALLBACK, (void *)twin, &table[3], (void *)"a literal", (void *)qsort,
+	                   (char *)(void *)twin + 1, same_there()};
 	FILE *f = fopen("state", "w");
 
 	memcpy(page, pointer, sizeof(pointer));
@@ -73,6 +84,8 @@ static int restore(struct outside *o)
 	memcpy(&t, &page[2], 8);
 	printf("callback %d twin %d table %d qsort %d\n", f0 ? f0(1) : -1, f1 ? f1(1) : -1, t ? *t : -1,
 	       page[4] == (uint64_t)(uintptr_t)qsort);
+	if (page[6] && page[6] != (uint64_t)(uintptr_t)same_there())
+		printf("word 6: another function (%d)\n", page[6] == (uint64_t)(uintptr_t)same_here());
 	return 0;
 }
 int main(int argc, char **argv)
@@ -91,7 +104,7 @@ build() { # NAME OPTIONS
 	mkdir -p "$1"
 	name=$1
 	shift
-	${CC:-cc} -std=gnu17 -O1 -D_GNU_SOURCE -I"$SOFTPM_SOURCE/lib" "$@" -o "$name/prog" prog.c twin.c \
+	${CC:-cc} -std=gnu17 -O1 -D_GNU_SOURCE -I"$SOFTPM_SOURCE/lib" "$@" -o "$name/prog" prog.c twin.c other/twin.c \
 		"$SOFTPM_SOURCE"/lib/discover/outside.c "$SOFTPM_SOURCE"/lib/discover/mapped.c \
 		"$SOFTPM_SOURCE"/lib/discover/elfsym.c "$SOFTPM_SOURCE"/lib/base/base.c -lelf -lxxhash -lpthread
 }
@@ -119,7 +132,9 @@ build_pair() { # SUFFIX OPTIONS
 	"moved$suffix/prog" restore >out
 	expect "rebuilt$suffix" '^callback 2 twin 8 table 13 qsort 1$'
 	expect "rebuilt$suffix" '^word 3: pointer to prog+0x.* no symbol names the place'
-	[ "$(wc -l <out)" -eq 2 ] || fail "rebuilt$suffix: other warnings"
+	expect "rebuilt$suffix" '^word 5: pointer to twin of prog+0x1 is NULL now'
+	expect "rebuilt$suffix" '^word 6: pointer to same of prog+0x0 is NULL now'
+	[ "$(wc -l <out)" -eq 4 ] || fail "rebuilt$suffix: other warnings"
 
 	"removed$suffix/prog" restore >out
 	expect "rebuilt without it$suffix" '^callback -1 twin 8 table 13 qsort 1$'
