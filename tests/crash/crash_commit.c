@@ -186,6 +186,9 @@ static void every_crash_leaves_a_whole_version(void **state)
 			sim_disk_advance(&disk, &sim_log);
 	}
 	printf("%llu states of %zu operations\n", (unsigned long long)states, sim_log.ops);
+	sim_free(&sim_log, &disk);
+	free(disk.stable);
+	free(image);
 }
 
 int main(void)

@@ -69,6 +69,7 @@ static int volume_make(void **state)
 		sim_disk_advance(&disk, &log);
 	image = disk.stable;
 	image_bytes = disk.size_now;
+	sim_free(&log, &disk);
 	return 0;
 }
 

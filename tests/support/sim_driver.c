@@ -200,3 +200,11 @@ uint64_t sim_disk_crash(const struct sim_disk *disk, const struct sim_log *log, 
 	}
 	return size;
 }
+
+void sim_free(struct sim_log *log, struct sim_disk *disk)
+{
+	for (size_t i = 0; i < log->ops; i++)
+		free(log->op[i].data);
+	free(log->op);
+	free(disk->pending);
+}

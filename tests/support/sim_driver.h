@@ -36,6 +36,7 @@ struct sim_disk {
 	size_t pendings, done;
 };
 void sim_disk_advance(struct sim_disk *disk, const struct sim_log *log);
+void sim_free(struct sim_log *log, struct sim_disk *disk); /* all but disk->stable */
 /* One possible state if the power goes now, during the next operation. Returns its length. */
 uint64_t sim_disk_crash(const struct sim_disk *disk, const struct sim_log *log, unsigned char *state, uint64_t *random);
 
