@@ -1,9 +1,10 @@
 #!/bin/sh
 # run.sh BUILD_DIR [DATA_DIR [ROUNDS [SECONDS]]] - durable updates of one 100-byte value among 100,000, all stores in turn in each
 # round: medians and ratios to the floor, as markdown.
-# A disk that others use is ten times slower now and then, for seconds. So each store's slice comes right after a slice
-# of the floor with as many threads, and the ratio is the median over the rounds of these pairs. Where the range of the pairs'
-# floor is wide, believe the ratios before the rates, and neither to the digit.
+# What else runs on the machine costs a lone writer milliseconds a time: with other work on both cores the floor itself fell
+# from 8,000 to 300 a second, while with 8 threads it stayed above 24,000 (so that was not the disk's rate). So each store's slice
+# comes right after a slice of the floor with as many threads, and the ratio is the median over the rounds of these
+# pairs. The floor against itself shows the error. Where the range of the pairs' floor is wide, measure again.
 # DATA_DIR (./bench-data) must not exist, must not be on tmpfs, and is removed at the end. `cmake --build BUILD_DIR -t bench` first.
 set -eu
 build=${1:?usage: run.sh BUILD_DIR [DATA_DIR [ROUNDS [SECONDS]]]}
