@@ -7,8 +7,8 @@
  * its run of slices moves elsewhere as a whole, and every word that points into it moves along. That cannot be told
  * from an integer that looks the same, so it is done only then. The next point writes all pages at their places.
  *
- * The volume is untrusted input: page numbers, classes and spans are checked here or by the heap, and a root that is in no
- * live slot is refused.
+ * The volume is untrusted input: page numbers, classes and spans are checked here or by the heap, and a root that is in
+ * no live slot is refused.
  */
 #include "container.h"
 #include "track/track.h"
@@ -75,8 +75,8 @@ static int slices_note(struct loading *l)
 		const struct loaded_page *p = &l->page[i];
 		uint64_t head = p->page - p->meta.page_in_span, end = head + p->meta.span_pages;
 
-		if (p->page >= window_pages || p->meta.page_in_span > p->page || !p->meta.span_pages || end > window_pages ||
-		    p->meta.page_in_span >= p->meta.span_pages)
+		if (p->page >= window_pages || p->meta.page_in_span > p->page || !p->meta.span_pages ||
+		    end > window_pages || p->meta.page_in_span >= p->meta.span_pages)
 			return damaged(l, "its page map holds an impossible page", p->page);
 		for (uint64_t s = head / SPM_SLICE_PAGES; is_head(p) && s <= (end - 1) / SPM_SLICE_PAGES; s++)
 			l->is_used[s] = true;
@@ -84,15 +84,13 @@ static int slices_note(struct loading *l)
 	return 0;
 }
 
-/* Claims slices [from, from + n), or moves them to free ones. Between finding and claiming those, another thread may take
- * one: then others are looked for. */
-static int run_claim(struct loading *l, unsigned from, unsigned n)
+/* Moves slices [from, from + n) to free ones. Between finding and claiming those, another thread may take one: then
+ * others are looked for. */
+static int run_move(struct loading *l, unsigned from, unsigned n)
 {
 	pageno_t place = 0;
-	int err = spm_heap_claim(from * SPM_SLICE_PAGES, n * SPM_SLICE_PAGES, l->c->arena);
+	int err = -EEXIST;
 
-	if (err != -EEXIST)
-		return err;
 	for (unsigned tries = 0; err == -EEXIST && tries < 1000; tries++) {
 		err = spm_heap_find_slices(n, &place);
 		if (!err)
@@ -104,21 +102,42 @@ static int run_claim(struct loading *l, unsigned from, unsigned n)
 	return err;
 }
 
+static int run_claim(struct loading *l, unsigned from, unsigned n)
+{
+	return spm_heap_claim(from * SPM_SLICE_PAGES, n * SPM_SLICE_PAGES, l->c->arena);
+}
+
+/* The next run of used slices at or after *from; its length, 0 at the end. */
+static unsigned run_next(const struct loading *l, unsigned *from)
+{
+	unsigned n = 0;
+
+	while (*from < SPM_SLICES && !l->is_used[*from])
+		++*from;
+	while (*from + n < SPM_SLICES && l->is_used[*from + n])
+		n++;
+	return n;
+}
+
+/* All runs that find their own place free get it before any other is moved: it might be moved right there. */
 static int slices_claim(struct loading *l)
 {
-	for (unsigned from = 0; from < SPM_SLICES; from++) {
-		unsigned n = 0;
-		int err;
+	bool *is_taken =
+	        calloc(SPM_SLICES, sizeof(*is_taken)); /* by the run that begins there: somebody else has its place */
+	int err = is_taken ? 0 : -ENOMEM;
+	unsigned n;
 
-		while (from + n < SPM_SLICES && l->is_used[from + n])
-			n++;
-		err = n ? run_claim(l, from, n) : 0;
-		if (err)
-			return spm_fail(-err, "container %d: no place in the heap window for %u slices: %s", l->c->magic, n,
-			                strerror(-err));
-		from += n;
+	for (unsigned from = 0; !err && (n = run_next(l, &from)); from += n) {
+		err = run_claim(l, from, n);
+		is_taken[from] = err == -EEXIST;
+		err = is_taken[from] ? 0 : err;
 	}
-	return 0;
+	for (unsigned from = 0; !err && (n = run_next(l, &from)); from += n)
+		err = is_taken[from] ? run_move(l, from, n) : 0;
+	free(is_taken);
+	return err ? spm_fail(-err, "container %d: no place in the heap window for its slices: %s", l->c->magic,
+	                      strerror(-err))
+	           : 0;
 }
 
 static pageno_t moved_page(const struct loading *l, uint64_t page)
@@ -174,7 +193,8 @@ static int pages_read(struct loading *l)
 		int err;
 
 		while (i + n < l->n && l->page[i + n].page == l->page[i].page + n &&
-		       l->moved_by[l->page[i + n].page / SPM_SLICE_PAGES] == l->moved_by[l->page[i].page / SPM_SLICE_PAGES]) {
+		       l->moved_by[l->page[i + n].page / SPM_SLICE_PAGES] ==
+		               l->moved_by[l->page[i].page / SPM_SLICE_PAGES]) {
 			if (!is_in_its_span(l, &l->page[i + n]))
 				return damaged(l, "a page belongs to no span", l->page[i + n].page);
 			n++;
@@ -263,7 +283,9 @@ static int settle(struct loading *l)
 		err = spm_capture_settle(first, n);
 		i += n;
 	}
-	return err ? spm_fail(-err, "container %d: its pages can't be watched for writes: %s", l->c->magic, strerror(-err)) : 0;
+	return err ? spm_fail(-err, "container %d: its pages can't be watched for writes: %s", l->c->magic,
+	                      strerror(-err))
+	           : 0;
 }
 
 static int blob_load(struct loading *l)

@@ -13,17 +13,18 @@ static pid_t owner;
 
 static void folder_remove(void)
 {
-	DIR *d = getpid() == owner ? opendir(folder) : NULL;
+	DIR *d = getpid() == owner && !getenv("SOFTPM_KEEP") ? opendir(folder) : NULL;
 
-	for (struct dirent *e; d && (e = readdir(d));) {
+	if (!d)
+		return;
+	for (struct dirent *e; (e = readdir(d));) {
 		char path[600];
 
 		snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
 		if (e->d_name[0] != '.')
 			unlink(path);
 	}
-	if (d)
-		closedir(d);
+	closedir(d);
 	rmdir(folder);
 }
 

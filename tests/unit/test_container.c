@@ -33,7 +33,7 @@ static void in_process(int (*fn)(const char *volume), const char *volume)
 #define EXPECT(cond)                                                                                                   \
 	do {                                                                                                           \
 		if (!(cond)) {                                                                                         \
-			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,       \
+			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,        \
 			        pErrorMsg());                                                                          \
 			return 1;                                                                                      \
 		}                                                                                                      \
@@ -357,6 +357,68 @@ static void shared_data_is_stored_by_each_container(void **state)
 	in_process(see_shared, volume);
 }
 
+/* A container in slice 100 and, if `parts` is 2, in slice 102. */
+static int make_scattered(const char *volume, int magic, int parts)
+{
+	enum { BYTES = 20 << 20 };
+	void *root;
+	char **part;
+	int id;
+
+	setenv("SOFTPM_HEAP_START", "100", 1);
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(magic, 2 * sizeof(char *), &root);
+	EXPECT(id > 0);
+	part = root;
+	for (int i = 0; i < parts; i++) {
+		pCUse(id);
+		part[i] = pMallocNoPtr(BYTES);
+		pCUse(0);
+		EXPECT(part[i] && pMallocNoPtr(BYTES)); /* somebody else's, in the slice between */
+		strcpy(part[i], "whole");
+	}
+	EXPECT(parts < 2 || (uintptr_t)part[1] >> 25 == ((uintptr_t)part[0] >> 25) + 2);
+	EXPECT(pPointSync(id));
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static int make_one_part(const char *volume)
+{
+	return make_scattered(volume, 3, 1);
+}
+
+static int make_two_parts(const char *volume)
+{
+	return make_scattered(volume, 4, 2);
+}
+
+static int use_scattered(const char *volume)
+{
+	setenv("SOFTPM_HEAP_START", "102", 1); /* the free slices found first are where the second part wants to be */
+	EXPECT(!pVOpen(volume));
+	for (int magic = 3; magic < 5; magic++) {
+		void *root;
+		char **part;
+
+		EXPECT(pCRestore(magic, &root) > 0);
+		part = root;
+		EXPECT(!strcmp(part[0], "whole") && (magic == 3 || !strcmp(part[1], "whole")));
+	}
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void a_slice_is_not_moved_to_where_another_belongs(void **state)
+{
+	const char *volume = scratch("scattered.vol");
+
+	(void)state;
+	in_process(make_one_part, volume);
+	in_process(make_two_parts, volume);
+	in_process(use_scattered, volume);
+}
+
 static int fork_child(const char *volume)
 {
 	struct pair *p;
@@ -393,7 +455,7 @@ static void a_forked_child_reads_and_gets_a_clear_error(void **state)
 enum { GROUP_THREADS = 8, GROUP_UPDATES = 200 };
 static struct {
 	uint64_t value[GROUP_THREADS * 64];
-} *group;
+} * group;
 static int group_id;
 
 static void *group_update(void *arg)
@@ -540,6 +602,7 @@ int main(void)
 	        cmocka_unit_test(pointers_out_of_the_heap_are_mended_or_null),
 	        cmocka_unit_test(containers_made_at_the_same_place_restore_together),
 	        cmocka_unit_test(shared_data_is_stored_by_each_container),
+	        cmocka_unit_test(a_slice_is_not_moved_to_where_another_belongs),
 	        cmocka_unit_test(a_forked_child_reads_and_gets_a_clear_error),
 	        cmocka_unit_test(concurrent_sync_points_share_commits),
 	        cmocka_unit_test(attributes_travel_with_the_versions),
