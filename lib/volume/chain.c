@@ -8,29 +8,40 @@
 
 enum { LOCK_CHAINS = 16 }; /* chain ids are lock numbers from here on */
 
-/* Appends to a growing array whose front is consumed. */
-static int list_room(void **list, size_t *from, size_t *to, size_t *room, size_t entry)
+/* Makes room for `more` at the end of an array whose front is consumed. */
+static int list_room(void **list, size_t *from, size_t *to, size_t *room, size_t entry, size_t more)
 {
-	void *more;
+	size_t wanted;
+	void *bigger;
 
 	if (*from && *from >= *room / 2) {
 		memmove(*list, (char *)*list + *from * entry, (*to - *from) * entry);
 		*to -= *from;
 		*from = 0;
 	}
-	if (*to < *room)
+	if (*room - *to >= more)
 		return 0;
-	more = realloc(*list, (*room ? *room * 2 : 64) * entry);
-	if (!more)
+	wanted = *room * 2 + more;
+	bigger = realloc(*list, wanted * entry);
+	if (!bigger)
 		return -ENOMEM;
-	*list = more;
-	*room = *room ? *room * 2 : 64;
+	*list = bigger;
+	*room = wanted;
 	return 0;
+}
+
+int spm_lists_prepare(struct chain *c, size_t deads, size_t records)
+{
+	int err = list_room((void **)&c->dead, &c->dead_from, &c->dead_to, &c->dead_room, sizeof(*c->dead), deads);
+
+	return err ? err
+	           : list_room((void **)&c->record, &c->record_from, &c->record_to, &c->record_room, sizeof(*c->record),
+	                       records);
 }
 
 int spm_dead_add(struct chain *c, uint64_t block, uint64_t death)
 {
-	int err = list_room((void **)&c->dead, &c->dead_from, &c->dead_to, &c->dead_room, sizeof(*c->dead));
+	int err = spm_lists_prepare(c, 1, 0);
 
 	if (!err)
 		c->dead[c->dead_to++] = (struct dead){block, death};
@@ -39,7 +50,7 @@ int spm_dead_add(struct chain *c, uint64_t block, uint64_t death)
 
 int spm_record_add(struct chain *c, const struct record_place *r)
 {
-	int err = list_room((void **)&c->record, &c->record_from, &c->record_to, &c->record_room, sizeof(*c->record));
+	int err = spm_lists_prepare(c, 0, 1);
 
 	if (!err)
 		c->record[c->record_to++] = *r;
@@ -83,11 +94,6 @@ void spm_reclaim(struct chain *c)
 				spm_free_give(c, run[i].block, run[i].blocks);
 }
 
-int spm_place_reserve(struct chain *c, struct block_run *run)
-{
-	return spm_free_take(c, PLACE_BLOCKS, run);
-}
-
 static uint64_t head_block_of(uint64_t first_block)
 {
 	return first_block + (first_block % GROUP_BLOCKS == 0 ? GROUP_RESERVED_BLOCKS : 0);
@@ -112,8 +118,10 @@ static int head_read(struct volume *v, uint64_t first_block, uint64_t owner, str
 	if (!err && (h->chain_id != owner || h->run_count > HEAD_RUNS_MAX || !memchr(h->branch, 0, sizeof(h->branch))))
 		err = -EUCLEAN;
 	if (err == -EUCLEAN)
-		spm_volume_fail(err, "the head of the container's chain (blocks %llu and %llu) is damaged in both copies; none of its "
-		                     "versions can be found without it: restore the volume from a copy",
+		spm_volume_fail(err,
+		                "the head of the container's chain (blocks %llu and %llu) is damaged in both copies; "
+		                "none of its "
+		                "versions can be found without it: restore the volume from a copy",
 		                (unsigned long long)at, (unsigned long long)at + 1);
 	if (!err)
 		*out = *h;
@@ -182,6 +190,7 @@ static struct chain *chain_new(struct volume *v, int magic, const char *branch)
 	c->volume = v;
 	c->magic = magic;
 	strncpy(c->branch, branch, sizeof(c->branch) - 1);
+	pthread_mutex_init(&c->maintain_lock, NULL);
 	pthread_mutex_init(&c->lock, NULL);
 	return c;
 }
@@ -196,6 +205,7 @@ static void chain_free(struct chain *c)
 	free(c->record);
 	free(c->buffer);
 	pthread_mutex_destroy(&c->lock);
+	pthread_mutex_destroy(&c->maintain_lock);
 	free(c);
 }
 
@@ -205,7 +215,9 @@ static int writer_lock(struct chain *c, unsigned wait_ms)
 	int holder = 0, err = ops->lock(c->volume->driver, LOCK_CHAINS + c->id, wait_ms, &holder);
 
 	if (err == -EAGAIN && holder)
-		return spm_volume_fail(err, "container %d is being written by process %d; wait for it with ?wait=SECONDS in the volume's name",
+		return spm_volume_fail(err,
+		                       "container %d is being written by process %d; wait for it with ?wait=SECONDS in "
+		                       "the volume's name",
 		                       c->magic, holder);
 	if (err == -EAGAIN)
 		return spm_volume_fail(err, "container %d is being written by somebody else", c->magic);
@@ -222,12 +234,23 @@ static int extent_note(uint64_t first_block, const struct extent_entry *e, void 
 	return e->owner == c->id ? spm_free_add_extent(c, first_block, is_chain(e)) : 0;
 }
 
-/* Before anything says that the chain exists. */
+static int chain_must_be_absent(struct chain *c)
+{
+	struct search s;
+	int found = chain_search(c->volume, c->magic, c->branch, &s);
+
+	return found > 0 ? spm_volume_fail(-EEXIST, "the volume has container %d already", c->magic) : found;
+}
+
+/* Before anything says that the chain exists; nobody else takes an extent meanwhile, so nobody else makes the same
+ * chain. */
 static int head_make(uint64_t first_block, void *arg)
 {
 	struct chain *c = arg;
-	int err = spm_free_add_extent(c, first_block, true);
+	int err = chain_must_be_absent(c);
 
+	if (!err)
+		err = spm_free_add_extent(c, first_block, true);
 	c->head_block = head_block_of(first_block);
 	for (unsigned i = 0; i < 2 && !err; i++) {
 		c->next[i] = (struct block_run){c->head_block + 2 + i * PLACE_BLOCKS, PLACE_BLOCKS};
@@ -236,20 +259,16 @@ static int head_make(uint64_t first_block, void *arg)
 	c->head = (struct chain_head){.magic = FORMAT_HEAD_MAGIC, .chain_id = c->id, .container = c->magic};
 	memcpy(c->head.branch, c->branch, sizeof(c->branch));
 	memcpy(c->head.next, c->next, sizeof(c->next));
-	return err ? err : spm_head_write(c);
+	return err ? err : spm_head_write(c, &c->head);
 }
 
 int spm_chain_create(struct volume *v, int magic, const char *branch, struct chain **out)
 {
-	struct search s;
-	struct chain *c;
+	struct chain *c = chain_new(v, magic, branch);
 	uint64_t first;
 	unsigned got;
-	int err = chain_search(v, magic, branch, &s);
+	int err;
 
-	if (err)
-		return err < 0 ? err : spm_volume_fail(-EEXIST, "the volume has container %d already", magic);
-	c = chain_new(v, magic, branch);
 	if (!c)
 		return -ENOMEM;
 	if (getrandom(&c->id, 5, 0) != 5 || !c->id)
@@ -267,17 +286,13 @@ int spm_chain_create(struct volume *v, int magic, const char *branch, struct cha
 /* Everything is durable and both heads say so; from here on the chain can be written. */
 static int writer_begin(struct chain *c)
 {
-	int err = c->volume->driver->ops->flush(c->volume->driver);
+	int err = spm_volume_flush(c->volume);
 
 	if (!err)
 		err = spm_extents_each(c->volume, extent_note, c);
 	if (!err)
 		err = spm_used_mark(c);
-	if (!err) {
-		c->head.durable_seq = c->seq;
-		err = spm_head_write(c);
-	}
-	return err;
+	return err ? err : spm_chain_note_durable(c);
 }
 
 static int chain_load(struct chain *c, const struct search *s, unsigned flags)
@@ -295,12 +310,12 @@ static int chain_load(struct chain *c, const struct search *s, unsigned flags)
 		return err;
 	if (flags & CHAIN_WRITE)
 		c->head = again.head;
-	c->durable_noted = c->head.durable_seq;
 	err = spm_chain_recover(c, flags);
 	return !err && flags & CHAIN_WRITE ? writer_begin(c) : err;
 }
 
-static int chain_open_once(struct volume *v, int magic, const char *branch, unsigned flags, unsigned wait_ms, struct chain **out)
+static int chain_open_once(struct volume *v, int magic, const char *branch, unsigned flags, unsigned wait_ms,
+                           struct chain **out)
 {
 	struct search s;
 	struct chain *c;
@@ -324,7 +339,8 @@ static int chain_open_once(struct volume *v, int magic, const char *branch, unsi
 	return err;
 }
 
-int spm_chain_open(struct volume *v, int magic, const char *branch, unsigned flags, unsigned wait_ms, struct chain **out)
+int spm_chain_open(struct volume *v, int magic, const char *branch, unsigned flags, unsigned wait_ms,
+                   struct chain **out)
 {
 	int err = -EUCLEAN;
 
@@ -336,10 +352,8 @@ int spm_chain_open(struct volume *v, int magic, const char *branch, unsigned fla
 
 void spm_chain_close(struct chain *c)
 {
-	if (c->is_writer && !c->is_poisoned && c->durable_noted < c->seq) {
-		c->head.durable_seq = c->seq;
-		spm_head_write(c); /* a failure costs only the knowledge */
-	}
+	if (c->is_writer && c->head.durable_seq < c->seq)
+		spm_chain_note_durable(c); /* a failure costs only the knowledge */
 	chain_free(c);
 }
 
@@ -390,9 +404,9 @@ int spm_chain_each_version(struct chain *c, int (*fn)(const struct version_info 
 
 		result = spm_record_read(c->volume, c->record[i - 1].block, &r);
 		if (result)
-			return spm_volume_fail(-EUCLEAN, "container %d: the record of version %llu (block %llu) is damaged", c->magic,
-			                       (unsigned long long)c->record[i - 1].seq,
-			                       (unsigned long long)c->record[i - 1].block);
+			return spm_volume_fail(
+			        -EUCLEAN, "container %d: the record of version %llu (block %llu) is damaged", c->magic,
+			        (unsigned long long)c->record[i - 1].seq, (unsigned long long)c->record[i - 1].block);
 		result = fn(&r->info, arg);
 		free(r);
 	}
@@ -411,7 +425,8 @@ static int page_visit(uint64_t page, struct place *p, void *arg)
 	return v->fn(page, &p->meta, p->block != 0, v->arg);
 }
 
-int spm_chain_each_page(struct chain *c, int (*fn)(uint64_t page, const struct page_meta *meta, bool has_data, void *arg), void *arg)
+int spm_chain_each_page(struct chain *c,
+                        int (*fn)(uint64_t page, const struct page_meta *meta, bool has_data, void *arg), void *arg)
 {
 	struct page_visit v = {fn, arg};
 

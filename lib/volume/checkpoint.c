@@ -2,6 +2,7 @@
  *
  *   1. build it in memory      2. write it into free blocks   3. flush
  *   4. write the head (mirrored) that names it                5. only now free the one before
+ * Only 1 and 5 hold the chain's lock: commits go on meanwhile, into places that step 1 noted in the head.
  * A crash before 4 leaves the old head, whose checkpoint and records are untouched; its blocks are not free until 5.
  *
  * It is written when the records since the last one weigh more than it will, so its cost stays a constant factor of
@@ -14,7 +15,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-int spm_head_write(struct chain *c)
+int spm_head_write(struct chain *c, const struct chain_head *head)
 {
 	struct chain_head *block = aligned_alloc(SPM_BLOCK_BYTES, SPM_BLOCK_BYTES);
 	int err;
@@ -22,12 +23,15 @@ int spm_head_write(struct chain *c)
 	if (!block)
 		return -ENOMEM;
 	memset(block, 0, SPM_BLOCK_BYTES);
-	*block = c->head;
+	*block = *head;
 	err = spm_mirror_write(c->volume, c->head_block, block, offsetof(struct chain_head, sum));
-	if (!err)
-		c->durable_noted = c->head.durable_seq;
 	free(block);
-	return err;
+	if (err) /* the disk may have either: the volume is poisoned */
+		return err;
+	pthread_mutex_lock(&c->lock);
+	c->head = *head;
+	pthread_mutex_unlock(&c->lock);
+	return 0;
 }
 
 struct image {
@@ -57,9 +61,15 @@ static void checkpoint_build(struct chain *c, struct image *i)
 	struct checkpoint *k = (struct checkpoint *)(void *)i->bytes;
 	size_t deads = c->dead_to - c->dead_from, records = c->record_to - c->record_from;
 
-	*k = (struct checkpoint){.magic = FORMAT_CHECKPOINT_MAGIC, .chain_id = c->id, .seq = c->seq,
-	                         .bytes = checkpoint_bytes(c), .pages = c->pages, .deads = deads, .records = records,
-	                         .oldest_kept = c->oldest_kept, .info = c->newest};
+	*k = (struct checkpoint){.magic = FORMAT_CHECKPOINT_MAGIC,
+	                         .chain_id = c->id,
+	                         .seq = c->seq,
+	                         .bytes = checkpoint_bytes(c),
+	                         .pages = c->pages,
+	                         .deads = deads,
+	                         .records = records,
+	                         .oldest_kept = c->oldest_kept,
+	                         .info = c->newest};
 	i->at = sizeof(*k);
 	spm_map_each(c, page_put, i);
 	if (deads)
@@ -70,26 +80,15 @@ static void checkpoint_build(struct chain *c, struct image *i)
 	SPM_CHECK(i->at + records * sizeof(struct record_place) == k->bytes);
 }
 
-/* Writes the image into free blocks; *n runs in run. */
-static int image_write(struct chain *c, const struct image *i, uint64_t blocks, struct block_run *run, unsigned *n)
-{
-	uint64_t done = 0;
-
-	while (done < blocks) {
-		int err = *n == HEAD_RUNS_MAX ? -ENOSPC : spm_free_take(c, blocks - done, &run[*n]);
-
-		if (!err) {
-			++*n;
-			err = c->volume->driver->ops->write(c->volume->driver, run[*n - 1].block * SPM_BLOCK_BYTES,
-			                                    i->bytes + done * SPM_BLOCK_BYTES,
-			                                    run[*n - 1].blocks * SPM_BLOCK_BYTES);
-		}
-		if (err)
-			return err;
-		done += run[*n - 1].blocks;
-	}
-	return 0;
-}
+/* All that the checkpoint says, at one instant: its image, its place, the head that will name it. */
+struct plan {
+	struct image image;
+	uint64_t bytes, blocks;
+	struct block_run run[HEAD_RUNS_MAX];
+	unsigned runs;
+	struct chain_head head;
+	uint64_t record_bytes;
+};
 
 static void runs_give(struct chain *c, const struct block_run *run, unsigned n)
 {
@@ -97,58 +96,92 @@ static void runs_give(struct chain *c, const struct block_run *run, unsigned n)
 		spm_free_give(c, run[i].block, run[i].blocks);
 }
 
-static int head_change(struct chain *c, const struct block_run *run, unsigned n, uint64_t bytes, uint64_t sum)
+static int plan_make(struct chain *c, struct plan *p)
 {
-	struct chain_head before = c->head;
 	int err;
 
-	c->head.checkpoint_seq = c->seq;
-	c->head.checkpoint_bytes = bytes;
-	c->head.checkpoint_sum = sum;
-	c->head.record_sum = c->last_sum;
-	c->head.durable_seq = c->seq;
-	memcpy(c->head.next, c->next, sizeof(c->next));
-	memset(c->head.run, 0, sizeof(c->head.run));
-	memcpy(c->head.run, run, n * sizeof(*run));
-	c->head.run_count = n;
-	err = spm_head_write(c);
-	if (err) { /* the disk may have either head: believe nothing until it is opened again */
-		c->is_poisoned = true;
-		c->head = before;
+	p->bytes = checkpoint_bytes(c);
+	p->blocks = (p->bytes + SPM_BLOCK_BYTES - 1) / SPM_BLOCK_BYTES;
+	p->image.bytes = aligned_alloc(SPM_BLOCK_BYTES, p->blocks * SPM_BLOCK_BYTES);
+	if (!p->image.bytes)
+		return -ENOMEM;
+	err = spm_free_take_few(c, p->blocks, HEAD_RUNS_MAX, p->run, &p->runs);
+	if (err) {
+		runs_give(c, p->run, p->runs);
+		return err;
+	}
+	c->planned_blocks = p->blocks;
+	checkpoint_build(c, &p->image);
+	memset(p->image.bytes + p->bytes, 0, p->blocks * SPM_BLOCK_BYTES - p->bytes);
+	p->record_bytes = c->record_bytes_since_checkpoint;
+	p->head = c->head;
+	p->head.checkpoint_seq = p->head.durable_seq = c->seq;
+	p->head.record_sum = c->last_sum;
+	memcpy(p->head.next, c->next, sizeof(c->next));
+	return 0;
+}
+
+static int plan_write(struct chain *c, struct plan *p)
+{
+	uint64_t done = 0;
+
+	for (unsigned i = 0; i < p->runs; i++) {
+		int err = spm_blocks_write(c->volume, p->run[i].block, p->image.bytes + done * SPM_BLOCK_BYTES,
+		                           p->run[i].blocks);
+
+		if (err)
+			return err;
+		done += p->run[i].blocks;
+	}
+	return spm_volume_flush(c->volume);
+}
+
+static int plan_announce(struct chain *c, struct plan *p)
+{
+	p->head.checkpoint_bytes = p->bytes;
+	p->head.checkpoint_sum = XXH3_64bits(p->image.bytes, p->bytes);
+	memset(p->head.run, 0, sizeof(p->head.run));
+	memcpy(p->head.run, p->run, p->runs * sizeof(*p->run));
+	p->head.run_count = p->runs;
+	return spm_head_write(c, &p->head);
+}
+
+/* Commits go on while the image is written; the next checkpoint or a replay takes them in. */
+static int plan_carry_out(struct chain *c, struct plan *p)
+{
+	struct chain_head before;
+	int err;
+
+	pthread_mutex_lock(&c->lock);
+	before = c->head;
+	err = plan_make(c, p);
+	pthread_mutex_unlock(&c->lock);
+	if (err)
+		return err;
+	err = plan_write(c, p);
+	if (!err)
+		err = plan_announce(c, p);
+	pthread_mutex_lock(&c->lock);
+	c->planned_blocks = 0;
+	if (err) {
+		runs_give(c, p->run, p->runs);
 	} else {
 		runs_give(c, before.run, before.run_count);
+		c->record_bytes_since_checkpoint -= p->record_bytes;
+		spm_reclaim(c);
 	}
+	pthread_mutex_unlock(&c->lock);
 	return err;
 }
 
 int spm_checkpoint_write(struct chain *c)
 {
-	uint64_t bytes = checkpoint_bytes(c), blocks = (bytes + SPM_BLOCK_BYTES - 1) / SPM_BLOCK_BYTES;
-	struct image i = {aligned_alloc(SPM_BLOCK_BYTES, blocks * SPM_BLOCK_BYTES), 0};
-	struct block_run run[HEAD_RUNS_MAX];
-	unsigned n = 0;
-	int err;
+	struct plan *p = calloc(1, sizeof(*p));
+	int err = p ? plan_carry_out(c, p) : -ENOMEM;
 
-	if (!i.bytes)
-		return -ENOMEM;
-	checkpoint_build(c, &i);
-	memset(i.bytes + bytes, 0, blocks * SPM_BLOCK_BYTES - bytes);
-	err = spm_free_ensure(c, blocks);
-	if (!err)
-		err = image_write(c, &i, blocks, run, &n);
-	if (!err) {
-		err = c->volume->driver->ops->flush(c->volume->driver);
-		c->is_poisoned |= err != 0;
-	}
-	if (err)
-		runs_give(c, run, n);
-	else
-		err = head_change(c, run, n, bytes, XXH3_64bits(i.bytes, bytes));
-	if (!err)
-		c->record_bytes_since_checkpoint = 0;
-	free(i.bytes);
-	if (!err)
-		spm_reclaim(c);
+	if (p)
+		free(p->image.bytes);
+	free(p);
 	return err;
 }
 
@@ -158,7 +191,9 @@ static int image_read(struct chain *c, unsigned char *bytes, uint64_t blocks)
 
 	for (unsigned i = 0; i < c->head.run_count && i < HEAD_RUNS_MAX; i++) {
 		struct block_run r = c->head.run[i];
-		int err = r.blocks > blocks - done ? -EUCLEAN : spm_blocks_read(c->volume, r.block, bytes + done * SPM_BLOCK_BYTES, r.blocks);
+		int err = r.blocks > blocks - done
+		                  ? -EUCLEAN
+		                  : spm_blocks_read(c->volume, r.block, bytes + done * SPM_BLOCK_BYTES, r.blocks);
 
 		if (err)
 			return err;
@@ -172,7 +207,8 @@ static int pages_take(struct chain *c, const struct checkpoint *k)
 	const struct checkpoint_page *p = (const struct checkpoint_page *)(const void *)(k + 1);
 
 	for (uint64_t i = 0; i < k->pages; i++) {
-		struct place *to = spm_map_page_is_possible(p[i].page) && p[i].place.birth ? spm_map_make(c, p[i].page) : NULL;
+		struct place *to =
+		        spm_map_page_is_possible(p[i].page) && p[i].place.birth ? spm_map_make(c, p[i].page) : NULL;
 
 		if (!to || to->birth)
 			return -EUCLEAN;
@@ -184,7 +220,8 @@ static int pages_take(struct chain *c, const struct checkpoint *k)
 
 static int lists_take(struct chain *c, const struct checkpoint *k)
 {
-	const struct dead *d = (const struct dead *)(const void *)((const struct checkpoint_page *)(const void *)(k + 1) + k->pages);
+	const struct dead *d =
+	        (const struct dead *)(const void *)((const struct checkpoint_page *)(const void *)(k + 1) + k->pages);
 	const struct record_place *r = (const struct record_place *)(const void *)(d + k->deads);
 	int err = 0;
 
@@ -203,7 +240,8 @@ static bool checkpoint_is_sane(const struct chain *c, const struct checkpoint *k
 	       k->bytes == c->head.checkpoint_bytes && k->pages <= room / sizeof(struct checkpoint_page) &&
 	       k->deads <= room / sizeof(struct dead) && k->records <= room / sizeof(struct record_place) &&
 	       k->pages * sizeof(struct checkpoint_page) + k->deads * sizeof(struct dead) +
-	                       k->records * sizeof(struct record_place) == room;
+	                       k->records * sizeof(struct record_place) ==
+	               room;
 }
 
 int spm_checkpoint_load(struct chain *c)

@@ -1,17 +1,21 @@
 /* commit.c - make one version durable with one write and one flush.
  *
- *      place reserved for this record
- *   +--------+---------+-----+-----+-----+
- *   | header | entries |  p  |  q  |  r  |     one write, one flush, if it fits
- *   +--------+---------+-----+-----+-----+
+ *      place reserved for this record              next but one
+ *   +--------+---------+-----+-----+-----+--------------------
+ *   | header | entries |  p  |  q  |  r  | ...                     one write, one flush, if it fits
+ *   +--------+---------+-----+-----+-----+--------------------
+ *
+ * Each record reserves the place of the next but one, right behind itself if it can: so odd and even records fill two
+ * stretches of the volume without holes.
  *
  * Until the flush returns, any subset of the sectors may have reached the disk; recovery believes the record only if
- * its own sum and that of every page it carries are right (recover.c). What does not fit goes first: pages and the rest of
- * the record into free blocks, flush, then the record's first block. A crash before that block is whole leaves the version
- * before; everything written so far lies in blocks that are free for it.
+ * its own sum and that of every page it carries are right (recover.c). What does not fit goes first: pages and the rest
+ * of the record into free blocks, flush, then the record's first block. A crash before that block is whole leaves the
+ * version before; everything written so far lies in blocks that are free for it.
  *
  * In memory nothing changes until the record is durable. A failed write of the record leaves the truth unknown: the
- * chain is poisoned until it is opened again. A failure before that gives the blocks back, and the next commit may succeed.
+ * volume is poisoned until it is opened again. A failure before that gives the blocks back, and the next commit may
+ * succeed.
  */
 #include "volume/internal.h"
 
@@ -20,18 +24,21 @@
 #include <string.h>
 #include <xxhash.h>
 
+enum { AHEAD_BLOCKS = 128 };
+
 struct commit {
 	struct chain *c;
-	struct record *r;        /* header and entries; c->buffer if small */
-	const void **data;       /* for each entry: page to write, or NULL */
+	struct record *r;  /* header and entries; c->buffer if small */
+	const void **data; /* for each entry: page to write, or NULL */
 	uint64_t data_blocks;
 	uint64_t record_blocks;
-	struct block_run taken[RECORD_RUNS_MAX]; /* for continuation of the record */
+	struct block_run taken[RECORD_RUNS_MAX - 1]; /* for continuation of the record */
 	unsigned taken_count;
 	struct block_run *page_run; /* for pages outside the place */
 	size_t page_runs;
-	struct block_run next;
-	uint64_t in_place; /* blocks of the place that are used */
+	uint64_t in_place;     /* blocks of the place that are used */
+	struct block_run rest; /* those that are not */
+	struct block_run next; /* for the record after the next: `rest`, made longer, or another run */
 };
 
 static bool places_equal(const struct place *a, const struct place *b)
@@ -86,19 +93,26 @@ static int entries_make(struct commit *k, struct page_change *changes, size_t n)
 	return 0;
 }
 
+static bool next_is_rest(const struct commit *k)
+{
+	return k->next.blocks && k->next.block == k->rest.block;
+}
+
 static void give_back(struct commit *k)
 {
 	for (unsigned i = 0; i < k->taken_count; i++)
 		spm_free_give(k->c, k->taken[i].block, k->taken[i].blocks);
 	for (size_t i = 0; i < k->page_runs; i++)
 		spm_free_give(k->c, k->page_run[i].block, k->page_run[i].blocks);
-	if (k->next.blocks)
+	if (next_is_rest(k))
+		spm_free_give(k->c, k->rest.block + k->rest.blocks, k->next.blocks - k->rest.blocks);
+	else
 		spm_free_give(k->c, k->next.block, k->next.blocks);
 }
 
 static bool fits_in_place(const struct commit *k)
 {
-	return k->record_blocks + k->data_blocks <= k->c->next[0].blocks && k->record_blocks + k->data_blocks <= PLACE_BLOCKS;
+	return k->record_blocks + k->data_blocks <= k->c->next[0].blocks;
 }
 
 static struct record_entry *commit_entries(struct commit *k)
@@ -128,7 +142,6 @@ static void pages_place_inline(struct commit *k)
 static int pages_write(struct commit *k, uint32_t *i, struct block_run run)
 {
 	struct record_entry *e = commit_entries(k);
-	const struct driver_ops *ops = k->c->volume->driver->ops;
 	uint64_t done = 0;
 
 	while (done < run.blocks) {
@@ -145,7 +158,7 @@ static int pages_write(struct commit *k, uint32_t *i, struct block_run run)
 				from = k->data[*i];
 			e[*i].is.block = run.block + done + n++;
 		}
-		err = ops->write(k->c->volume->driver, (run.block + done) * SPM_BLOCK_BYTES, from, n * SPM_BLOCK_BYTES);
+		err = spm_blocks_write(k->c->volume, run.block + done, from, n);
 		if (err)
 			return err;
 		done += n;
@@ -176,7 +189,7 @@ static int pages_place_outside(struct commit *k)
 
 	while (left) {
 		struct block_run run;
-		int err = spm_free_take(k->c, left, &run);
+		int err = spm_free_take_bulk(k->c, left, &run);
 
 		if (!err)
 			err = run_note(k, run);
@@ -192,32 +205,43 @@ static int pages_place_outside(struct commit *k)
 /* The record's blocks after the first. */
 static int rest_take(struct commit *k)
 {
-	uint64_t left = k->record_blocks - 1;
+	int err = spm_free_take_few(k->c, k->record_blocks - 1, RECORD_RUNS_MAX - 1, k->taken, &k->taken_count);
 
 	k->r->run[0] = (struct block_run){k->c->next[0].block, 1};
-	k->r->run_count = 1;
-	while (left) {
-		struct block_run run;
-		int err = k->r->run_count == RECORD_RUNS_MAX ? -ENOSPC : spm_free_take(k->c, left, &run);
-
-		if (err)
-			return err;
-		k->taken[k->taken_count++] = run;
-		k->r->run[k->r->run_count++] = run;
-		left -= run.blocks;
-	}
+	memcpy(k->r->run + 1, k->taken, k->taken_count * sizeof(*k->taken));
+	k->r->run_count = 1 + k->taken_count;
 	k->in_place = 1;
-	return 0;
+	return err;
+}
+
+/* The place for the record after the next: right behind this one, or, where that is taken, wherever a commit like this
+ * one fits. */
+static int next_reserve(struct commit *k)
+{
+	struct chain *c = k->c;
+	uint64_t least = k->in_place > PLACE_LEAST_BLOCKS ? k->in_place : PLACE_LEAST_BLOCKS;
+	int err = 0;
+
+	k->rest = (struct block_run){c->next[0].block + k->in_place, c->next[0].blocks - k->in_place};
+	k->next = k->rest;
+	if (k->rest.blocks)
+		spm_free_extend(c, PLACE_BLOCKS, &k->next);
+	if (k->next.blocks < least) {
+		spm_free_give(c, k->next.block + k->rest.blocks, k->next.blocks - k->rest.blocks);
+		err = spm_free_take(c, least, PLACE_BLOCKS, &k->next);
+		if (err)
+			k->next = k->rest; /* small, but a place if not empty */
+	}
+	return k->next.blocks ? 0 : err;
 }
 
 static int rest_write(struct commit *k)
 {
-	const struct driver_ops *ops = k->c->volume->driver->ops;
 	uint64_t done = 1;
 
 	for (unsigned i = 0; i < k->taken_count; i++) {
-		int err = ops->write(k->c->volume->driver, k->taken[i].block * SPM_BLOCK_BYTES,
-		                     (unsigned char *)k->r + done * SPM_BLOCK_BYTES, k->taken[i].blocks * SPM_BLOCK_BYTES);
+		int err = spm_blocks_write(k->c->volume, k->taken[i].block,
+		                           (unsigned char *)k->r + done * SPM_BLOCK_BYTES, k->taken[i].blocks);
 
 		if (err)
 			return err;
@@ -235,6 +259,7 @@ static void header_fill(struct commit *k, struct version_info *info)
 	r->magic = FORMAT_RECORD_MAGIC;
 	r->chain_id = c->id;
 	r->seq = seq;
+	r->epoch = (uint32_t)c->head.epoch;
 	r->prev_sum = c->last_sum;
 	r->durable_seq = c->seq;
 	r->oldest_kept = kept && seq > kept && seq - kept + 1 > c->oldest_kept ? seq - kept + 1 : c->oldest_kept;
@@ -255,8 +280,6 @@ static void header_fill(struct commit *k, struct version_info *info)
 
 static int record_write(struct commit *k, bool is_inline)
 {
-	struct chain *c = k->c;
-	const struct driver_ops *ops = c->volume->driver->ops;
 	int err = 0;
 
 	memset((unsigned char *)k->r + k->r->bytes, 0, k->record_blocks * SPM_BLOCK_BYTES - k->r->bytes);
@@ -267,58 +290,41 @@ static int record_write(struct commit *k, bool is_inline)
 		err = rest_write(k);
 #ifndef SPM_BREAK_FLUSH /* for the test that proves the power-cut simulator: a flush forgotten */
 		if (!err)
-			err = ops->flush(c->volume->driver);
-		if (err == -EIO)
-			c->is_poisoned = true;
+			err = spm_volume_flush(k->c->volume);
 #endif
 		if (err)
 			return err;
 	}
-	err = ops->write_durable(c->volume->driver, c->next[0].block * SPM_BLOCK_BYTES, k->r,
-	                         (is_inline ? k->in_place : 1) * SPM_BLOCK_BYTES);
-	if (err)
-		c->is_poisoned = true;
-	return err;
+	return spm_blocks_write_durable(k->c->volume, k->c->next[0].block, k->r, is_inline ? k->in_place : 1);
 }
 
-/* Room in the lists for what accept adds, so that it can't fail. */
+/* Room in map and lists for what accept adds, so that it can't fail. */
 static int lists_prepare(struct commit *k)
 {
-	struct chain *c = k->c;
 	struct record_entry *e = commit_entries(k);
 
 	for (uint32_t i = 0; i < k->r->entries; i++)
-		if (!spm_map_make(c, e[i].page))
+		if (!spm_map_make(k->c, e[i].page))
 			return -ENOMEM;
-	while (c->dead_room - c->dead_to < k->r->entries) {
-		size_t room = c->dead_room * 2 + k->r->entries;
-		struct dead *more = realloc(c->dead, room * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		c->dead = more;
-		c->dead_room = room;
-	}
-	return 0;
+	return spm_lists_prepare(k->c, k->r->entries, 1);
 }
 
 /* The record is durable: what it says is so. */
-static int accept(struct commit *k, struct version_info *info)
+static void accept(struct commit *k, struct version_info *info)
 {
 	struct chain *c = k->c;
 	struct record_entry *e = commit_entries(k);
-	struct record_place place = {k->r->seq, k->r->sum, c->next[0].block, k->r->run_count == 1 ? k->record_blocks : 0};
-	int err = 0;
+	struct record_place place = {k->r->seq, k->r->sum, c->next[0].block,
+	                             k->r->run_count == 1 ? k->record_blocks : 0};
 
 	for (uint32_t i = 0; i < k->r->entries; i++) {
 		*spm_map_make(c, e[i].page) = e[i].is;
-		if (e[i].was.block && e[i].was.block != e[i].is.block && !err)
-			err = spm_dead_add(c, e[i].was.block, k->r->seq);
+		if (e[i].was.block && e[i].was.block != e[i].is.block)
+			SPM_CHECK(!spm_dead_add(c, e[i].was.block, k->r->seq));
 	}
-	if (!err)
-		err = spm_record_add(c, &place);
-	if (c->next[0].blocks > k->in_place)
-		spm_free_give(c, c->next[0].block + k->in_place, c->next[0].blocks - k->in_place);
+	SPM_CHECK(!spm_record_add(c, &place));
+	if (!next_is_rest(k))
+		spm_free_give(c, k->rest.block, k->rest.blocks);
 	c->next[0] = c->next[1];
 	c->next[1] = k->next;
 	c->seq = k->r->seq;
@@ -327,11 +333,7 @@ static int accept(struct commit *k, struct version_info *info)
 	c->pages = info->pages;
 	c->newest = *info;
 	c->record_bytes_since_checkpoint += k->r->bytes;
-	if (err) /* no memory for the lists: the disk is right, this process no longer knows what is free */
-		c->is_poisoned = true;
-	else
-		spm_reclaim(c);
-	return 0;
+	spm_reclaim(c);
 }
 
 static int commit_write(struct commit *k, struct version_info *info)
@@ -339,8 +341,6 @@ static int commit_write(struct commit *k, struct version_info *info)
 	bool is_inline = fits_in_place(k);
 	int err = lists_prepare(k);
 
-	if (!err)
-		err = spm_free_ensure(k->c, PLACE_BLOCKS + (is_inline ? 0 : k->record_blocks + k->data_blocks));
 	if (!err && is_inline)
 		pages_place_inline(k);
 	else if (!err)
@@ -348,14 +348,15 @@ static int commit_write(struct commit *k, struct version_info *info)
 	if (!err && !is_inline)
 		err = pages_place_outside(k);
 	if (!err)
-		err = spm_place_reserve(k->c, &k->next);
+		err = next_reserve(k);
 	if (!err) {
 		header_fill(k, info);
 		err = record_write(k, is_inline);
 	}
-	if (!err)
-		return accept(k, info);
-	give_back(k);
+	if (err)
+		give_back(k);
+	else
+		accept(k, info);
 	return err;
 }
 
@@ -390,7 +391,8 @@ static bool wants_checkpoint(const struct chain *c, unsigned weight)
 	uint64_t state = c->pages * sizeof(struct checkpoint_page) +
 	                 (c->record_to - c->record_from) * sizeof(struct record_place) +
 	                 (c->dead_to - c->dead_from) * sizeof(struct dead);
-	uint64_t limit = state > (1 << 20) ? state : 1 << 20;
+	uint64_t least = c->volume->flags & VOLUME_EAGER ? 1 << 12 : 1 << 20;
+	uint64_t limit = state > least ? state : least;
 
 	return c->record_bytes_since_checkpoint > limit * weight;
 }
@@ -400,9 +402,6 @@ static int commit_locked(struct chain *c, struct page_change *changes, size_t n,
 	struct commit k = {.c = c};
 	int err;
 
-	if (c->is_poisoned)
-		return spm_volume_fail(-EIO, "container %d: a write of its record failed, so what is on the disk is unsure; close and open it "
-		                             "again", c->magic);
 	err = commit_begin(&k, n);
 	if (!err)
 		err = entries_make(&k, changes, n);
@@ -411,52 +410,74 @@ static int commit_locked(struct chain *c, struct page_change *changes, size_t n,
 	else if (!err)
 		err = commit_write(&k, info);
 	commit_end(&k);
+	if (err && atomic_load(&c->volume->is_poisoned))
+		return spm_volume_fail(err,
+		                       "container %d: version %llu could not be written: an earlier write or flush of "
+		                       "the volume failed, "
+		                       "so what is on the disk is unsure; close the volume and open it again",
+		                       c->magic, (unsigned long long)c->seq + 1);
 	if (err)
 		return spm_volume_fail(err, "container %d: version %llu could not be written: %s", c->magic,
 		                       (unsigned long long)c->seq + 1, strerror(-err));
-	if (wants_checkpoint(c, 4)) /* maintain did not come to it; a failure shows at the next commit */
-		spm_checkpoint_write(c);
 	return 0;
 }
 
 int spm_chain_commit(struct chain *c, struct page_change *changes, size_t n, bool force, struct version_info *info)
 {
+	bool again = true;
 	int err;
 
 	pthread_mutex_lock(&c->lock);
 	err = commit_locked(c, changes, n, force, info);
+	again = !err && wants_checkpoint(c, 4);
 	pthread_mutex_unlock(&c->lock);
+	if (again) /* maintain did not come to it; a failure shows at the next commit */
+		spm_chain_maintain(c, false, &again);
 	return err;
 }
 
-static int maintain_step(struct chain *c, bool idle, bool *again)
-{
-	enum { AHEAD_BLOCKS = 128 };
+enum work { WORK_NONE, WORK_GROW, WORK_CHECKPOINT, WORK_NOTE };
 
-	if (c->is_poisoned)
-		return -EIO;
-	if (c->free_blocks < AHEAD_BLOCKS) {
-		*again = true;
-		return spm_free_ensure(c, AHEAD_BLOCKS);
-	}
-	if (wants_checkpoint(c, 1)) {
-		*again = true;
-		return spm_checkpoint_write(c);
-	}
-	if (idle && c->durable_noted < c->seq) {
-		c->head.durable_seq = c->seq;
-		return spm_head_write(c);
-	}
-	return 0;
+static enum work work_next(struct chain *c, bool idle)
+{
+	enum work work = WORK_NONE;
+
+	pthread_mutex_lock(&c->lock);
+	if (c->free_blocks < AHEAD_BLOCKS)
+		work = WORK_GROW;
+	else if (wants_checkpoint(c, 1))
+		work = WORK_CHECKPOINT;
+	else if (idle && c->head.durable_seq < c->seq)
+		work = WORK_NOTE;
+	pthread_mutex_unlock(&c->lock);
+	return work;
+}
+
+int spm_chain_note_durable(struct chain *c)
+{
+	struct chain_head head;
+
+	pthread_mutex_lock(&c->lock);
+	head = c->head;
+	head.durable_seq = c->seq;
+	pthread_mutex_unlock(&c->lock);
+	return spm_head_write(c, &head);
 }
 
 int spm_chain_maintain(struct chain *c, bool idle, bool *again)
 {
-	int err;
+	enum work work;
+	int err = 0;
 
-	*again = false;
-	pthread_mutex_lock(&c->lock);
-	err = maintain_step(c, idle, again);
-	pthread_mutex_unlock(&c->lock);
+	pthread_mutex_lock(&c->maintain_lock);
+	work = work_next(c, idle);
+	if (work == WORK_GROW)
+		err = spm_free_grow(c);
+	else if (work == WORK_CHECKPOINT)
+		err = spm_checkpoint_write(c);
+	else if (work == WORK_NOTE)
+		err = spm_chain_note_durable(c);
+	pthread_mutex_unlock(&c->maintain_lock);
+	*again = work == WORK_GROW || work == WORK_CHECKPOINT;
 	return err;
 }

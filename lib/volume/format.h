@@ -73,12 +73,13 @@ struct chain_head {
 	uint64_t durable_seq;                  /* newest record known durable when this was written */
 	uint64_t checkpoint_seq;               /* 0: no checkpoint, the chain begins empty */
 	uint64_t checkpoint_sum, checkpoint_bytes;
-	uint64_t record_sum;      /* of record checkpoint_seq: what the next one names as prev_sum */
-	struct block_run next[2]; /* reserved for records checkpoint_seq + 1 and + 2 */
+	uint64_t epoch, epoch_seq; /* records from epoch_seq on count only if they are of this epoch */
+	uint64_t record_sum;       /* of record checkpoint_seq: what the next one names as prev_sum */
+	struct block_run next[2];  /* reserved for records checkpoint_seq + 1 and + 2 */
 	struct block_run run[HEAD_RUNS_MAX];
 };
 
-struct place { /* where a page of a version is */
+struct place {          /* where a page of a version is */
 	uint64_t block; /* 0: no content, all zero */
 	uint64_t sum;   /* of its 4096 bytes */
 	uint64_t birth; /* record that wrote the block; 0 in `was`: the page was not in the version */
@@ -97,9 +98,11 @@ struct record {
 	uint64_t bytes; /* of header and entries */
 	uint32_t entries;
 	uint32_t is_data_durable; /* its pages were flushed before it was written */
-	uint32_t run_count, unused;
+	uint32_t run_count;
+	uint32_t epoch; /* how often a newer, damaged version had been given up by then */
 	struct block_run next[2];
-	struct block_run run[RECORD_RUNS_MAX]; /* where the bytes beyond the first block(s) are; run[0] begins with this block */
+	struct block_run
+	        run[RECORD_RUNS_MAX]; /* where the bytes beyond the first block(s) are; run[0] begins with this block */
 	struct version_info info;
 };
 

@@ -1,4 +1,9 @@
-/* freemap.c - which blocks of the chain's extents nobody needs; next-fit, so that writes go on where the last ended. */
+/* freemap.c - which blocks of the chain's extents nobody needs; next-fit, so that writes go on where the last ended.
+ *
+ * Random overwriting leaves holes everywhere. Records and checkpoints, which can name few runs, skip holes shorter than
+ * they need; pages take long runs first and fill holes only when the chain has twice the room that it needs. An extent
+ * remembers a bound on its longest run, so skipping costs a look an extent.
+ */
 #include "volume/internal.h"
 
 #include <errno.h>
@@ -16,6 +21,8 @@ static void set_free(struct chain *c, struct extent *e, unsigned block, bool fre
 
 	e->free[block >> 6] = free ? e->free[block >> 6] | bit : e->free[block >> 6] & ~bit;
 	e->free_count += free ? 1u : -1u;
+	if (free)
+		e->longest_most = EXTENT_BLOCKS;
 	c->free_blocks += free ? 1u : UINT64_MAX;
 }
 
@@ -79,71 +86,129 @@ void spm_free_give(struct chain *c, uint64_t block, uint64_t blocks)
 }
 
 /* More extents: an eighth of what the chain has, within bounds, so that taking them stays rare. */
-static int extents_more(struct chain *c, uint64_t blocks)
+static unsigned extents_wanted(const struct chain *c, uint64_t blocks)
 {
 	uint64_t wanted = (blocks + EXTENT_BLOCKS - 1) / EXTENT_BLOCKS, eighth = c->extents / 8;
-	unsigned got;
-	uint64_t first;
-	int err;
 
 	if (eighth > 32)
 		eighth = 32;
 	wanted = wanted > eighth ? wanted : eighth;
-	if (wanted > GROUP_EXTENTS - 1)
-		wanted = GROUP_EXTENTS - 1;
-	err = spm_extents_take(c->volume, c->id, c->magic, NULL, NULL, (unsigned)(wanted ? wanted : 1), &first, &got);
-	for (unsigned i = 0; !err && i < got; i++)
+	return wanted > GROUP_EXTENTS - 1 ? GROUP_EXTENTS - 1 : (unsigned)wanted;
+}
+
+static int extents_add(struct chain *c, uint64_t first, unsigned n)
+{
+	int err = 0;
+
+	for (unsigned i = 0; !err && i < n; i++)
 		err = spm_free_add_extent(c, first + i * EXTENT_BLOCKS, false);
 	return err;
 }
 
-int spm_free_ensure(struct chain *c, uint64_t blocks)
+static int extents_more(struct chain *c, uint64_t blocks)
 {
-	while (c->free_blocks < blocks) {
-		int err = extents_more(c, blocks - c->free_blocks);
+	unsigned got;
+	uint64_t first;
+	int err = spm_extents_take(c->volume, c->id, c->magic, NULL, NULL, extents_wanted(c, blocks), &first, &got);
 
-		if (err)
-			return err;
-	}
-	return 0;
+	return err ? err : extents_add(c, first, got);
 }
 
-/* The next free block at or after the cursor, wrapping round once. */
-static bool cursor_advance(struct chain *c)
+int spm_free_grow(struct chain *c)
 {
-	for (size_t tried = 0; tried <= c->extents; tried++) {
-		struct extent *e = &c->extent[c->cursor_extent];
+	unsigned wanted, got;
+	uint64_t first;
+	int err;
 
-		while (e->free_count && c->cursor_block < EXTENT_BLOCKS) {
-			uint64_t word = e->free[c->cursor_block >> 6] >> (c->cursor_block & 63);
+	pthread_mutex_lock(&c->lock);
+	wanted = extents_wanted(c, 1);
+	pthread_mutex_unlock(&c->lock);
+	err = spm_extents_take(c->volume, c->id, c->magic, NULL, NULL, wanted, &first, &got);
+	if (err)
+		return err;
+	pthread_mutex_lock(&c->lock);
+	err = extents_add(c, first, got);
+	pthread_mutex_unlock(&c->lock);
+	return err;
+}
 
-			if (word) {
-				c->cursor_block += (unsigned)__builtin_ctzll(word);
-				return true;
-			}
-			c->cursor_block = (c->cursor_block | 63) + 1;
+/* A search for `least` free blocks in a row; `run` blocks before the present one are free. */
+struct search {
+	uint64_t least, run;
+	unsigned longest; /* within the extent */
+};
+
+/* Goes on with the extent from block `from`; true when the search ends, just behind the run found. */
+static bool extent_search(const struct extent *e, unsigned from, struct search *s, unsigned *end)
+{
+	unsigned here = 0;
+
+	for (unsigned b = from; b < EXTENT_BLOCKS; b++) {
+		if (!is_free(e, b)) {
+			if (!e->free[b >> 6])
+				b |= 63;
+			s->run = here = 0;
+			continue;
 		}
-		c->cursor_extent = (c->cursor_extent + 1) % c->extents;
-		c->cursor_block = 0;
+		here++;
+		s->longest = here > s->longest ? here : s->longest;
+		if (++s->run == s->least) {
+			*end = b + 1;
+			return true;
+		}
 	}
 	return false;
 }
 
-int spm_free_take(struct chain *c, uint64_t most, struct block_run *run)
+static bool follows(const struct chain *c, size_t extent)
 {
-	int err = spm_free_ensure(c, 1);
+	return extent && c->extent[extent - 1].first + EXTENT_BLOCKS == c->extent[extent].first;
+}
 
-	if (err)
-		return err;
+/* The first run of `least` free blocks from the cursor on, wrapping round once: sets the cursor to its first block. */
+static bool cursor_find(struct chain *c, uint64_t least)
+{
+	struct search s = {.least = least};
+
 	if (c->cursor_extent >= c->extents)
-		c->cursor_extent = 0;
-	SPM_CHECK(cursor_advance(c));
-	*run = (struct block_run){c->extent[c->cursor_extent].first + c->cursor_block, 0};
-	while (run->blocks < most) {
+		c->cursor_extent = c->cursor_block = 0;
+	for (size_t tried = 0; tried <= c->extents; tried++) {
+		size_t at = (c->cursor_extent + tried) % c->extents;
+		struct extent *e = &c->extent[at];
+		unsigned from = tried ? 0 : c->cursor_block, end;
+
+		if (!follows(c, at))
+			s.run = 0;
+		if (e->longest_most < least && e->longest_most < EXTENT_BLOCKS) {
+			s.run = 0; /* gives up runs across extents that would need a look at this one */
+			continue;
+		}
+		s.longest = 0;
+		if (extent_search(e, from, &s, &end)) {
+			uint64_t first = e->first + end - least;
+
+			for (; c->extent[at].first > first; at--)
+				;
+			c->cursor_extent = at;
+			c->cursor_block = (unsigned)(first - c->extent[at].first);
+			return true;
+		}
+		if (!from)
+			e->longest_most = s.longest;
+	}
+	return false;
+}
+
+/* Takes what follows the cursor, to `most`. */
+static struct block_run cursor_take(struct chain *c, uint64_t most)
+{
+	struct block_run run = {c->extent[c->cursor_extent].first + c->cursor_block, 0};
+
+	while (run.blocks < most) {
 		struct extent *e = &c->extent[c->cursor_extent];
 
 		if (c->cursor_block == EXTENT_BLOCKS) { /* runs go on into an extent that follows directly */
-			if (c->cursor_extent + 1 >= c->extents || e[1].first != e->first + EXTENT_BLOCKS)
+			if (c->cursor_extent + 1 >= c->extents || !follows(c, c->cursor_extent + 1))
 				break;
 			c->cursor_extent++;
 			c->cursor_block = 0;
@@ -152,7 +217,77 @@ int spm_free_take(struct chain *c, uint64_t most, struct block_run *run)
 		if (!is_free(e, c->cursor_block))
 			break;
 		set_free(c, e, c->cursor_block++, false);
-		run->blocks++;
+		run.blocks++;
+	}
+	return run;
+}
+
+/* Takes extents until there is such a run. Those that come may lie in several groups, so a run may need more than one
+ * try. */
+static int run_make(struct chain *c, uint64_t least)
+{
+	int err = 0;
+
+	for (unsigned tries = 0; tries < 4 && !err; tries++) {
+		err = extents_more(c, least);
+		if (!err && cursor_find(c, least))
+			return 0;
+	}
+	return err ? err : -ENOSPC;
+}
+
+int spm_free_take(struct chain *c, uint64_t least, uint64_t most, struct block_run *run)
+{
+	int err = 0;
+
+	if (!cursor_find(c, least))
+		err = run_make(c, least);
+	while (err == -ENOSPC && least > 1) {
+		least /= 2;
+		err = cursor_find(c, least) ? 0 : err;
+	}
+	if (!err)
+		*run = cursor_take(c, most);
+	return err;
+}
+
+int spm_free_take_bulk(struct chain *c, uint64_t most, struct block_run *run)
+{
+	bool is_roomy = c->free_blocks > c->extents * EXTENT_BLOCKS / 2;
+
+	for (uint64_t least = most < 64 ? most : 64; least; least /= 4) {
+		if (cursor_find(c, least)) {
+			*run = cursor_take(c, most);
+			return 0;
+		}
+		if (!is_roomy)
+			break;
+	}
+	return spm_free_take(c, is_roomy || most < 16 ? 1 : 16, most, run);
+}
+
+int spm_free_take_few(struct chain *c, uint64_t blocks, unsigned runs_max, struct block_run *run, unsigned *n)
+{
+	while (blocks) {
+		uint64_t left = runs_max - *n;
+		int err = left ? spm_free_take(c, (blocks + left - 1) / left, blocks, &run[*n]) : -ENOSPC;
+
+		if (err)
+			return err;
+		blocks -= run[(*n)++].blocks;
 	}
 	return 0;
+}
+
+void spm_free_extend(struct chain *c, uint64_t most, struct block_run *run)
+{
+	while (run->blocks < most) {
+		struct extent *e = extent_of(c, run->block + run->blocks);
+		unsigned b = e ? (unsigned)(run->block + run->blocks - e->first) : 0;
+
+		if (!e || !is_free(e, b))
+			return;
+		set_free(c, e, b, false);
+		run->blocks++;
+	}
 }

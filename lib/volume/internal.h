@@ -7,13 +7,14 @@
  *   records  the records of kept versions and of those since the checkpoint, in order
  *
  * Invariants (spm_chain_self_check)
- *  1. A block of the chain's extents is in exactly one place: free; the map; deads; a record; the checkpoint; a place
- *     reserved for a record; the head; a group's reserved blocks.
+ *  1. A block of the chain's extents is in exactly one place: free; the map; deads; a record; the checkpoint; one that
+ *     is being written; a place reserved for a record; the head; a group's reserved blocks.
  *  2. deads and records are in ascending order; the last record is the newest.
  *  3. Blocks are written only while free or reserved, and only by the commit or checkpoint that took them.
  *
- * chain->lock guards all of it. volume->lock guards the extent tables in this process, driver lock 1 between processes.
- * Order: chain->lock, volume->lock.
+ * chain->lock guards all of it; chain->maintain_lock who writes checkpoints and the head. volume->lock guards the
+ * extent tables in this process, driver lock 1 between processes. Order: chain->maintain_lock, chain->lock,
+ * volume->lock.
  */
 #ifndef SPM_VOLUME_INTERNAL_H
 #define SPM_VOLUME_INTERNAL_H
@@ -21,12 +22,14 @@
 #include "volume/format.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct volume {
 	struct driver *driver;
 	unsigned flags;
 	struct super super;
 	pthread_mutex_t lock;
+	_Atomic bool is_poisoned; /* a flush or durable write failed: nothing is written until it is opened again */
 };
 
 enum { MAP_LEAF_PAGES = 8192, MAP_LEAVES = 1 << 19 /* pages below 2^32 heap, then as many blob pages */ };
@@ -35,16 +38,17 @@ struct extent {
 	uint64_t first; /* block */
 	uint64_t free[EXTENT_BLOCKS / 64];
 	unsigned free_count;
+	unsigned longest_most; /* no run within it is longer than this */
 };
 
 struct chain {
 	struct volume *volume;
-	bool is_writer, is_poisoned;
-	uint64_t id, epoch;
+	bool is_writer;
+	uint64_t id;
 	int magic;
 	char branch[64];
 	uint64_t head_block;
-	pthread_mutex_t lock;
+	pthread_mutex_t maintain_lock, lock;
 
 	struct place **leaf; /* [MAP_LEAVES] of MAP_LEAF_PAGES */
 	uint64_t pages;
@@ -53,15 +57,14 @@ struct chain {
 	size_t extents;
 	size_t cursor_extent;
 	unsigned cursor_block;
-	uint64_t free_blocks;
+	uint64_t free_blocks, planned_blocks; /* planned: of a checkpoint that is being written */
 
 	struct dead *dead;
 	size_t dead_from, dead_to, dead_room;
 	struct record_place *record;
 	size_t record_from, record_to, record_room;
 
-	struct chain_head head;
-	uint64_t durable_noted; /* head.durable_seq on disk */
+	struct chain_head head; /* as on disk; changed only under both locks */
 	uint64_t seq, last_sum, oldest_kept;
 	struct block_run next[2];
 	struct version_info newest;
@@ -70,7 +73,9 @@ struct chain {
 	unsigned char *buffer; /* for small commits: aligned */
 };
 
-enum { PLACE_BLOCKS = 8, BUFFER_BYTES = PLACE_BLOCKS * SPM_BLOCK_BYTES };
+/* A place holds a whole small commit. Writing 128 KiB takes less than a second flush; commits below 4 blocks are the
+ * rule. */
+enum { PLACE_BLOCKS = 32, PLACE_LEAST_BLOCKS = 4, BUFFER_BYTES = PLACE_BLOCKS * SPM_BLOCK_BYTES };
 
 /* error.c: keeps the sentence, returns err. */
 int spm_volume_fail(int err, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -80,15 +85,20 @@ uint64_t spm_block_sum(const void *block, size_t bytes, size_t sum_offset);
 int spm_mirror_write(struct volume *v, uint64_t block, void *content, size_t sum_offset);
 int spm_mirror_read(struct volume *v, uint64_t block, void *content, size_t sum_offset, uint64_t magic);
 int spm_blocks_read(struct volume *v, uint64_t block, void *buffer, uint64_t blocks);
+/* A failure of the two last poisons the volume. */
+int spm_blocks_write(struct volume *v, uint64_t block, const void *buffer, uint64_t blocks);
+int spm_blocks_write_durable(struct volume *v, uint64_t block, const void *buffer, uint64_t blocks);
+int spm_volume_flush(struct volume *v);
 /* Takes up to n extents in a row for a chain. If `first`: the extent becomes the chain's first, and `first` is called
  * before anything says so, to write the head. */
 int spm_extents_take(struct volume *v, uint64_t owner, int magic, int (*first)(uint64_t block, void *arg), void *arg,
                      unsigned n, uint64_t *first_block, unsigned *got);
-int spm_extents_each(struct volume *v, int (*fn)(uint64_t first_block, const struct extent_entry *e, void *arg), void *arg);
+int spm_extents_each(struct volume *v, int (*fn)(uint64_t first_block, const struct extent_entry *e, void *arg),
+                     void *arg);
 int spm_extents_release(struct volume *v, uint64_t owner);
 
 /* map.c */
-struct place *spm_map_get(struct chain *c, uint64_t page); /* NULL: not in the version */
+struct place *spm_map_get(struct chain *c, uint64_t page);  /* NULL: not in the version */
 struct place *spm_map_make(struct chain *c, uint64_t page); /* birth 0 if it is new; NULL: no memory */
 bool spm_map_page_is_possible(uint64_t page);
 int spm_map_each(struct chain *c, int (*fn)(uint64_t page, struct place *p, void *arg), void *arg);
@@ -98,24 +108,34 @@ void spm_map_free(struct chain *c);
 int spm_free_add_extent(struct chain *c, uint64_t first_block, bool is_first);
 int spm_free_use(struct chain *c, uint64_t block, uint64_t blocks); /* -EINVAL if not ours, -EEXIST if not free */
 void spm_free_give(struct chain *c, uint64_t block, uint64_t blocks);
-/* Up to `most` free blocks in a row, after the last ones taken; takes extents if there are none. */
-int spm_free_take(struct chain *c, uint64_t most, struct block_run *run);
-/* Takes extents until at least n blocks are free. */
-int spm_free_ensure(struct chain *c, uint64_t blocks);
+/* At least `least` and up to `most` free blocks in a row, after the last ones taken. Takes extents if there are none so
+ * long; if the volume is full, what there is. */
+int spm_free_take(struct chain *c, uint64_t least, uint64_t most, struct block_run *run);
+/* Up to `most` for pages: long runs are preferred, but holes are filled before the chain is twice what it must be. */
+int spm_free_take_bulk(struct chain *c, uint64_t most, struct block_run *run);
+/* `blocks` in at most `runs_max` runs, appended to run[*n]. On failure *n tells what to give back. */
+int spm_free_take_few(struct chain *c, uint64_t blocks, unsigned runs_max, struct block_run *run, unsigned *n);
+/* Makes the run longer by free blocks that follow it, to `most`. */
+void spm_free_extend(struct chain *c, uint64_t most, struct block_run *run);
+/* Takes more extents off the commit path: called without chain->lock, which is not held while the volume grows. */
+int spm_free_grow(struct chain *c);
 
 /* chain.c */
 int spm_dead_add(struct chain *c, uint64_t block, uint64_t death);
 int spm_record_add(struct chain *c, const struct record_place *r);
+int spm_lists_prepare(struct chain *c, size_t deads, size_t records); /* so many adds will not fail */
 void spm_reclaim(struct chain *c); /* frees what no version from oldest_kept on needs */
 int spm_record_read(struct volume *v, uint64_t block, struct record **out); /* whole, its sum verified; malloced */
 bool spm_record_is_ours(const struct chain *c, const struct record *r, uint64_t seq);
 int spm_record_runs(struct chain *c, const struct record_place *r, struct block_run *run, unsigned *n);
-int spm_place_reserve(struct chain *c, struct block_run *run);
 
-/* checkpoint.c */
+/* checkpoint.c: the first two with maintain_lock held, or before anybody else knows the chain */
 int spm_checkpoint_write(struct chain *c);
+int spm_head_write(struct chain *c, const struct chain_head *head);
 int spm_checkpoint_load(struct chain *c);
-int spm_head_write(struct chain *c);
+
+/* commit.c: tells the head that all is durable; locks as spm_head_write */
+int spm_chain_note_durable(struct chain *c);
 
 /* recover.c */
 int spm_chain_recover(struct chain *c, unsigned flags);

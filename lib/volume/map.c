@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* Blob pages follow the heap's 2^32 page numbers. 2^19 leaves of 2^13 pages reach to 2^32; the last leaves serve the blob. */
+/* Blob pages follow the heap's 2^32 page numbers. 2^19 leaves of 2^13 pages reach to 2^32; the last leaves serve the
+ * blob. */
 enum { BLOB_LEAVES = 16, BLOB_LEAF = MAP_LEAVES - BLOB_LEAVES };
 
 bool spm_map_page_is_possible(uint64_t page)
@@ -16,7 +17,8 @@ bool spm_map_page_is_possible(uint64_t page)
 
 static size_t leaf_of(uint64_t page)
 {
-	return (size_t)(page >= SPM_BLOB_PAGE ? BLOB_LEAF + (page - SPM_BLOB_PAGE) / MAP_LEAF_PAGES : page / MAP_LEAF_PAGES);
+	return (size_t)(page >= SPM_BLOB_PAGE ? BLOB_LEAF + (page - SPM_BLOB_PAGE) / MAP_LEAF_PAGES
+	                                      : page / MAP_LEAF_PAGES);
 }
 
 struct place *spm_map_get(struct chain *c, uint64_t page)

@@ -11,9 +11,11 @@ enum { READ_BLOCKS = 256 };
 
 static int page_damaged(struct chain *c, uint64_t page, const struct place *p)
 {
-	return spm_volume_fail(-EUCLEAN, "container %d: page %llu of version %llu (block %llu) is damaged; softpm check names the newest whole "
-	                                 "version", c->magic, (unsigned long long)page, (unsigned long long)c->seq,
-	                       (unsigned long long)p->block);
+	return spm_volume_fail(
+	        -EUCLEAN,
+	        "container %d: page %llu of version %llu (block %llu) is damaged; softpm check names the newest whole "
+	        "version",
+	        c->magic, (unsigned long long)page, (unsigned long long)c->seq, (unsigned long long)p->block);
 }
 
 /* Reads the pages [first, first + n), whose blocks follow each other. */
@@ -45,7 +47,8 @@ int spm_chain_read(struct chain *c, uint64_t first, size_t n, void *buffer)
 			i++;
 			continue;
 		}
-		while (i + run < n && run < READ_BLOCKS && (q = spm_map_get(c, first + i + run)) && q->block == p->block + run)
+		while (i + run < n && run < READ_BLOCKS && (q = spm_map_get(c, first + i + run)) &&
+		       q->block == p->block + run)
 			run++;
 		err = run_read(c, first + i, run, to + i * SPM_BLOCK_BYTES);
 		if (err)
@@ -74,7 +77,8 @@ static int report(struct check *k, const char *sentence)
 
 static bool page_is_right(struct check *k, const struct place *p)
 {
-	return !p->block || (!spm_blocks_read(k->c->volume, p->block, k->page, 1) && XXH3_64bits(k->page, SPM_BLOCK_BYTES) == p->sum);
+	return !p->block || (!spm_blocks_read(k->c->volume, p->block, k->page, 1) &&
+	                     XXH3_64bits(k->page, SPM_BLOCK_BYTES) == p->sum);
 }
 
 static int page_check(uint64_t page, struct place *p, void *arg)
@@ -99,7 +103,7 @@ static int bad_before(struct check *k, const struct record *r)
 	const struct record_entry *e = record_entries(r);
 
 	for (uint32_t i = 0; i < r->entries; i++)
-		for (size_t b = 0; b < k->bad_count; b++)
+		for (size_t b = 0; b < k->bad_count && e[i].is.block != e[i].was.block; b++)
 			if (k->bad[b] == e[i].page)
 				k->bad[b--] = k->bad[--k->bad_count];
 	for (uint32_t i = 0; i < r->entries; i++)
@@ -126,8 +130,11 @@ static int versions_check(struct check *k, uint64_t *newest_whole)
 		if (seq <= c->oldest_kept)
 			break;
 		if (spm_record_read(c->volume, c->record[i - 1].block, &r)) {
-			spm_volume_fail(-EUCLEAN, "container %d: the record of version %llu (block %llu) is damaged: versions before it can't be "
-			                          "reached", c->magic, (unsigned long long)seq, (unsigned long long)c->record[i - 1].block);
+			spm_volume_fail(-EUCLEAN,
+			                "container %d: the record of version %llu (block %llu) is damaged: versions "
+			                "before it can't be "
+			                "reached",
+			                c->magic, (unsigned long long)seq, (unsigned long long)c->record[i - 1].block);
 			return report(k, spm_volume_error());
 		}
 		result = bad_before(k, r);
@@ -141,8 +148,8 @@ static int versions_check(struct check *k, uint64_t *newest_whole)
 	return result;
 }
 
-int spm_volume_check(struct volume *v, int magic, const char *branch, int (*fn)(const char *sentence, void *arg), void *arg,
-                     uint64_t *newest_whole)
+int spm_volume_check(struct volume *v, int magic, const char *branch, int (*fn)(const char *sentence, void *arg),
+                     void *arg, uint64_t *newest_whole)
 {
 	struct check k = {.fn = fn, .arg = arg};
 	int result = spm_chain_open(v, magic, branch, 0, 0, &k.c);
@@ -178,7 +185,7 @@ void spm_chain_self_check(struct chain *c)
 
 	pthread_mutex_lock(&c->lock);
 	spm_map_each(c, place_count, &used);
-	used += c->dead_to - c->dead_from + c->next[0].blocks + c->next[1].blocks + 2;
+	used += c->planned_blocks + c->dead_to - c->dead_from + c->next[0].blocks + c->next[1].blocks + 2;
 	for (unsigned i = 0; i < c->head.run_count; i++)
 		used += c->head.run[i].blocks;
 	for (size_t i = c->record_from; i < c->record_to; i++)

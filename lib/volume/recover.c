@@ -2,11 +2,11 @@
  *
  *   head -> checkpoint -> record, record, record, ... until one is not whole
  *
- * A record counts if and only if its own sum is right, it is this chain's next, it names the sum of the one before, and -
- * unless its pages were flushed before it, or it is known durable (the head or the next record says so) - every page it carries has its sum. The first that
- * does not count, number k, is an unfinished commit, unless something says that k was durable: the head's durable_seq, or a
- * record k + 1 in the other reserved place (written only after k was durable). Then k is damage, and opening fails: an older state
- * is never handed out silently.
+ * A record counts if and only if its own sum is right, it is this chain's next, it names the sum of the one before, and
+ * - unless its pages were flushed before it, or it is known durable (the head or the next record says so) - every page
+ * it carries has its sum. The first that does not count, number k, is an unfinished commit, unless something says that
+ * k was durable: the head's durable_seq, or a record k + 1 in the other reserved place (written only after k was
+ * durable). Then k is damage, and opening fails: an older state is never handed out silently.
  */
 #include "volume/internal.h"
 
@@ -19,7 +19,8 @@ static bool record_is_sane(const struct record *r, uint64_t block)
 {
 	uint64_t blocks = 0, wanted = (r->bytes + SPM_BLOCK_BYTES - 1) / SPM_BLOCK_BYTES;
 
-	if (r->magic != FORMAT_RECORD_MAGIC || r->bytes != RECORD_HEADER_BYTES + (uint64_t)r->entries * sizeof(struct record_entry))
+	if (r->magic != FORMAT_RECORD_MAGIC ||
+	    r->bytes != RECORD_HEADER_BYTES + (uint64_t)r->entries * sizeof(struct record_entry))
 		return false;
 	if (!r->run_count || r->run_count > RECORD_RUNS_MAX || r->run[0].block != block)
 		return false;
@@ -28,8 +29,8 @@ static bool record_is_sane(const struct record *r, uint64_t block)
 			return false;
 		blocks += r->run[i].blocks;
 	}
-	return blocks == wanted && !r->info.branch[sizeof(r->info.branch) - 1] && !r->info.name[sizeof(r->info.name) - 1] &&
-	       !r->info.message[sizeof(r->info.message) - 1];
+	return blocks == wanted && !r->info.branch[sizeof(r->info.branch) - 1] &&
+	       !r->info.name[sizeof(r->info.name) - 1] && !r->info.message[sizeof(r->info.message) - 1];
 }
 
 static int record_read_all(struct volume *v, const struct record *first, struct record **out)
@@ -46,7 +47,8 @@ static int record_read_all(struct volume *v, const struct record *first, struct 
 	if (!r)
 		return -ENOMEM;
 	for (unsigned i = 0; i < first->run_count && !err; i++) {
-		err = spm_blocks_read(v, first->run[i].block, (unsigned char *)r + done * SPM_BLOCK_BYTES, first->run[i].blocks);
+		err = spm_blocks_read(v, first->run[i].block, (unsigned char *)r + done * SPM_BLOCK_BYTES,
+		                      first->run[i].blocks);
 		done += first->run[i].blocks;
 	}
 	if (!err && (r->bytes != first->bytes || r->sum != spm_block_sum(r, r->bytes, offsetof(struct record, sum))))
@@ -73,7 +75,8 @@ int spm_record_read(struct volume *v, uint64_t block, struct record **out)
 
 static bool place_is_right(struct volume *v, const struct place *p, unsigned char *buffer)
 {
-	return !p->block || (!spm_blocks_read(v, p->block, buffer, 1) && XXH3_64bits(buffer, SPM_BLOCK_BYTES) == p->sum);
+	return !p->block ||
+	       (!spm_blocks_read(v, p->block, buffer, 1) && XXH3_64bits(buffer, SPM_BLOCK_BYTES) == p->sum);
 }
 
 /* The record after r says that r was durable when it was written. */
@@ -110,7 +113,7 @@ static bool pages_are_whole(struct chain *c, const struct record *r)
 
 bool spm_record_is_ours(const struct chain *c, const struct record *r, uint64_t seq)
 {
-	return r->chain_id == c->id && r->seq == seq;
+	return r->chain_id == c->id && r->seq == seq && (seq < c->head.epoch_seq || r->epoch == c->head.epoch);
 }
 
 /* Changes the map by one entry; false if it does not fit the map. */
@@ -190,6 +193,14 @@ static bool next_was_durable(struct chain *c)
 	return was;
 }
 
+/* What lies on the disk of versions after this one must not be taken for versions that are made from now on. It takes
+ * effect with the next writing of the head, before anything else is written. */
+static void versions_give_up(struct chain *c)
+{
+	c->head.epoch++;
+	c->head.epoch_seq = c->seq + 1;
+}
+
 int spm_chain_recover(struct chain *c, unsigned flags)
 {
 	struct record *r;
@@ -202,24 +213,34 @@ int spm_chain_recover(struct chain *c, unsigned flags)
 		err = spm_checkpoint_load(c);
 	if (err)
 		return err != -EUCLEAN ? err
-		                       : spm_volume_fail(err, "container %d: the checkpoint at version %llu (block %llu) is damaged, and all "
-		                                              "versions with it: restore the volume from a copy", c->magic,
-		                                         (unsigned long long)c->head.checkpoint_seq,
+		                       : spm_volume_fail(err,
+		                                         "container %d: the checkpoint at version %llu (block %llu) is "
+		                                         "damaged, and all "
+		                                         "versions with it: restore the volume from a copy",
+		                                         c->magic, (unsigned long long)c->head.checkpoint_seq,
 		                                         (unsigned long long)c->head.run[0].block);
 	while (!(block = c->next[0].block, err = record_next(c, &r))) {
 		err = record_apply(c, r, block);
 		free(r);
 		if (err)
-			return spm_volume_fail(err, "container %d: the record of version %llu (block %llu) contradicts the map; the newest "
-			                            "whole version is %llu", c->magic, (unsigned long long)c->seq, (unsigned long long)block,
-			                       (unsigned long long)c->seq - 1);
+			return spm_volume_fail(
+			        err,
+			        "container %d: the record of version %llu (block %llu) contradicts the map; the newest "
+			        "whole version is %llu",
+			        c->magic, (unsigned long long)c->seq, (unsigned long long)block,
+			        (unsigned long long)c->seq - 1);
 	}
 	if (err != -EILSEQ)
 		return err;
 	if (!(flags & CHAIN_NEWEST_WHOLE) && next_was_durable(c))
-		return spm_volume_fail(-EUCLEAN, "container %d: version %llu is damaged (its record at block %llu or a page it carries); the "
-		                                 "newest whole version is %llu: softpm check tells more", c->magic,
-		                       (unsigned long long)c->seq + 1, (unsigned long long)c->next[0].block, (unsigned long long)c->seq);
+		return spm_volume_fail(
+		        -EUCLEAN,
+		        "container %d: version %llu is damaged (its record at block %llu or a page it carries); the "
+		        "newest whole version is %llu: softpm check tells more",
+		        c->magic, (unsigned long long)c->seq + 1, (unsigned long long)c->next[0].block,
+		        (unsigned long long)c->seq);
+	if (flags & CHAIN_NEWEST_WHOLE)
+		versions_give_up(c);
 	return 0;
 }
 
@@ -263,7 +284,10 @@ int spm_used_mark(struct chain *c)
 	for (unsigned i = 0; i < 2 && !err; i++)
 		err = spm_free_use(c, c->next[i].block, c->next[i].blocks);
 	if (err == -EINVAL || err == -EEXIST || err == -EILSEQ)
-		err = spm_volume_fail(-EUCLEAN, "container %d: its maps claim a block twice or one that is not its own; it can be read with "
-		                                "softpm export but not written", c->magic);
+		err = spm_volume_fail(
+		        -EUCLEAN,
+		        "container %d: its maps claim a block twice or one that is not its own; it can be read "
+		        "but not written: restore the volume from a copy",
+		        c->magic);
 	return err;
 }

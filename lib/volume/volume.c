@@ -1,9 +1,9 @@
 /* volume.c - superblock, mirrored blocks, extent tables. See format.h.
  *
- * A crash between any two lines: extents are taken by one mirrored write of a table, so an extent is owned or free, never
- * half; the file grows before a table tells of it; a chain exists once its first extent's entry says FIRST, and its
- * head is whole before. Deleting marks the first extent DELETING, then frees the others, then the first; whoever opens the volume
- * for writing finishes that.
+ * A crash between any two lines: extents are taken by one mirrored write of a table, so an extent is owned or free,
+ * never half; the file grows before a table tells of it; a chain exists once its first extent's entry says FIRST, and
+ * its head is whole before. Deleting marks the first extent DELETING, then frees the others, then the first; whoever
+ * opens the volume for writing finishes that.
  */
 #include "volume/internal.h"
 
@@ -36,6 +36,48 @@ int spm_blocks_read(struct volume *v, uint64_t block, void *buffer, uint64_t blo
 	return v->driver->ops->read(v->driver, block * SPM_BLOCK_BYTES, buffer, blocks * SPM_BLOCK_BYTES);
 }
 
+static int poisoned(struct volume *v)
+{
+	return atomic_load(&v->is_poisoned)
+	               ? spm_volume_fail(
+	                         -EIO,
+	                         "an earlier write or flush of the volume failed, so what is on the disk is unsure; "
+	                         "close the volume and open it again")
+	               : 0;
+}
+
+/* Asked before and after: a flush reports the kernel's failure to write once, perhaps to another thread. */
+static int poison_if(struct volume *v, int err)
+{
+	if (err)
+		atomic_store(&v->is_poisoned, true);
+	return err ? err : poisoned(v);
+}
+
+int spm_blocks_write(struct volume *v, uint64_t block, const void *buffer, uint64_t blocks)
+{
+	int err = poisoned(v);
+
+	return err ? err : v->driver->ops->write(v->driver, block * SPM_BLOCK_BYTES, buffer, blocks * SPM_BLOCK_BYTES);
+}
+
+int spm_blocks_write_durable(struct volume *v, uint64_t block, const void *buffer, uint64_t blocks)
+{
+	int err = poisoned(v);
+
+	if (err)
+		return err;
+	return poison_if(
+	        v, v->driver->ops->write_durable(v->driver, block * SPM_BLOCK_BYTES, buffer, blocks * SPM_BLOCK_BYTES));
+}
+
+int spm_volume_flush(struct volume *v)
+{
+	int err = poisoned(v);
+
+	return err ? err : poison_if(v, v->driver->ops->flush(v->driver));
+}
+
 static void *block_new(void)
 {
 	void *b = aligned_alloc(SPM_BLOCK_BYTES, SPM_BLOCK_BYTES);
@@ -45,15 +87,14 @@ static void *block_new(void)
 
 int spm_mirror_write(struct volume *v, uint64_t block, void *content, size_t sum_offset)
 {
-	const struct driver_ops *ops = v->driver->ops;
 	uint64_t sum = 0;
 	int err;
 
 	memcpy((unsigned char *)content + sum_offset, &sum, 8);
 	sum = spm_block_sum(content, SPM_BLOCK_BYTES, sum_offset);
 	memcpy((unsigned char *)content + sum_offset, &sum, 8);
-	err = ops->write_durable(v->driver, block * SPM_BLOCK_BYTES, content, SPM_BLOCK_BYTES);
-	return err ? err : ops->write_durable(v->driver, (block + 1) * SPM_BLOCK_BYTES, content, SPM_BLOCK_BYTES);
+	err = spm_blocks_write_durable(v, block, content, 1);
+	return err ? err : spm_blocks_write_durable(v, block + 1, content, 1);
 }
 
 static bool block_is_whole(const void *content, size_t sum_offset, uint64_t magic)
@@ -80,21 +121,25 @@ int spm_mirror_read(struct volume *v, uint64_t block, void *content, size_t sum_
 
 static int table_read(struct volume *v, uint64_t group, struct extent_table *t)
 {
-	int err = spm_mirror_read(v, group * GROUP_BLOCKS + TABLE_BLOCK, t, offsetof(struct extent_table, sum), FORMAT_TABLE_MAGIC);
+	int err = spm_mirror_read(v, group * GROUP_BLOCKS + TABLE_BLOCK, t, offsetof(struct extent_table, sum),
+	                          FORMAT_TABLE_MAGIC);
 
 	if (!err && (t->group != group || t->extents > GROUP_EXTENTS))
 		err = -EUCLEAN;
 	if (err == -EUCLEAN)
-		spm_volume_fail(err, "the extent table of group %llu (blocks %llu and %llu) is damaged in both copies: what it "
-		                     "holds is lost; restore the volume from a copy",
-		                (unsigned long long)group, (unsigned long long)(group * GROUP_BLOCKS + TABLE_BLOCK),
-		                (unsigned long long)(group * GROUP_BLOCKS + TABLE_BLOCK + 1));
+		spm_volume_fail(
+		        err,
+		        "the extent table of group %llu (blocks %llu and %llu) is damaged in both copies: what it "
+		        "holds is lost; restore the volume from a copy",
+		        (unsigned long long)group, (unsigned long long)(group * GROUP_BLOCKS + TABLE_BLOCK),
+		        (unsigned long long)(group * GROUP_BLOCKS + TABLE_BLOCK + 1));
 	return err;
 }
 
 static int table_write(struct volume *v, struct extent_table *t)
 {
-	return spm_mirror_write(v, (uint64_t)t->group * GROUP_BLOCKS + TABLE_BLOCK, t, offsetof(struct extent_table, sum));
+	return spm_mirror_write(v, (uint64_t)t->group * GROUP_BLOCKS + TABLE_BLOCK, t,
+	                        offsetof(struct extent_table, sum));
 }
 
 static int tables_lock(struct volume *v)
@@ -105,7 +150,8 @@ static int tables_lock(struct volume *v)
 	err = v->driver->ops->lock(v->driver, LOCK_TABLES, 60000, NULL);
 	if (err)
 		pthread_mutex_unlock(&v->lock);
-	return err ? spm_volume_fail(err, "the volume's extent tables are locked by another process for over a minute") : 0;
+	return err ? spm_volume_fail(err, "the volume's extent tables are locked by another process for over a minute")
+	           : 0;
 }
 
 static void tables_unlock(struct volume *v)
@@ -119,13 +165,15 @@ static int groups_count(struct volume *v, struct extent_table *t, uint64_t *grou
 	int err = table_read(v, 0, t);
 
 	if (!err && (!t->groups || t->groups > (UINT64_C(1) << 32)))
-		err = spm_volume_fail(-EUCLEAN, "the extent table of group 0 names %llu groups", (unsigned long long)t->groups);
+		err = spm_volume_fail(-EUCLEAN, "the extent table of group 0 names %llu groups",
+		                      (unsigned long long)t->groups);
 	if (!err)
 		*groups = t->groups;
 	return err;
 }
 
-int spm_extents_each(struct volume *v, int (*fn)(uint64_t first_block, const struct extent_entry *e, void *arg), void *arg)
+int spm_extents_each(struct volume *v, int (*fn)(uint64_t first_block, const struct extent_entry *e, void *arg),
+                     void *arg)
 {
 	struct extent_table *t = block_new();
 	uint64_t groups = 0;
@@ -157,13 +205,13 @@ static unsigned run_find(const struct extent_table *t, unsigned n, unsigned *fro
 
 static int volume_bytes_have(struct volume *v, uint64_t bytes)
 {
-	const struct driver_ops *ops = v->driver->ops;
-	int err = ops->grow(v->driver, bytes);
+	int err = v->driver->ops->grow(v->driver, bytes);
 
 	if (!err)
-		err = ops->flush(v->driver);
+		err = spm_volume_flush(v);
 	if (err)
-		spm_volume_fail(err, "the volume can't grow to %llu MiB: %s", (unsigned long long)(bytes >> 20), strerror(-err));
+		spm_volume_fail(err, "the volume can't grow to %llu MiB: %s", (unsigned long long)(bytes >> 20),
+		                strerror(-err));
 	return err;
 }
 
@@ -171,12 +219,14 @@ static int volume_bytes_have(struct volume *v, uint64_t bytes)
 static int group_extend(struct volume *v, struct extent_table *t, unsigned n)
 {
 	unsigned to = t->extents + n < GROUP_EXTENTS ? t->extents + n : GROUP_EXTENTS;
-	int err = volume_bytes_have(v, ((uint64_t)t->group * GROUP_BLOCKS + to * (uint64_t)EXTENT_BLOCKS) * SPM_BLOCK_BYTES);
+	int err = volume_bytes_have(v, ((uint64_t)t->group * GROUP_BLOCKS + to * (uint64_t)EXTENT_BLOCKS) *
+	                                       SPM_BLOCK_BYTES);
 
 	/* Not enough room for all: one is enough to go on. */
 	if (err == -ENOSPC && to > t->extents + 1) {
 		to = t->extents + 1;
-		err = volume_bytes_have(v, ((uint64_t)t->group * GROUP_BLOCKS + to * (uint64_t)EXTENT_BLOCKS) * SPM_BLOCK_BYTES);
+		err = volume_bytes_have(v, ((uint64_t)t->group * GROUP_BLOCKS + to * (uint64_t)EXTENT_BLOCKS) *
+		                                   SPM_BLOCK_BYTES);
 	}
 	if (!err)
 		t->extents = to;
@@ -206,7 +256,8 @@ static int group_announce(struct volume *v, uint64_t group)
 	return err;
 }
 
-static int extents_find(struct volume *v, struct extent_table *t, uint64_t groups, unsigned n, unsigned *from, unsigned *got)
+static int extents_find(struct volume *v, struct extent_table *t, uint64_t groups, unsigned n, unsigned *from,
+                        unsigned *got)
 {
 	bool is_new = false;
 	int err;
@@ -331,7 +382,7 @@ static int condemned_find(uint64_t first_block, const struct extent_entry *e, vo
 /* Finishes deletions that a crash cut short. */
 static int deletions_finish(struct volume *v)
 {
-	uint64_t owner;
+	uint64_t owner = 0;
 	int found;
 
 	while ((found = spm_extents_each(v, condemned_find, &owner)) == 1) {
@@ -354,8 +405,11 @@ static int super_make(struct volume *v)
 	if (!err)
 		err = table_write(v, t);
 	if (!err) {
-		*s = (struct super){.magic = FORMAT_SUPER_MAGIC, .version = FORMAT_VERSION, .endian = FORMAT_ENDIAN,
-		                    .page_bytes = SPM_PAGE_BYTES, .block_bytes = SPM_BLOCK_BYTES,
+		*s = (struct super){.magic = FORMAT_SUPER_MAGIC,
+		                    .version = FORMAT_VERSION,
+		                    .endian = FORMAT_ENDIAN,
+		                    .page_bytes = SPM_PAGE_BYTES,
+		                    .block_bytes = SPM_BLOCK_BYTES,
 		                    .created_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec};
 		if (getrandom(s->uuid, sizeof(s->uuid), 0) != sizeof(s->uuid))
 			err = -EIO;
@@ -373,11 +427,15 @@ static int super_read(struct volume *v)
 	int err = s ? spm_mirror_read(v, 0, s, offsetof(struct super, sum), FORMAT_SUPER_MAGIC) : -ENOMEM;
 
 	if (err == -EUCLEAN)
-		spm_volume_fail(err, "this is no SoftPM volume, or both copies of its superblock (blocks 0 and 1) are damaged");
-	else if (!err && (s->endian != FORMAT_ENDIAN || s->page_bytes != SPM_PAGE_BYTES || s->block_bytes != SPM_BLOCK_BYTES))
-		err = spm_volume_fail(-ENOTSUP, "the volume was written on a machine of another byte order or page size");
+		spm_volume_fail(
+		        err, "this is no SoftPM volume, or both copies of its superblock (blocks 0 and 1) are damaged");
+	else if (!err &&
+	         (s->endian != FORMAT_ENDIAN || s->page_bytes != SPM_PAGE_BYTES || s->block_bytes != SPM_BLOCK_BYTES))
+		err = spm_volume_fail(-ENOTSUP,
+		                      "the volume was written on a machine of another byte order or page size");
 	else if (!err && s->version != FORMAT_VERSION)
-		err = spm_volume_fail(-ENOTSUP, "the volume has format %u; this library reads format %d", s->version, FORMAT_VERSION);
+		err = spm_volume_fail(-ENOTSUP, "the volume has format %u; this library reads format %d", s->version,
+		                      FORMAT_VERSION);
 	if (!err)
 		v->super = *s;
 	free(s);
@@ -396,8 +454,8 @@ static int block_is_zero(struct volume *v, uint64_t block, bool *zero)
 	return err;
 }
 
-/* An empty file, a device that begins with zeros, or what a crash left of creating: the superblock is written last, and a
- * superblock fits one sector, so then both copies are zero. Anything else is somebody's data. */
+/* An empty file, a device that begins with zeros, or what a crash left of creating: the superblock is written last, and
+ * a superblock fits one sector, so then both copies are zero. Anything else is somebody's data. */
 static int is_unborn(struct volume *v, bool *unborn)
 {
 	uint64_t bytes;
@@ -444,7 +502,8 @@ static int mirrors_repair(struct volume *v)
 	for (uint64_t g = 0; g < groups && !err; g++) {
 		err = table_read(v, g, t);
 		if (!err)
-			err = mirror_repair(v, g * GROUP_BLOCKS + TABLE_BLOCK, offsetof(struct extent_table, sum), FORMAT_TABLE_MAGIC);
+			err = mirror_repair(v, g * GROUP_BLOCKS + TABLE_BLOCK, offsetof(struct extent_table, sum),
+			                    FORMAT_TABLE_MAGIC);
 	}
 	tables_unlock(v);
 	free(t);

@@ -10,9 +10,9 @@
  * A struct volume and its chains may be used by several threads; one commit per chain at a time (the caller
  * serializes), maintain may run beside it.
  *
- * Errors are negative errnos; volume_error() gives the sentence (what, where, what to do) of the calling thread's last one.
- *  -EUCLEAN damaged   -ENOSPC full   -EAGAIN another process writes this chain   -ENOENT no such   -EEXIST
- *  -EIO the device failed: the volume is poisoned, every later write gives -EIO until it is opened again.
+ * Errors are negative errnos; volume_error() gives the sentence (what, where, what to do) of the calling thread's last
+ * one. -EUCLEAN damaged   -ENOSPC full   -EAGAIN another process writes this chain   -ENOENT no such   -EEXIST -EIO the
+ * device failed: the volume is poisoned, every later write gives -EIO until it is opened again.
  */
 #ifndef SPM_VOLUME_H
 #define SPM_VOLUME_H
@@ -25,7 +25,7 @@
 struct volume;
 struct chain;
 
-struct page_meta { /* 48 bytes, on disk as it is (little-endian) */
+struct page_meta {             /* 48 bytes, on disk as it is (little-endian) */
 	uint32_t span_pages;   /* of the span that the page belongs to */
 	uint32_t page_in_span; /* 0: the span's first page; only there is live meaningful */
 	uint8_t class;
@@ -43,20 +43,20 @@ struct page_change {
 	struct page_meta meta;
 };
 
-struct version_info { /* what each version tells of itself; fixed part of the commit record */
-	uint64_t version;   /* number, from 1; set by commit */
-	uint64_t parent;    /* number of the parent, 0: none; set by commit */
-	uint64_t time_ns;   /* CLOCK_REALTIME */
-	uint64_t root;      /* heap address */
+struct version_info {     /* what each version tells of itself; fixed part of the commit record */
+	uint64_t version; /* number, from 1; set by commit */
+	uint64_t parent;  /* number of the parent, 0: none; set by commit */
+	uint64_t time_ns; /* CLOCK_REALTIME */
+	uint64_t root;    /* heap address */
 	uint64_t root_bytes;
-	uint64_t pages;     /* in the version; set by commit */
+	uint64_t pages;                      /* in the version; set by commit */
 	uint64_t stored_pages, stored_bytes; /* written for it; set by commit */
 	uint64_t live_bytes;
-	uint64_t pause_ns;  /* how long the program stood still for it */
+	uint64_t pause_ns;                                    /* how long the program stood still for it */
 	uint64_t pause_median_ns, pause_p99_ns, pause_max_ns; /* of this process so far */
 	uint64_t queue, lag_ns;
 	char branch[64];
-	char name[64];      /* the container's */
+	char name[64];          /* the container's */
 	uint32_t versions_kept; /* 0: all */
 	uint32_t chunk_bytes;
 	uint32_t attr_flags;
@@ -65,9 +65,14 @@ struct version_info { /* what each version tells of itself; fixed part of the co
 	char message[200];
 };
 
-enum volume_flags { VOLUME_READ_ONLY = 1, VOLUME_CREATE = 2 };
+enum volume_flags {
+	VOLUME_READ_ONLY = 1,
+	VOLUME_CREATE = 2,
+	VOLUME_EAGER = 4, /* for tests: checkpoints as soon as there is anything to write */
+};
 
-/* Takes the driver (closes it at volume close, also on failure). An empty device with VOLUME_CREATE becomes a volume. */
+/* Takes the driver (closes it at volume close, also on failure). An empty device with VOLUME_CREATE becomes a volume.
+ */
 int spm_volume_open(struct driver *driver, unsigned flags, struct volume **out);
 void spm_volume_close(struct volume *v);
 const char *spm_volume_error(void);
@@ -87,22 +92,24 @@ int spm_chain_create(struct volume *v, int magic, const char *branch, struct cha
 
 enum chain_flags {
 	CHAIN_WRITE = 1,       /* else a reader: takes no lock, changes nothing */
-	CHAIN_NEWEST_WHOLE = 2 /* the user's explicit consent: open the newest whole version although a newer, damaged one is known */
+	CHAIN_NEWEST_WHOLE = 2 /* the user's explicit consent: open the newest whole version although a newer, damaged
+	                          one is known */
 };
 /* Recovers and opens. -EUCLEAN: volume_error() names the damage and the newest whole version. wait_ms: for the
  * writer's lock. */
-int spm_chain_open(struct volume *v, int magic, const char *branch, unsigned flags, unsigned wait_ms, struct chain **out);
+int spm_chain_open(struct volume *v, int magic, const char *branch, unsigned flags, unsigned wait_ms,
+                   struct chain **out);
 void spm_chain_close(struct chain *c); /* notes that all is durable; a chain closed so shows any later damage */
 int spm_chain_delete(struct volume *v, int magic); /* all chains of the container; -ENOENT */
 
-/* Makes one version durable: one write, one flush if small. Returns 0 when durable. changes in any order, no page twice.
- * info: in: time_ns on, out: the fields "set by commit". If the content of every change equals what the chain has, and
- * force is false, no version is made and info->version is the present one.
- * On error nothing changed for the chain unless it is poisoned. */
+/* Makes one version durable: one write, one flush if small. Returns 0 when durable. changes in any order, no page
+ * twice. info: in: time_ns on, out: the fields "set by commit". If the content of every change equals what the chain
+ * has, and force is false, no version is made and info->version is the present one. On error nothing changed for the
+ * chain unless it is poisoned. */
 int spm_chain_commit(struct chain *c, struct page_change *changes, size_t n, bool force, struct version_info *info);
 
-/* What may be done off the commit path, in one bounded step: growing ahead, writing the map out (checkpoint), noting durability,
- * freeing dropped versions' space. *again: there is more to do now. idle: no commit is about. */
+/* What may be done off the commit path, in one bounded step: growing ahead, writing the map out (checkpoint), noting
+ * durability, freeing dropped versions' space. *again: there is more to do now. idle: no commit is about. */
 int spm_chain_maintain(struct chain *c, bool idle, bool *again);
 
 /* Newest version's description; -ENOENT if there is none. */
@@ -111,16 +118,16 @@ int spm_chain_newest(struct chain *c, struct version_info *out);
 int spm_chain_each_version(struct chain *c, int (*fn)(const struct version_info *info, void *arg), void *arg);
 
 /* Calls fn for each page of the newest version in ascending order (has_data false: all zero, meta only). */
-int spm_chain_each_page(struct chain *c, int (*fn)(uint64_t page, const struct page_meta *meta, bool has_data, void *arg),
-                        void *arg);
-/* Reads and verifies pages [first, first+n) of the newest version into buffer (pages absent or without data: left as they are,
- * the buffer being zero). Large reads where blocks are contiguous. -EUCLEAN names page and block. */
+int spm_chain_each_page(struct chain *c,
+                        int (*fn)(uint64_t page, const struct page_meta *meta, bool has_data, void *arg), void *arg);
+/* Reads and verifies pages [first, first+n) of the newest version into buffer (pages absent or without data: left as
+ * they are, the buffer being zero). Large reads where blocks are contiguous. -EUCLEAN names page and block. */
 int spm_chain_read(struct chain *c, uint64_t first, size_t n, void *buffer);
 
 /* Verifies everything of the container: fn gets a sentence for each damage, until non-zero. *newest_whole: number
  * of the newest version whose every block is right, 0: none. Returns 0, or 1 if damage was found, or -errno. */
-int spm_volume_check(struct volume *v, int magic, const char *branch,
-                     int (*fn)(const char *sentence, void *arg), void *arg, uint64_t *newest_whole);
+int spm_volume_check(struct volume *v, int magic, const char *branch, int (*fn)(const char *sentence, void *arg),
+                     void *arg, uint64_t *newest_whole);
 /* Number of invariants' checks of the in-memory state against each other (free map, page map); panics by number. */
 void spm_chain_self_check(struct chain *c);
 

@@ -1,9 +1,10 @@
-/* crash_commit.c - the power goes at any instant of a run of commits, and the newest version is one that was committed, whole,
- * and not older than the last acknowledged one.
+/* crash_commit.c - the power goes at any instant of a run of commits, and the newest version is one that was committed,
+ * whole, and not older than the last acknowledged one.
  *
- * The run: two chains, small and large commits, pages added, changed and removed, versions dropped, checkpoints. Its ledger says what
- * each version of each chain holds. Then some states are built for every operation (sim_driver.h), opened, and compared. On a
- * sample the volume is opened for writing, goes on, and is opened once more.
+ * The run: two chains, small and large commits, pages added, changed and removed, versions dropped, checkpoints, and
+ * commits while a checkpoint is being written. Its ledger says what each version of each chain holds. Then some states
+ * are built for every operation (sim_driver.h), opened, and compared. On a sample the volume is opened for writing,
+ * goes on, and is opened once more.
  */
 #include "scratch.h"
 #include "sim_driver.h"
@@ -48,7 +49,8 @@ static void commit_random(struct chain *c, int chain, uint64_t version, uint64_t
 
 		if (r % PAGES >= most)
 			continue;
-		change[n] = (struct page_change){.page = page_number(i), .data = data[n], .is_removed = (r >> 32) % 8 == 0};
+		change[n] =
+		        (struct page_change){.page = page_number(i), .data = data[n], .is_removed = (r >> 32) % 8 == 0};
 		change[n].meta.span_pages = 1;
 		for (unsigned w = 0; w < SPM_PAGE_BYTES / 8; w++)
 			data[n][w] = r;
@@ -60,28 +62,64 @@ static void commit_random(struct chain *c, int chain, uint64_t version, uint64_t
 	spm_chain_self_check(c);
 }
 
+struct run {
+	struct chain *c[CHAINS];
+	uint64_t acked[CHAINS], random;
+	unsigned commits_beside; /* maintenance */
+};
+
+static void commit_next(struct run *r, int chain)
+{
+	commit_random(r->c[chain], chain, r->acked[chain] + 1, &r->random);
+	r->acked[chain]++;
+	sim_log.mark = mark_of(r->acked);
+}
+
+/* In the midst of maintenance. */
+static void commit_beside(void *arg)
+{
+	struct run *r = arg;
+	int chain = (int)(test_random(&r->random) % CHAINS);
+
+	if (test_random(&r->random) % 2) {
+		sim_log.hook = commit_beside;
+	} else if (r->acked[chain] < VERSIONS) {
+		commit_next(r, chain);
+		r->commits_beside++;
+	}
+}
+
+static void maintain(struct run *r, int chain)
+{
+	bool again;
+
+	sim_log.hook = commit_beside;
+	sim_log.hook_arg = r;
+	assert_int_equal(spm_chain_maintain(r->c[chain], test_random(&r->random) & 1, &again), 0);
+	sim_log.hook = NULL;
+	spm_chain_self_check(r->c[chain]);
+}
+
 static void run(uint64_t *random)
 {
+	struct run r = {.random = *random};
 	struct volume *v;
-	struct chain *c[CHAINS];
-	uint64_t acked[CHAINS] = {0};
 
-	assert_int_equal(spm_volume_open(sim_record(&sim_log), VOLUME_CREATE, &v), 0);
+	assert_int_equal(spm_volume_open(sim_record(&sim_log), VOLUME_CREATE | VOLUME_EAGER, &v), 0);
 	for (int i = 0; i < CHAINS; i++)
-		assert_int_equal(spm_chain_create(v, i + 1, "main", &c[i]), 0);
-	for (uint64_t version = 1; version <= VERSIONS; version++)
+		assert_int_equal(spm_chain_create(v, i + 1, "main", &r.c[i]), 0);
+	while (r.acked[0] < VERSIONS || r.acked[1] < VERSIONS)
 		for (int i = 0; i < CHAINS; i++) {
-			bool again;
-
-			commit_random(c[i], i, version, random);
-			acked[i] = version;
-			sim_log.mark = mark_of(acked);
-			if (test_random(random) % 8 == 0)
-				assert_int_equal(spm_chain_maintain(c[i], test_random(random) & 1, &again), 0);
+			if (r.acked[i] < VERSIONS)
+				commit_next(&r, i);
+			if (test_random(&r.random) % 8 == 0)
+				maintain(&r, i);
 		}
+	assert_true(r.commits_beside > 4);
 	for (int i = 0; i < CHAINS; i++)
-		spm_chain_close(c[i]);
+		spm_chain_close(r.c[i]);
 	spm_volume_close(v);
+	*random = r.random;
 }
 
 /* more: pages that are in the version beside the ledger's. */
@@ -100,8 +138,9 @@ static void version_compare(struct chain *c, int chain, uint64_t version, uint64
 			fail_msg("chain %d version %llu: %s", chain, (unsigned long long)version, spm_volume_error());
 		for (unsigned w = 0; w < SPM_PAGE_BYTES / 8; w++)
 			if (page[w] != expected)
-				fail_msg("chain %d version %llu page %u: expected %llx, found %llx", chain, (unsigned long long)version, i,
-				         (unsigned long long)expected, (unsigned long long)page[w]);
+				fail_msg("chain %d version %llu page %u: expected %llx, found %llx", chain,
+				         (unsigned long long)version, i, (unsigned long long)expected,
+				         (unsigned long long)page[w]);
 	}
 	assert_int_equal(spm_chain_newest(c, &info), 0);
 	assert_int_equal(info.pages, present);
@@ -148,7 +187,8 @@ static void state_check(unsigned char *state, uint64_t size, uint64_t mark, bool
 		if (err == -ENOENT && !acked)
 			continue;
 		if (err)
-			fail_msg("chain %d, version %llu acknowledged: %s", i, (unsigned long long)acked, spm_volume_error());
+			fail_msg("chain %d, version %llu acknowledged: %s", i, (unsigned long long)acked,
+			         spm_volume_error());
 		err = spm_chain_newest(c, &info);
 		if (info.version < acked || info.version > acked + 1)
 			fail_msg("chain %d: version %llu was acknowledged, %llu is back", i, (unsigned long long)acked,

@@ -37,6 +37,16 @@ static void op_add(struct sim *s, enum sim_kind kind, uint64_t offset, const voi
 	}
 }
 
+static void hook_call(struct sim *s)
+{
+	void (*hook)(void *arg) = s->log ? s->log->hook : NULL;
+
+	if (hook) {
+		s->log->hook = NULL;
+		hook(s->log->hook_arg);
+	}
+}
+
 static int sim_read(struct driver *d, uint64_t offset, void *buffer, size_t bytes)
 {
 	struct sim *s = sim_of(d);
@@ -55,6 +65,7 @@ static int put(struct sim *s, enum sim_kind kind, uint64_t offset, const void *b
 	memcpy(s->bytes + offset, buffer, bytes);
 	if (s->size < offset + bytes)
 		s->size = offset + bytes;
+	hook_call(s);
 	return 0;
 }
 
@@ -71,6 +82,7 @@ static int sim_write_durable(struct driver *d, uint64_t offset, const void *buff
 static int sim_flush(struct driver *d)
 {
 	op_add(sim_of(d), SIM_FLUSH, 0, NULL, 0);
+	hook_call(sim_of(d));
 	return 0;
 }
 

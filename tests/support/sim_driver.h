@@ -1,8 +1,8 @@
-/* sim_driver.h - a power-cut simulator: a driver that records every write and flush of a run, and from the record builds what the
- * disk may hold if the power went at any instant.
+/* sim_driver.h - a power-cut simulator: a driver that records every write and flush of a run, and from the record
+ * builds what the disk may hold if the power went at any instant.
  *
- * What was flushed, or written durably, is there. Of the rest, and of the operation under way, any subset, in any order, torn
- * at 512 bytes; and the file may have its old or its new length.
+ * What was flushed, or written durably, is there. Of the rest, and of the operation under way, any subset, in any
+ * order, torn at 512 bytes; and the file may have its old or its new length.
  */
 #ifndef TEST_SIM_DRIVER_H
 #define TEST_SIM_DRIVER_H
@@ -22,7 +22,9 @@ struct sim_op {
 struct sim_log {
 	struct sim_op *op;
 	size_t ops;
-	uint64_t mark; /* the test's own, noted with each operation */
+	uint64_t mark;           /* the test's own, noted with each operation */
+	void (*hook)(void *arg); /* called once, after the next write or flush: what another thread does just then */
+	void *hook_arg;
 };
 struct driver *sim_record(struct sim_log *log);
 /* A volume on the bytes of a crash state (at least SIM_BYTES_MOST of room); they stay the caller's. */

@@ -1,0 +1,363 @@
+/* test_volume.c - chains and their space: what two processes may do at once, fragments, failures, giving up a damaged
+ * version. */
+#include "driver/driver.h"
+#include "scratch.h"
+#include "volume/format.h"
+#include "volume/volume.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* ---- a driver over another, which counts and fails ---- */
+
+struct watch {
+	struct driver driver;
+	struct driver *under;
+	uint64_t flushes, record_at; /* where the last durable write went */
+	int fail_flush;              /* -errno for the next flush or durable write */
+};
+
+static struct watch *watch_of(struct driver *d)
+{
+	return (struct watch *)d;
+}
+
+static int watch_read(struct driver *d, uint64_t offset, void *buffer, size_t bytes)
+{
+	return watch_of(d)->under->ops->read(watch_of(d)->under, offset, buffer, bytes);
+}
+
+static int watch_write(struct driver *d, uint64_t offset, const void *buffer, size_t bytes)
+{
+	return watch_of(d)->under->ops->write(watch_of(d)->under, offset, buffer, bytes);
+}
+
+static int watch_fails(struct watch *w)
+{
+	int err = w->fail_flush;
+
+	w->flushes++;
+	w->fail_flush = 0;
+	return err;
+}
+
+static int watch_write_durable(struct driver *d, uint64_t offset, const void *buffer, size_t bytes)
+{
+	watch_of(d)->record_at = offset;
+	return watch_fails(watch_of(d)) ? -EIO : watch_write(d, offset, buffer, bytes);
+}
+
+static int watch_flush(struct driver *d)
+{
+	return watch_fails(watch_of(d));
+}
+
+static int watch_size(struct driver *d, uint64_t *bytes)
+{
+	return watch_of(d)->under->ops->size(watch_of(d)->under, bytes);
+}
+
+static int watch_grow(struct driver *d, uint64_t bytes)
+{
+	return watch_of(d)->under->ops->grow(watch_of(d)->under, bytes);
+}
+
+static int watch_lock(struct driver *d, uint64_t which, unsigned wait_ms, int *holder)
+{
+	(void)d, (void)which, (void)wait_ms, (void)holder;
+	return 0;
+}
+
+static int watch_unlock(struct driver *d, uint64_t which)
+{
+	(void)d, (void)which;
+	return 0;
+}
+
+/* The bytes outlive the volume: a test opens them again, and closes them itself. */
+static void watch_close(struct driver *d)
+{
+	(void)d;
+}
+
+static const struct driver_ops watch_ops = {watch_read, watch_write, watch_write_durable, watch_flush, watch_size,
+                                            watch_grow, watch_lock,  watch_unlock,        watch_close};
+
+static void watch_open(struct watch *w)
+{
+	*w = (struct watch){.driver.ops = &watch_ops};
+	assert_int_equal(spm_driver_memory_open(UINT64_C(1) << 32, &w->under), 0);
+}
+
+static void watch_end(struct watch *w)
+{
+	w->under->ops->close(w->under);
+}
+
+/* ---- commits of pages filled with one number ---- */
+
+enum { PAGES = 4096 };
+static unsigned char data[PAGES][SPM_PAGE_BYTES] __attribute__((aligned(4096)));
+static struct page_change change[PAGES];
+
+static void page_fill(size_t i, uint64_t page, uint64_t value)
+{
+	for (size_t w = 0; w < SPM_PAGE_BYTES / 8; w++)
+		memcpy(data[i] + w * 8, &value, 8);
+	change[i] = (struct page_change){.page = page, .data = data[i], .meta.span_pages = 1};
+}
+
+static int commit(struct chain *c, size_t n)
+{
+	struct version_info info = {.versions_kept = 16, .branch = "main"};
+
+	return spm_chain_commit(c, change, n, true, &info);
+}
+
+static uint64_t page_value(struct chain *c, uint64_t page)
+{
+	uint64_t words[SPM_PAGE_BYTES / 8] = {0};
+
+	assert_int_equal(spm_chain_read(c, page, 1, words), 0);
+	return words[17];
+}
+
+/* Random small commits over a chain of PAGES pages. value[page] follows. */
+static void scatter(struct chain *c, unsigned commits, uint64_t *value, uint64_t *random)
+{
+	for (unsigned n = 0; n < commits; n++) {
+		size_t pages = 1 + test_random(random) % 3;
+		bool again = true;
+
+		for (size_t i = 0; i < pages; i++) {
+			uint64_t page = (test_random(random) % (PAGES / 3)) * 3 + i; /* no page twice */
+
+			page_fill(i, page, value[page] = test_random(random));
+		}
+		assert_int_equal(commit(c, pages), 0);
+		while (again)
+			assert_int_equal(spm_chain_maintain(c, false, &again), 0);
+	}
+}
+
+static void space_stays_bounded_and_commits_take_one_flush(void **state)
+{
+	static uint64_t value[PAGES];
+	uint64_t random = test_seed(), bytes, flushes;
+	unsigned commits = (unsigned)test_number("SOFTPM_COMMITS", 20000);
+	struct watch w;
+	struct volume *v;
+	struct chain *c;
+
+	(void)state;
+	watch_open(&w);
+	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
+	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	for (size_t i = 0; i < PAGES; i++)
+		page_fill(i, i, value[i] = i + 1);
+	assert_int_equal(commit(c, PAGES), 0);
+	scatter(c, commits / 2, value, &random);
+	flushes = w.flushes;
+	scatter(c, commits / 2, value, &random);
+	spm_chain_self_check(c);
+	assert_in_range(w.flushes - flushes, commits / 2,
+	                commits / 2 * 11 / 10); /* checkpoints and growth take some, too */
+	assert_int_equal(watch_size(&w.driver, &bytes), 0);
+	printf("%u commits: %.2f times the live data\n", commits, (double)bytes / (PAGES * SPM_PAGE_BYTES));
+	assert_true(bytes < 3ull * PAGES * SPM_PAGE_BYTES);
+	for (size_t i = 0; i < PAGES; i++) /* a large record and many pages find room among the fragments */
+		page_fill(i, i, value[i] = ~i);
+	assert_int_equal(commit(c, PAGES), 0);
+	spm_chain_self_check(c);
+	spm_chain_close(c);
+	assert_int_equal(spm_chain_open(v, 1, "main", CHAIN_WRITE, 0, &c), 0);
+	for (size_t i = 0; i < PAGES; i++)
+		assert_int_equal(page_value(c, i), value[i]);
+	spm_chain_self_check(c);
+	spm_chain_close(c);
+	spm_volume_close(v);
+	watch_end(&w);
+}
+
+static void a_failed_flush_stops_all_writing_until_the_volume_is_opened_again(void **state)
+{
+	struct watch w;
+	struct volume *v;
+	struct chain *c[2];
+
+	(void)state;
+	watch_open(&w);
+	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(spm_chain_create(v, i, "main", &c[i]), 0);
+		page_fill(0, 5, 1);
+		assert_int_equal(commit(c[i], 1), 0);
+	}
+	w.fail_flush = -ENOSPC; /* whatever the reason was */
+	page_fill(0, 5, 2);
+	assert_true(commit(c[0], 1) < 0);
+	assert_int_equal(commit(c[0], 1), -EIO);
+	assert_int_equal(commit(c[1], 1), -EIO); /* another chain's writes may be lost by the same flush */
+	assert_non_null(strstr(spm_volume_error(), "open it again"));
+	for (int i = 0; i < 2; i++)
+		spm_chain_close(c[i]);
+	spm_volume_close(v);
+	assert_int_equal(spm_volume_open(&w.driver, 0, &v), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(spm_chain_open(v, i, "main", CHAIN_WRITE, 0, &c[i]), 0);
+		assert_int_equal(page_value(c[i], 5), 1);
+		assert_int_equal(commit(c[i], 1), 0);
+		assert_int_equal(page_value(c[i], 5), 2);
+		spm_chain_close(c[i]);
+	}
+	spm_volume_close(v);
+	watch_end(&w);
+}
+
+/* Versions 1 to 3, then version 3's record is destroyed behind the volume's back. */
+static void damaged_make(struct watch *w, struct volume **v)
+{
+	static unsigned char noise[SPM_BLOCK_BYTES];
+	struct chain *c;
+	uint64_t at = 0;
+
+	watch_open(w);
+	assert_int_equal(spm_volume_open(&w->driver, VOLUME_CREATE, v), 0);
+	assert_int_equal(spm_chain_create(*v, 1, "main", &c), 0);
+	for (uint64_t n = 1; n <= 5; n++) {
+		page_fill(0, 9, n);
+		assert_int_equal(commit(c, 1), 0);
+		if (n == 3)
+			at = w->record_at;
+	}
+	spm_chain_close(c);
+	memset(noise, 0x55, sizeof(noise));
+	assert_int_equal(watch_write(&w->driver, at, noise, sizeof(noise)), 0);
+}
+
+static void versions_given_up_do_not_come_back(void **state)
+{
+	struct watch w;
+	struct volume *v;
+	struct chain *c;
+
+	(void)state;
+	damaged_make(&w, &v);
+	assert_int_equal(spm_chain_open(v, 1, "main", CHAIN_WRITE, 0, &c), -EUCLEAN);
+	assert_non_null(strstr(spm_volume_error(), "newest whole version is 2"));
+	assert_int_equal(spm_chain_open(v, 1, "main", CHAIN_WRITE | CHAIN_NEWEST_WHOLE, 0, &c), 0);
+	assert_int_equal(page_value(c, 9), 2);
+	page_fill(0, 9, 33);
+	assert_int_equal(commit(c, 1), 0); /* in the destroyed record's place, before the old version 4 */
+	/* not closed: as after a crash, only the records tell what is there */
+	struct chain *again;
+	assert_int_equal(spm_chain_open(v, 1, "main", 0, 0, &again), 0);
+	assert_int_equal(page_value(again, 9), 33);
+	spm_chain_close(again);
+	spm_chain_close(c);
+	spm_volume_close(v);
+	watch_end(&w);
+}
+
+static int count(const char *sentence, void *arg)
+{
+	(void)sentence;
+	++*(int *)arg;
+	return 0;
+}
+
+static void a_change_of_meta_alone_hides_no_damage(void **state)
+{
+	struct watch w;
+	struct volume *v;
+	struct chain *c;
+	uint64_t whole, at;
+	int damages = 0;
+
+	(void)state;
+	watch_open(&w);
+	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
+	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	page_fill(0, 4, 1);
+	page_fill(1, 9, 2);
+	assert_int_equal(commit(c, 2), 0);
+	at = w.record_at;
+	change[1].data = NULL;
+	change[1].meta.span_pages = 2;
+	assert_int_equal(commit(c, 2), 0); /* page 9 keeps its block */
+	spm_chain_close(c);
+	assert_int_equal(watch_write(&w.driver, at + 2 * SPM_BLOCK_BYTES, data[100], SPM_BLOCK_BYTES), 0); /* page 9 */
+	assert_int_equal(spm_volume_check(v, 1, "main", count, &damages, &whole), 1);
+	assert_int_equal(whole, 0); /* version 1 has the same damaged page */
+	spm_volume_close(v);
+	watch_end(&w);
+}
+
+/* ---- two processes ---- */
+
+enum { RACES = 60 };
+
+static void race(const char *path, volatile int *made, volatile int *turn, int me)
+{
+	struct driver *d;
+	struct volume *v;
+	char why[256];
+
+	if (spm_driver_file_open(path, DRIVER_CREATE, &d, why) || spm_volume_open(d, VOLUME_CREATE, &v))
+		_exit(1);
+	for (int i = 1; i <= RACES; i++) {
+		struct chain *c;
+		int err;
+
+		__atomic_fetch_add(&turn[i], 1, __ATOMIC_SEQ_CST);
+		while (__atomic_load_n(&turn[i], __ATOMIC_SEQ_CST) < 2)
+			;
+		err = spm_chain_create(v, i, "main", &c);
+		if (err && err != -EEXIST)
+			_exit(2);
+		if (!err)
+			__atomic_fetch_add(&made[i], 1, __ATOMIC_SEQ_CST);
+	}
+	_exit(me & 0);
+}
+
+static void one_of_two_processes_makes_a_container(void **state)
+{
+	const char *path = scratch("race.vol");
+	int *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	(void)state;
+	for (int p = 0; p < 2; p++)
+		if (!fork())
+			race(path, shared, shared + RACES + 1, p);
+	for (int p = 0; p < 2; p++) {
+		int status;
+
+		wait(&status);
+		assert_int_equal(status, 0);
+	}
+	for (int i = 1; i <= RACES; i++)
+		assert_int_equal(shared[i], 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(space_stays_bounded_and_commits_take_one_flush),
+	        cmocka_unit_test(a_failed_flush_stops_all_writing_until_the_volume_is_opened_again),
+	        cmocka_unit_test(versions_given_up_do_not_come_back),
+	        cmocka_unit_test(a_change_of_meta_alone_hides_no_damage),
+	        cmocka_unit_test(one_of_two_processes_makes_a_container),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
