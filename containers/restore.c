@@ -11,6 +11,7 @@
  * no live slot is refused.
  */
 #include "container.h"
+#include "fill.h"
 #include "track/track.h"
 
 #include <errno.h>
@@ -20,15 +21,11 @@
 
 static const uint64_t window_pages = (SPM_WINDOW_END - SPM_WINDOW_START) / SPM_PAGE_BYTES;
 
-struct loaded_page {
-	uint64_t page; /* as in the version */
-	struct page_meta meta;
-	bool has_data;
-};
-
 struct loading {
 	struct container *c;
-	struct loaded_page *page;
+	uint64_t version;
+	struct page_source *source;    /* of page i; numbers as in the version */
+	const struct page_meta **meta; /* of page i; the chain's */
 	size_t n, room;
 	uint64_t blob_pages;
 	bool is_used[SPM_SLICES];
@@ -42,43 +39,54 @@ static int damaged(const struct loading *l, const char *what, uint64_t where)
 	                (unsigned long long)where);
 }
 
-static int page_note(uint64_t page, const struct page_meta *meta, bool has_data, void *arg)
+static int room_double(struct loading *l)
 {
-	struct loading *l = arg;
+	size_t room = l->room ? l->room * 2 : 1024;
+	struct page_source *source = realloc(l->source, room * sizeof(*source));
+	const struct page_meta **meta;
 
-	if (page >= SPM_BLOB_PAGE) {
-		l->blob_pages++;
-		return 0;
-	}
-	if (l->n == l->room) {
-		size_t room = l->room ? l->room * 2 : 1024;
-		struct loaded_page *more = realloc(l->page, room * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		l->page = more;
-		l->room = room;
-	}
-	l->page[l->n++] = (struct loaded_page){page, *meta, has_data};
+	if (!source)
+		return -ENOMEM;
+	l->source = source;
+	meta = realloc(l->meta, room * sizeof(const struct page_meta *));
+	if (!meta)
+		return -ENOMEM;
+	l->meta = meta;
+	l->room = room;
 	return 0;
 }
 
-static bool is_head(const struct loaded_page *p)
+static int page_note(const struct page_source *source, const struct page_meta *meta, void *arg)
 {
-	return p->meta.page_in_span == 0;
+	struct loading *l = arg;
+
+	if (source->page >= SPM_BLOB_PAGE) {
+		l->blob_pages++;
+		return 0;
+	}
+	if (l->n == l->room && room_double(l))
+		return -ENOMEM;
+	l->source[l->n] = *source;
+	l->meta[l->n++] = meta;
+	return 0;
+}
+
+static bool is_head(const struct loading *l, size_t i)
+{
+	return l->meta[i]->page_in_span == 0;
 }
 
 /* Checks what every page claims and notes the slices of every span. */
 static int slices_note(struct loading *l)
 {
 	for (size_t i = 0; i < l->n; i++) {
-		const struct loaded_page *p = &l->page[i];
-		uint64_t head = p->page - p->meta.page_in_span, end = head + p->meta.span_pages;
+		const struct page_meta *m = l->meta[i];
+		uint64_t page = l->source[i].page, head = page - m->page_in_span, end = head + m->span_pages;
 
-		if (p->page >= window_pages || p->meta.page_in_span > p->page || !p->meta.span_pages ||
-		    end > window_pages || p->meta.page_in_span >= p->meta.span_pages)
-			return damaged(l, "its page map holds an impossible page", p->page);
-		for (uint64_t s = head / SPM_SLICE_PAGES; is_head(p) && s <= (end - 1) / SPM_SLICE_PAGES; s++)
+		if (page >= window_pages || m->page_in_span > page || !m->span_pages || end > window_pages ||
+		    m->page_in_span >= m->span_pages)
+			return damaged(l, "its page map holds an impossible page", page);
+		for (uint64_t s = head / SPM_SLICE_PAGES; is_head(l, i) && s <= (end - 1) / SPM_SLICE_PAGES; s++)
 			l->is_used[s] = true;
 	}
 	return 0;
@@ -150,61 +158,37 @@ static uint64_t moved_word(const struct loading *l, uint64_t word)
 	return word + (uint64_t)((int64_t)l->moved_by[spm_page_of(word) / SPM_SLICE_PAGES] * (int64_t)SPM_SLICE_BYTES);
 }
 
+static int span_make(struct loading *l, size_t i)
+{
+	const struct page_meta *m = l->meta[i];
+	uint64_t page = l->source[i].page;
+	int err;
+
+	if (slotset_empty(&m->live))
+		return damaged(l, "a span has no live slot", page);
+	err = spm_heap_restore_span(moved_page(l, page), m->span_pages, m->class, m->flags & HEAP_NOPTR, &m->live,
+	                            l->c->arena);
+	if (err == -ENOMEM)
+		return spm_fail(ENOMEM, "container %d: no memory for its pages", l->c->magic);
+	return err ? damaged(l, "a span makes no sense or overlaps another", page) : 0;
+}
+
+static bool is_in_its_span(const struct loading *l, size_t i)
+{
+	pageno_t page = moved_page(l, l->source[i].page);
+	const struct span *s = spm_span_of(spm_page_address(page));
+
+	return s && s->first == page - l->meta[i]->page_in_span;
+}
+
+/* A span's first page comes before its others. */
 static int spans_make(struct loading *l)
 {
 	for (size_t i = 0; i < l->n; i++) {
-		const struct loaded_page *p = &l->page[i];
-		int err;
-
-		if (!is_head(p))
-			continue;
-		if (slotset_empty(&p->meta.live))
-			return damaged(l, "a span has no live slot", p->page);
-		err = spm_heap_restore_span(moved_page(l, p->page), p->meta.span_pages, p->meta.class,
-		                            p->meta.flags & HEAP_NOPTR, &p->meta.live, l->c->arena);
-		if (err == -ENOMEM)
-			return spm_fail(ENOMEM, "container %d: no memory for its pages", l->c->magic);
-		if (err)
-			return damaged(l, "a span makes no sense or overlaps another", p->page);
-	}
-	return 0;
-}
-
-static bool is_in_its_span(const struct loading *l, const struct loaded_page *p)
-{
-	pageno_t page = moved_page(l, p->page);
-	const struct span *s = spm_span_of(spm_page_address(page));
-
-	return s && s->first == page - p->meta.page_in_span;
-}
-
-/* A system call can't write to a page that the mprotect tracker still protects from an earlier use. */
-static void pages_open(pageno_t first, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		*(volatile unsigned char *)(uintptr_t)spm_page_address(first + (pageno_t)i) = 0;
-}
-
-/* Reads runs of pages that follow each other, straight to their places. */
-static int pages_read(struct loading *l)
-{
-	for (size_t i = 0; i < l->n;) {
-		size_t n = 0;
-		int err;
-
-		while (i + n < l->n && l->page[i + n].page == l->page[i].page + n &&
-		       l->moved_by[l->page[i + n].page / SPM_SLICE_PAGES] ==
-		               l->moved_by[l->page[i].page / SPM_SLICE_PAGES]) {
-			if (!is_in_its_span(l, &l->page[i + n]))
-				return damaged(l, "a page belongs to no span", l->page[i + n].page);
-			n++;
-		}
-		pages_open(moved_page(l, l->page[i].page), n);
-		err = spm_chain_read(l->c->chain, l->page[i].page, n,
-		                     (void *)(uintptr_t)spm_page_address(moved_page(l, l->page[i].page)));
-		if (err)
-			return spm_fail_volume(err);
-		i += n;
+		if (is_head(l, i) && span_make(l, i))
+			return -1;
+		if (!is_in_its_span(l, i))
+			return damaged(l, "a page belongs to no span", l->source[i].page);
 	}
 	return 0;
 }
@@ -221,21 +205,44 @@ static void pointer_lost(size_t word, const char *sentence, void *arg)
 	spm_left_add(note->c, note->page_at + word * 8, 0, sentence);
 }
 
-static void words_mend(struct loading *l)
+static pageno_t fill_place(const void *arg, uint64_t page)
 {
-	for (size_t i = 0; i < l->n; i++) {
-		const struct loaded_page *p = &l->page[i];
-		struct warn_note note = {l->c, spm_page_address(moved_page(l, p->page))};
-		uint64_t *word = (uint64_t *)(uintptr_t)note.page_at;
+	return moved_page(arg, page);
+}
 
-		if (p->meta.flags & HEAP_NOPTR || !p->has_data)
-			continue;
-		if (p->meta.flags & PAGE_OUTSIDE)
-			spm_outside_decode(l->c->outside, word, SPM_PAGE_BYTES / 8, pointer_lost, &note);
-		for (unsigned w = 0; l->is_moved && w < SPM_PAGE_BYTES / 8; w++)
-			if (spm_in_window(word[w]))
-				word[w] = moved_word(l, word[w]);
-	}
+static bool fill_wants_mending(const void *arg, size_t i)
+{
+	const struct loading *l = arg;
+	unsigned flags = l->meta[i]->flags;
+
+	return !(flags & HEAP_NOPTR) && (flags & PAGE_OUTSIDE || l->is_moved);
+}
+
+static void words_mend(void *arg, size_t i, uint64_t *word)
+{
+	struct loading *l = arg;
+	struct warn_note note = {l->c, (uintptr_t)word};
+
+	if (l->meta[i]->flags & PAGE_OUTSIDE)
+		spm_outside_decode(l->c->outside, word, SPM_PAGE_BYTES / 8, pointer_lost, &note);
+	for (unsigned w = 0; l->is_moved && w < SPM_PAGE_BYTES / 8; w++)
+		if (spm_in_window(word[w]))
+			word[w] = moved_word(l, word[w]);
+}
+
+static int pages_fill(struct loading *l)
+{
+	struct fill f = {.chain = l->c->chain,
+	                 .version = l->version,
+	                 .source = l->source,
+	                 .n = l->n,
+	                 .place = fill_place,
+	                 .wants_mending = fill_wants_mending,
+	                 .mend = words_mend,
+	                 .arg = l};
+	int err = spm_fill_all(&f);
+
+	return err ? spm_fail(-err, "%s", f.why) : 0;
 }
 
 static int stale_note(struct loading *l)
@@ -244,20 +251,19 @@ static int stale_note(struct loading *l)
 	if (!l->c->stale)
 		return spm_fail(ENOMEM, "container %d: no memory to move it", l->c->magic);
 	for (size_t i = 0; i < l->n; i++)
-		if (l->moved_by[l->page[i].page / SPM_SLICE_PAGES])
-			l->c->stale[l->c->stale_count++] = l->page[i].page;
+		if (l->moved_by[l->source[i].page / SPM_SLICE_PAGES])
+			l->c->stale[l->c->stale_count++] = l->source[i].page;
 	return 0;
 }
 
 static int marks_make(struct loading *l)
 {
 	for (size_t i = 0; i < l->n; i++) {
-		const struct loaded_page *p = &l->page[i];
-		pageno_t page = moved_page(l, p->page);
+		pageno_t page = moved_page(l, l->source[i].page);
 
-		if (is_head(p))
-			spm_marks_restore(l->c->marks, spm_span_of(spm_page_address(page)), &p->meta.live);
-		if (page == p->page)
+		if (is_head(l, i))
+			spm_marks_restore(l->c->marks, spm_span_of(spm_page_address(page)), &l->meta[i]->live);
+		if (page == l->source[i].page)
 			spm_marks_set_member(l->c->marks, page);
 		if (l->is_moved)
 			spm_marks_touch(l->c->marks, page);
@@ -269,23 +275,30 @@ static int marks_make(struct loading *l)
 	return stale_note(l);
 }
 
-/* From here on the tracker watches: what was just read is not dirty. */
+static int unwatched(const struct loading *l, int err)
+{
+	return err ? spm_fail(-err, "container %d: its pages can't be watched for writes: %s", l->c->magic,
+	                      strerror(-err))
+	           : 0;
+}
+
+/* From here on the tracker watches: what was just read is not dirty. One collect at a time in the process. */
 static int settle(struct loading *l)
 {
-	int err = spm_track_init();
+	int err = 0;
 
+	spm_capture_lock();
 	for (size_t i = 0; i < l->n && !err;) {
-		pageno_t first = moved_page(l, l->page[i].page);
+		pageno_t first = moved_page(l, l->source[i].page);
 		uint32_t n = 1;
 
-		while (i + n < l->n && moved_page(l, l->page[i + n].page) == first + n)
+		while (i + n < l->n && moved_page(l, l->source[i + n].page) == first + n)
 			n++;
 		err = spm_capture_settle(first, n);
 		i += n;
 	}
-	return err ? spm_fail(-err, "container %d: its pages can't be watched for writes: %s", l->c->magic,
-	                      strerror(-err))
-	           : 0;
+	spm_capture_unlock();
+	return unwatched(l, err);
 }
 
 static int blob_load(struct loading *l)
@@ -327,30 +340,19 @@ static int root_set(struct loading *l, const struct version_info *info)
 	return 0;
 }
 
-/* Other containers' captures wait: they would watch, and protect, pages that are still being read. */
-static int pages_load(struct loading *l, const struct version_info *info)
-{
-	int err;
-
-	spm_capture_lock();
-	err = spans_make(l) || pages_read(l) ? -1 : 0;
-	if (!err) {
-		words_mend(l);
-		err = marks_make(l) || root_set(l, info) || settle(l) ? -1 : 0;
-	}
-	spm_capture_unlock();
-	return err;
-}
-
+/* Other containers' points go on meanwhile: they know nothing of this one until it is in the table, and if they watch,
+ * or protect, pages that are still being read, settle makes that good. */
 static int load(struct loading *l, const struct version_info *info)
 {
 	int err = spm_chain_each_page(l->c->chain, page_note, l);
 
+	if (err == -ENOMEM)
+		return spm_fail(ENOMEM, "container %d: no memory to restore it", l->c->magic);
 	if (err)
 		return spm_fail_volume(err);
-	if (blob_load(l) || slices_note(l) || slices_claim(l))
+	if (unwatched(l, spm_track_init()) || blob_load(l) || slices_note(l) || slices_claim(l) || spans_make(l))
 		return -1;
-	return pages_load(l, info);
+	return pages_fill(l) || marks_make(l) || root_set(l, info) || settle(l) ? -1 : 0;
 }
 
 int spm_restore(struct container *c, const struct version_info *info)
@@ -361,9 +363,10 @@ int spm_restore(struct container *c, const struct version_info *info)
 	if (!l)
 		return spm_fail(ENOMEM, "container %d: no memory to restore it", c->magic);
 	l->c = c;
-	spm_heap_init();
+	l->version = info->version;
 	err = spm_heap_init() ? spm_fail(ENOMEM, "the heap window can't be had") : load(l, info);
-	free(l->page);
+	free(l->source);
+	free(l->meta);
 	free(l);
 	return err;
 }

@@ -412,23 +412,3 @@ int spm_chain_each_version(struct chain *c, int (*fn)(const struct version_info 
 	}
 	return result;
 }
-
-struct page_visit {
-	int (*fn)(uint64_t page, const struct page_meta *meta, bool has_data, void *arg);
-	void *arg;
-};
-
-static int page_visit(uint64_t page, struct place *p, void *arg)
-{
-	struct page_visit *v = arg;
-
-	return v->fn(page, &p->meta, p->block != 0, v->arg);
-}
-
-int spm_chain_each_page(struct chain *c,
-                        int (*fn)(uint64_t page, const struct page_meta *meta, bool has_data, void *arg), void *arg)
-{
-	struct page_visit v = {fn, arg};
-
-	return spm_map_each(c, page_visit, &v);
-}

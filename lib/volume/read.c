@@ -7,53 +7,77 @@
 #include <string.h>
 #include <xxhash.h>
 
-enum { READ_BLOCKS = 256 };
+enum { READ_BLOCKS = 64 }; /* what is read is verified while the processor's cache still has it */
 
-static int page_damaged(struct chain *c, uint64_t page, const struct place *p)
+struct page_visit {
+	int (*fn)(const struct page_source *source, const struct page_meta *meta, void *arg);
+	void *arg;
+};
+
+static int page_visit(uint64_t page, struct place *p, void *arg)
+{
+	struct page_visit *v = arg;
+
+	return v->fn(&(struct page_source){page, p->block, p->sum}, &p->meta, v->arg);
+}
+
+int spm_chain_each_page(struct chain *c,
+                        int (*fn)(const struct page_source *source, const struct page_meta *meta, void *arg), void *arg)
+{
+	struct page_visit v = {fn, arg};
+
+	return spm_map_each(c, page_visit, &v);
+}
+
+static int page_damaged(struct chain *c, uint64_t version, const struct page_source *s)
 {
 	return spm_volume_fail(
 	        -EUCLEAN,
 	        "container %d: page %llu of version %llu (block %llu) is damaged; softpm check names the newest whole "
 	        "version",
-	        c->magic, (unsigned long long)page, (unsigned long long)c->seq, (unsigned long long)p->block);
+	        c->magic, (unsigned long long)s->page, (unsigned long long)version, (unsigned long long)s->block);
 }
 
-/* Reads the pages [first, first + n), whose blocks follow each other. */
-static int run_read(struct chain *c, uint64_t first, size_t n, unsigned char *buffer)
+int spm_chain_read_run(struct chain *c, uint64_t version, const struct page_source *source, size_t n, void *buffer)
 {
-	int err = spm_blocks_read(c->volume, spm_map_get(c, first)->block, buffer, n);
+	int err = spm_blocks_read(c->volume, source->block, buffer, n);
 
 	if (err && err != -ENODATA)
 		return spm_volume_fail(err, "container %d: reading its pages failed: %s", c->magic, strerror(-err));
-	for (size_t i = 0; i < n; i++) {
-		struct place *p = spm_map_get(c, first + i);
-
-		if (err || XXH3_64bits(buffer + i * SPM_BLOCK_BYTES, SPM_BLOCK_BYTES) != p->sum)
-			return page_damaged(c, first + i, p);
-	}
+	for (size_t i = 0; i < n; i++)
+		if (err || XXH3_64bits((unsigned char *)buffer + i * SPM_BLOCK_BYTES, SPM_BLOCK_BYTES) != source[i].sum)
+			return page_damaged(c, version, &source[i]);
 	return 0;
+}
+
+/* As many of the pages from `first` on as have content in blocks that follow each other, up to `most`. */
+static size_t run_gather(struct chain *c, uint64_t first, size_t most, struct page_source *out)
+{
+	size_t n = 0;
+
+	for (; n < most; n++) {
+		const struct place *p = spm_map_get(c, first + n);
+
+		if (!p || !p->block || (n && p->block != out[0].block + n))
+			break;
+		out[n] = (struct page_source){first + n, p->block, p->sum};
+	}
+	return n;
 }
 
 int spm_chain_read(struct chain *c, uint64_t first, size_t n, void *buffer)
 {
-	unsigned char *to = buffer;
+	struct page_source source[READ_BLOCKS];
 
 	for (size_t i = 0; i < n;) {
-		struct place *p = spm_map_get(c, first + i), *q;
-		size_t run = 1;
-		int err;
+		size_t run = run_gather(c, first + i, n - i < READ_BLOCKS ? n - i : READ_BLOCKS, source);
+		int err =
+		        run ? spm_chain_read_run(c, c->seq, source, run, (unsigned char *)buffer + i * SPM_BLOCK_BYTES)
+		            : 0;
 
-		if (!p || !p->block) {
-			i++;
-			continue;
-		}
-		while (i + run < n && run < READ_BLOCKS && (q = spm_map_get(c, first + i + run)) &&
-		       q->block == p->block + run)
-			run++;
-		err = run_read(c, first + i, run, to + i * SPM_BLOCK_BYTES);
 		if (err)
 			return err;
-		i += run;
+		i += run ? run : 1;
 	}
 	return 0;
 }
@@ -93,7 +117,7 @@ static int page_check(uint64_t page, struct place *p, void *arg)
 		return -ENOMEM;
 	k->bad = more;
 	k->bad[k->bad_count++] = page;
-	page_damaged(k->c, page, p);
+	page_damaged(k->c, k->c->seq, &(struct page_source){page, p->block, p->sum});
 	return report(k, spm_volume_error());
 }
 

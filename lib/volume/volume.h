@@ -117,9 +117,18 @@ int spm_chain_newest(struct chain *c, struct version_info *out);
 /* From the newest back along parents; until fn returns non-zero, which is returned. */
 int spm_chain_each_version(struct chain *c, int (*fn)(const struct version_info *info, void *arg), void *arg);
 
-/* Calls fn for each page of the newest version in ascending order (has_data false: all zero, meta only). */
+/* Where a page's content is, and its checksum: enough to read and verify it, whatever the chain's map says by then. */
+struct page_source {
+	uint64_t page;
+	uint64_t block; /* 0: all zero, nothing to read */
+	uint64_t sum;
+};
+/* Calls fn for each page of the newest version in ascending order. *meta stays as it is until the next commit. */
 int spm_chain_each_page(struct chain *c,
-                        int (*fn)(uint64_t page, const struct page_meta *meta, bool has_data, void *arg), void *arg);
+                        int (*fn)(const struct page_source *source, const struct page_meta *meta, void *arg), void *arg);
+/* Reads and verifies n pages whose blocks follow each other. The version's number is for the message only. Takes no lock
+ * and allocates nothing, unless it fails. -EUCLEAN names page, version and block. */
+int spm_chain_read_run(struct chain *c, uint64_t version, const struct page_source *source, size_t n, void *buffer);
 /* Reads and verifies pages [first, first+n) of the newest version into buffer (pages absent or without data: left as
  * they are, the buffer being zero). Large reads where blocks are contiguous. -EUCLEAN names page and block. */
 int spm_chain_read(struct chain *c, uint64_t first, size_t n, void *buffer);
