@@ -10,7 +10,8 @@ enum { ATTR_RUN_ON = 1 }; /* attr_flags: other threads are not stopped */
 
 void spm_attr_default(struct cattr *attr)
 {
-	*attr = (struct cattr){.versions_kept = 16, .chunk_bytes = SPM_PAGE_BYTES, .stop_threads = 1, .full_trace_every = 1000};
+	*attr = (struct cattr){
+	        .versions_kept = 16, .chunk_bytes = SPM_PAGE_BYTES, .stop_threads = 1, .full_trace_every = 1000};
 }
 
 void spm_attr_to_info(const struct cattr *attr, struct version_info *info)

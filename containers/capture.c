@@ -172,10 +172,15 @@ static void page_freeze(pageno_t page, bool is_live, bool was_member, void *arg)
 	image->pages++;
 }
 
+/* By itself a full trace comes no sooner than all points since the last one have cost many times as much: its time
+ * grows with the container, theirs need not. */
 static bool wants_full_trace(const struct container *c)
 {
+	enum { PAYS_FROM = 16 };
+
 	return c->wants_full_trace ||
-	       (c->attr.full_trace_every && c->points_since_full_trace >= c->attr.full_trace_every);
+	       (c->attr.full_trace_every && c->points_since_full_trace >= c->attr.full_trace_every &&
+	        c->pause_ns_since_full_trace >= PAYS_FROM * c->full_trace_ns);
 }
 
 /* What happens while everybody stands still. */
@@ -186,7 +191,8 @@ static int capture_stopped(struct container *c, bool is_full)
 
 	spm_heap_drain_freed(span_freed, NULL);
 	spm_heap_each_run(run_collect, &lost);
-	err = is_full ? spm_trace_full(c->marks, c->root, &excluded) : spm_trace_incremental(c->marks, c->root, &excluded);
+	err = is_full ? spm_trace_full(c->marks, c->root, &excluded)
+	              : spm_trace_incremental(c->marks, c->root, &excluded);
 	if (err)
 		return err;
 	spm_marks_take_touched(c->marks, page_freeze, c);

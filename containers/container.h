@@ -79,17 +79,19 @@ struct container {
 	bool is_attr_changed;
 
 	pthread_mutex_t lock;
-	pthread_cond_t changed;   /* busy, waiters, ended */
-	bool is_busy;             /* somebody captures or writes */
-	bool is_handed_over;      /* the image waits for the worker, or the worker writes it */
+	pthread_cond_t changed; /* busy, waiters */
+	pthread_cond_t work;    /* for the worker: is_handed_over, is_ending, is_maintenance_due */
+	bool is_worker_asleep;  /* without a time limit */
+	bool is_busy;           /* somebody captures or writes */
+	bool is_handed_over;    /* the image waits for the worker, or the worker writes it */
 	bool is_ending;
-	unsigned users;           /* calls in progress that hold a reference */
+	unsigned users; /* calls in progress that hold a reference */
 	pthread_t worker;
 	struct waiter *waiters;
-	char message[200];        /* of the image under way */
-	int64_t newest;           /* number of the newest version, durable or under way */
+	char message[200]; /* of the image under way */
+	int64_t newest;    /* number of the newest version, durable or under way */
 	int64_t durable;
-	int failed;               /* -errno of a point that failed since the last pSync */
+	int failed; /* -errno of a point that failed since the last pSync */
 	char failed_message[512];
 	bool is_failure_told;
 	bool is_maintenance_due;
@@ -98,7 +100,9 @@ struct container {
 	uint64_t *excluded; /* sorted */
 	size_t excluded_count;
 	bool wants_full_trace;
-	uint64_t points, full_traces, points_since_full_trace, stored_bytes, dirty_pages;
+	uint64_t points, full_traces, stored_bytes, dirty_pages;
+	uint64_t points_since_full_trace, pause_ns_since_full_trace;
+	uint64_t full_trace_ns; /* how long the last one took; of the first, all that it found was new */
 	struct pauses pauses;
 	struct outside_pointer *left; /* pointers that led out at the last point */
 	size_t left_count;

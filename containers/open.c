@@ -35,8 +35,10 @@ static int chain_begin(struct container *c)
 	if (err)
 		return spm_fail_volume(err);
 	if (!spm_chain_newest(c->chain, &info))
-		return spm_fail(EEXIST, "the volume has container %d already: restore it with pCRestore, or delete it with pCDelete",
-		                c->magic);
+		return spm_fail(
+		        EEXIST,
+		        "the volume has container %d already: restore it with pCRestore, or delete it with pCDelete",
+		        c->magic);
 	return 0;
 }
 
@@ -60,7 +62,8 @@ int pCAlloc(int magic, int cSSize, void **cStruct)
 	int id;
 
 	if (cSSize <= 0 || !cStruct)
-		return spm_fail(EINVAL, "pCAlloc: the root structure needs a size over 0 and a place for its address"), 0;
+		return spm_fail(EINVAL, "pCAlloc: the root structure needs a size over 0 and a place for its address"),
+		       0;
 	c = container_begin(magic);
 	if (!c)
 		return 0;
@@ -89,7 +92,8 @@ static int restore(struct container *c)
 	if (err)
 		return spm_fail_volume(err);
 	if (spm_chain_newest(c->chain, &info))
-		return spm_fail(ENOENT, "container %d exists but never had a persistence point: make it anew with pCAlloc",
+		return spm_fail(ENOENT,
+		                "container %d exists but never had a persistence point: make it anew with pCAlloc",
 		                c->magic);
 	spm_attr_from_info(&c->attr, &info);
 	c->newest = c->durable = (int64_t)info.version;
@@ -205,7 +209,8 @@ static int outside_each(struct container *c, void *arg)
 	int result = 0;
 
 	for (size_t i = 0; i < c->left_count && !result; i++)
-		result = v->fn((void *)(uintptr_t)c->left[i].place, (void *)(uintptr_t)c->left[i].value, c->left[i].what, v->arg);
+		result = v->fn((void *)(uintptr_t)c->left[i].place, (void *)(uintptr_t)c->left[i].value,
+		               c->left[i].what, v->arg);
 	return result;
 }
 

@@ -49,6 +49,8 @@ static void busy_end(struct container *c)
 	c->is_busy = false;
 	c->is_maintenance_due = true;
 	pthread_cond_broadcast(&c->changed);
+	if (c->is_worker_asleep) /* else it looks by itself soon: a wake-up a point would cost a tenth of the rate */
+		pthread_cond_signal(&c->work);
 }
 
 /* Captures without the lock; the counters are the baton holder's. */
@@ -63,9 +65,11 @@ static int capture(struct container *c)
 		return err;
 	c->points++;
 	c->points_since_full_trace++;
+	c->pause_ns_since_full_trace += c->image.pause_ns;
 	if (c->image.is_full_trace) {
 		c->full_traces++;
-		c->points_since_full_trace = 0;
+		c->points_since_full_trace = c->pause_ns_since_full_trace = 0;
+		c->full_trace_ns = c->image.pause_ns;
 		c->wants_full_trace = false;
 	}
 	c->dirty_pages += c->image.pages;
@@ -96,7 +100,9 @@ static bool take_attr_changed(struct container *c)
 
 static int fail_point(struct container *c, int err, const char *why)
 {
-	return spm_fail(-err, "container %d: the persistence point failed: %s; memory is unharmed, version %lld is the newest durable one",
+	return spm_fail(-err,
+	                "container %d: the persistence point failed: %s; memory is unharmed, version %lld is the "
+	                "newest durable one",
 	                c->magic, why && *why ? why : strerror(-err), (long long)c->durable);
 }
 
@@ -126,7 +132,7 @@ static int64_t point_async(struct container *c, const char *message)
 	}
 	c->newest = c->durable + 1;
 	c->is_handed_over = true;
-	pthread_cond_broadcast(&c->changed);
+	pthread_cond_signal(&c->work);
 	return c->newest;
 }
 
@@ -249,17 +255,20 @@ static bool wait_timed_out(struct container *c, unsigned ms)
 	until.tv_nsec += (long)ms * 1000000;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
-	return pthread_cond_timedwait(&c->changed, &c->lock, &until) == ETIMEDOUT;
+	return pthread_cond_timedwait(&c->work, &c->lock, &until) == ETIMEDOUT;
 }
 
-/* Off the commit path: the volume grows ahead, writes its map out, notes what is durable. */
+/* Off the commit path: the volume grows ahead, writes its map out, and, when no point came for a while, notes what is
+ * durable. */
 static void worker_maintain(struct container *c)
 {
-	bool is_idle = wait_timed_out(c, 20), again = true;
 	uint64_t points = c->points;
+	bool is_idle, again = true;
 
-	if (c->is_handed_over || c->is_ending)
-		return;
+	if (!wait_timed_out(c, 20))
+		return; /* there is work */
+	is_idle = c->points == points;
+	points = c->points;
 	for (unsigned steps = 0; again && steps < 64 && !c->is_handed_over; steps++) {
 		pthread_mutex_unlock(&c->lock);
 		if (spm_chain_maintain(c->chain, is_idle, &again))
@@ -268,6 +277,13 @@ static void worker_maintain(struct container *c)
 	}
 	if (is_idle && !again && c->points == points)
 		c->is_maintenance_due = false;
+}
+
+static void worker_sleep(struct container *c)
+{
+	c->is_worker_asleep = true;
+	pthread_cond_wait(&c->work, &c->lock);
+	c->is_worker_asleep = false;
 }
 
 void *spm_worker_main(void *arg)
@@ -282,7 +298,7 @@ void *spm_worker_main(void *arg)
 		else if (c->is_maintenance_due)
 			worker_maintain(c);
 		else
-			pthread_cond_wait(&c->changed, &c->lock);
+			worker_sleep(c);
 	}
 	pthread_mutex_unlock(&c->lock);
 	return NULL;

@@ -105,7 +105,10 @@ int pVolume(struct pvolume *out)
 	err = spm_volume_info(v, &info);
 	if (err)
 		return spm_fail_volume(err);
-	*out = (struct pvolume){.format = info.format, .bytes = info.bytes, .free_bytes = info.free_extents << 20, .containers = info.chains};
+	*out = (struct pvolume){.format = info.format,
+	                        .bytes = info.bytes,
+	                        .free_bytes = info.free_extents << 20,
+	                        .containers = info.chains};
 	memcpy(out->uuid, info.uuid, sizeof(out->uuid));
 	return 0;
 }

@@ -27,22 +27,23 @@ extern "C" {
 
 /* Chooses the process's volume: PATH or file:PATH, with ?wait=SECONDS to wait for another writer of a container.
  * Without it: $SOFTPM_VOLUME, else softpm.vol in the working directory, at the first call that needs it. A missing file
- * is created (mode 0600). EBUSY: containers of another volume are open; EUCLEAN: no volume or a damaged one; EROFS, ENOTSUP:
- * a file system that cannot keep the promise; or open(2)'s errno. */
+ * is created (mode 0600). EBUSY: containers of another volume are open; EUCLEAN: no volume or a damaged one; EROFS,
+ * ENOTSUP: a file system that cannot keep the promise; or open(2)'s errno. */
 SOFTPM_API int pVOpen(const char *uri);
-/* Finishes outstanding points, forgets all containers, closes the volume. -1 if a point failed (errno of the failure). */
+/* Finishes outstanding points, forgets all containers, closes the volume. -1 if a point failed (errno of the failure).
+ */
 SOFTPM_API int pVClose(void);
 
 /* Makes a container known by `magic` with a zeroed root structure of cSSize bytes, stored in *cStruct. Nothing of it is
  * durable before its first point. EEXIST: the volume has that magic; ENOSPC; EAGAIN: another process writes it. */
 SOFTPM_API int pCAlloc(int magic, int cSSize, void **cStruct);
 /* Brings back the newest version of branch main; the root's address in *cStruct. ENOENT: the volume has none (message
- * tells a container without points from no container); EUCLEAN: damaged: the message names the damage and the newest whole
- * version; EAGAIN: another process (named) writes it; EBUSY: it is open already. */
+ * tells a container without points from no container); EUCLEAN: damaged: the message names the damage and the newest
+ * whole version; EAGAIN: another process (named) writes it; EBUSY: it is open already. */
 SOFTPM_API int pCRestore(int magic, void **cStruct);
-/* Persistence point, asynchronous: returns when the state is captured. The new version's number, or the present one's if
- * nothing changed. Waits for the point before to be written. 0: EIO, ENOSPC (a point before failed: memory is unharmed, call
- * again when the cause is gone), EINVAL: no such container, ECHILD: in a child after fork(2). */
+/* Persistence point, asynchronous: returns when the state is captured. The new version's number, or the present one's
+ * if nothing changed. Waits for the point before to be written. 0: EIO, ENOSPC (a point before failed: memory is
+ * unharmed, call again when the cause is gone), EINVAL: no such container, ECHILD: in a child after fork(2). */
 SOFTPM_API int64_t pPoint(int cID);
 /* The same with a message for `softpm log` (at most 199 bytes are kept). */
 SOFTPM_API int64_t pPointMsg(int cID, const char *message);
@@ -62,7 +63,9 @@ struct cattr {
 	unsigned versions_kept; /* 16; 0: all */
 	size_t chunk_bytes;     /* unit of writing: 4096 to 1 MiB, power of two; 4096 */
 	int stop_threads;       /* 1: other threads are stopped for the instant of capture */
-	unsigned full_trace_every; /* points between full traces that drop unreachable data never freed; 0: never; 1000 */
+	/* Full traces drop unreachable data that was never freed: so many points apart at least, and as rare as it
+	 * takes to cost less than a tenth of all pauses; 0: never; 1000. pFullTrace asks for one. */
+	unsigned full_trace_every;
 };
 /* Takes effect at the next point, which makes a version even if nothing else changed. EINVAL names the field. */
 SOFTPM_API int pCSetAttr(int cID, const struct cattr *attr);
@@ -72,8 +75,8 @@ SOFTPM_API void pCAttrFree(struct cattr *attr);
 
 /* Drops at the next point whatever became unreachable without being freed. */
 SOFTPM_API int pFullTrace(int cID);
-/* Pointers that led out of the heap at the last point: fn(address of the pointer, its value, what: "stack", "heap of libc",
- * a mapping's name, arg) until it returns non-zero. They are NULL after restore. */
+/* Pointers that led out of the heap at the last point: fn(address of the pointer, its value, what: "stack", "heap of
+ * libc", a mapping's name, arg) until it returns non-zero. They are NULL after restore. */
 SOFTPM_API int pOutside(int cID, int (*fn)(void *place, void *value, const char *what, void *arg), void *arg);
 
 /* The heap: as their namesakes in C; memory is zeroed. */
@@ -99,8 +102,8 @@ struct pversion {
 	const char *branch, *message;
 	uint64_t pages, live_bytes, stored_pages, stored_bytes, pause_ns;
 };
-/* fn for each version of branch main, newest first, until it returns non-zero (which is returned); -1 on failure. Works on open
- * and closed containers. */
+/* fn for each version of branch main, newest first, until it returns non-zero (which is returned); -1 on failure. Works
+ * on open and closed containers. */
 SOFTPM_API int pVersions(int magic, int (*fn)(const struct pversion *version, void *arg), void *arg);
 
 struct pcontainer {
@@ -120,16 +123,17 @@ struct pvolume {
 SOFTPM_API int pVolume(struct pvolume *out);
 
 struct pstats {
-	uint64_t points, stored_bytes, queue, lag_ns; /* queue: points not durable yet; lag: age of the oldest of them */
+	uint64_t points, stored_bytes, queue,
+	        lag_ns; /* queue: points not durable yet; lag: age of the oldest of them */
 	uint64_t pause_median_ns, pause_p99_ns, pause_max_ns;
 	uint64_t full_traces, dirty_pages; /* in all */
-	const char *tracker; /* "wp" or "mprotect" */
+	const char *tracker;               /* "wp" or "mprotect" */
 };
 /* Of an open container in this process; for any other, as its newest version recorded them. */
 SOFTPM_API int pStats(int magic, struct pstats *out);
 
-/* Verifies a container on disk: fn gets a sentence for each damage. *newest_whole: newest version that is wholly right, 0: none.
- * 0: whole; 1: damage found; -1: could not look. */
+/* Verifies a container on disk: fn gets a sentence for each damage. *newest_whole: newest version that is wholly right,
+ * 0: none. 0: whole; 1: damage found; -1: could not look. */
 SOFTPM_API int pCheck(int magic, int (*fn)(const char *damage, void *arg), void *arg, int64_t *newest_whole);
 
 /* Why the calling thread's last failed call failed, in words. Never NULL. Valid until its next call. */

@@ -45,8 +45,9 @@ bool spm_is_forked_child(void)
 
 static int fail_in_child(void)
 {
-	return spm_fail(ECHILD, "this process is a child made by fork: it may read the parent's containers but not make "
-	                        "points; call exec, or work on the volume from a process of its own");
+	return spm_fail(ECHILD,
+	                "this process is a child made by fork: it may read the parent's containers but not make "
+	                "points; call exec, or work on the volume from a process of its own");
 }
 
 /* ID: generation and place, so that the ID of a container long gone is not that of another. */
@@ -118,6 +119,7 @@ struct container *spm_container_new(int magic)
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&c->changed, &monotonic);
+	pthread_cond_init(&c->work, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 	c->marks = spm_marks_new();
 	c->outside = spm_outside_new();
@@ -137,6 +139,7 @@ void spm_container_free(struct container *c)
 		spm_outside_free(c->outside);
 	spm_image_free(&c->image);
 	pthread_cond_destroy(&c->changed);
+	pthread_cond_destroy(&c->work);
 	pthread_mutex_destroy(&c->lock);
 	free(c->excluded);
 	free(c->left);
@@ -189,7 +192,7 @@ static void worker_end(struct container *c)
 {
 	pthread_mutex_lock(&c->lock);
 	c->is_ending = true;
-	pthread_cond_broadcast(&c->changed);
+	pthread_cond_signal(&c->work);
 	pthread_mutex_unlock(&c->lock);
 	pthread_join(c->worker, NULL);
 }

@@ -85,13 +85,15 @@ static void page_prepare(struct container *c, size_t i)
 		return;
 	dead_slots_zero(f, copy);
 	excluded_zero(c, f, copy);
-	if (!(f->meta.flags & HEAP_NOPTR) && spm_outside_encode(c->outside, (uint64_t *)(void *)copy, pointer_left, &note))
+	if (!(f->meta.flags & HEAP_NOPTR) &&
+	    spm_outside_encode(c->outside, (uint64_t *)(void *)copy, pointer_left, &note))
 		f->meta.flags |= PAGE_OUTSIDE;
 	c->image.changes[i].data = copy;
 	c->image.changes[i].meta = f->meta;
 }
 
-/* Adds the table of modules, as blob pages: its length in bytes, then the bytes. *blob is to be freed after the commit. */
+/* Adds the table of modules, as blob pages: its length in bytes, then the bytes. *blob is to be freed after the commit.
+ */
 static int blob_add(struct container *c, size_t *n, unsigned char **blob)
 {
 	void *table;

@@ -424,15 +424,17 @@ static int commit_locked(struct chain *c, struct page_change *changes, size_t n,
 
 int spm_chain_commit(struct chain *c, struct page_change *changes, size_t n, bool force, struct version_info *info)
 {
-	bool again = true;
+	bool again;
 	int err;
 
 	pthread_mutex_lock(&c->lock);
 	err = commit_locked(c, changes, n, force, info);
 	again = !err && wants_checkpoint(c, 4);
 	pthread_mutex_unlock(&c->lock);
-	if (again) /* maintain did not come to it; a failure shows at the next commit */
-		spm_chain_maintain(c, false, &again);
+	if (again && !pthread_mutex_trylock(&c->maintain_lock)) { /* maintain did not come to it, and is not at it */
+		spm_checkpoint_write(c);                          /* a failure shows at the next commit */
+		pthread_mutex_unlock(&c->maintain_lock);
+	}
 	return err;
 }
 
