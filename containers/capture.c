@@ -93,6 +93,7 @@ static void container_drop_freed(struct container *c, void *arg)
 	struct slotset live;
 
 	spm_marks_drop(c->marks, f->span, f->slots);
+	spm_hints_forget(&c->hints, f->span, f->slots);
 	live = spm_marks_live(c->marks, f->span);
 	f->is_still_marked |= !slotset_empty(&live);
 }
@@ -142,6 +143,11 @@ int spm_capture_settle(pageno_t first, uint32_t pages)
 	return spm_track_collect(first, pages, run_is_dirty, NULL);
 }
 
+static void place_zero(uint64_t place, void *arg)
+{
+	memset((unsigned char *)arg + place % SPM_PAGE_BYTES, 0, sizeof(void *));
+}
+
 static void page_freeze(pageno_t page, bool is_live, bool was_member, void *arg)
 {
 	struct container *c = arg;
@@ -168,6 +174,8 @@ static void page_freeze(pageno_t page, bool is_live, bool was_member, void *arg)
 			f->meta.live = f->live;
 		memcpy(image->copies + image->pages * SPM_PAGE_BYTES, (void *)(uintptr_t)spm_page_address(page),
 		       SPM_PAGE_BYTES);
+		spm_hints_each_excluded(&c->hints, spm_page_address(page), SPM_PAGE_BYTES, place_zero,
+		                        image->copies + image->pages * SPM_PAGE_BYTES);
 	}
 	image->pages++;
 }
@@ -186,13 +194,12 @@ static bool wants_full_trace(const struct container *c)
 /* What happens while everybody stands still. */
 static int capture_stopped(struct container *c, bool is_full)
 {
-	struct excluded excluded = {c->excluded, c->excluded_count};
 	int lost = 0, err;
 
 	spm_heap_drain_freed(span_freed, NULL);
 	spm_heap_each_run(run_collect, &lost);
-	err = is_full ? spm_trace_full(c->marks, c->root, &excluded)
-	              : spm_trace_incremental(c->marks, c->root, &excluded);
+	err = is_full ? spm_trace_full(c->marks, c->root, &c->hints)
+	              : spm_trace_incremental(c->marks, c->root, &c->hints);
 	if (err)
 		return err;
 	spm_marks_take_touched(c->marks, page_freeze, c);
@@ -229,6 +236,20 @@ int spm_capture(struct container *c)
 		c->image.pages_most = c->image.pages;
 	c->image.root = c->root;
 	c->image.root_bytes = c->root_bytes;
+	return err;
+}
+
+int spm_capture_drain(void)
+{
+	int err;
+
+	spm_capture_lock();
+	err = spm_stop_begin();
+	if (!err) {
+		spm_heap_drain_freed(span_freed, NULL);
+		spm_stop_end();
+	}
+	spm_capture_unlock();
 	return err;
 }
 

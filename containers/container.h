@@ -97,8 +97,7 @@ struct container {
 	bool is_maintenance_due;
 
 	struct image image;
-	uint64_t *excluded; /* sorted */
-	size_t excluded_count;
+	struct hints hints; /* changed while no point is under way, or stopped */
 	bool wants_full_trace;
 	uint64_t points, full_traces, stored_bytes, dirty_pages;
 	uint64_t points_since_full_trace, pause_ns_since_full_trace;
@@ -140,6 +139,16 @@ void spm_image_free(struct image *image);
 
 /* write.c: makes the image a version. */
 int spm_image_write(struct container *c, bool is_forced, int64_t *version);
+
+/* Routes what was freed until now to the containers, so that hints given from here on are not taken for those of freed
+ * objects. 0 or -errno. */
+int spm_capture_drain(void);
+
+/* blob.c: the outside table and the hints, as pages from SPM_BLOB_PAGE on */
+bool spm_blob_has_changed(const struct container *c);
+int spm_blob_save(struct container *c, unsigned char **out, size_t *pages); /* *out: to be freed; 0 or -errno */
+void spm_blob_saved(struct container *c);                                   /* and they are durable */
+int spm_blob_load(struct container *c, uint64_t pages);                     /* 0, or -1 and the error is set */
 
 /* restore.c */
 int spm_restore(struct container *c, const struct version_info *info);

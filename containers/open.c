@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 /* A container that is not open here, or an error. */
@@ -100,6 +101,23 @@ static int restore(struct container *c)
 	return spm_restore(c, &info);
 }
 
+/* To the sentence about damage, which version a user may go back to. The check reads all there is: after this failure it may. */
+static void newest_whole_tell(int magic, int64_t tried)
+{
+	char damage[512];
+	uint64_t whole;
+
+	if (errno != EUCLEAN || strstr(pErrorMsg(), "newest whole version"))
+		return;
+	snprintf(damage, sizeof(damage), "%s", pErrorMsg());
+	if (spm_volume_check(spm_volume_current(), magic, "main", NULL, NULL, &whole) < 0 || (int64_t)whole == tried)
+		spm_fail(EUCLEAN, "%s", damage);
+	else if (whole)
+		spm_fail(EUCLEAN, "%s; the newest whole version is %llu", damage, (unsigned long long)whole);
+	else
+		spm_fail(EUCLEAN, "%s; no version is whole: restore the volume from a copy", damage);
+}
+
 int pCRestore(int magic, void **cStruct)
 {
 	struct container *c;
@@ -112,10 +130,12 @@ int pCRestore(int magic, void **cStruct)
 	if (!c)
 		return 0;
 	if (restore(c)) {
+		int64_t tried = c->newest;
 		int error = errno;
 
 		spm_container_free(c);
 		errno = error;
+		newest_whole_tell(magic, tried);
 		return 0;
 	}
 	root = (void *)(uintptr_t)c->root;
@@ -162,28 +182,47 @@ static int when_idle(int id, int (*fn)(struct container *c, void *arg), void *ar
 static int exclude(struct container *c, void *place)
 {
 	uint64_t address = (uintptr_t)place;
-	uint64_t *more;
-	size_t i;
 
 	if (!spm_in_window(address) || address % 8)
 		return spm_fail(EINVAL, "pExclude: %p is no aligned pointer in the heap", place);
-	if (spm_is_excluded(&(struct excluded){c->excluded, c->excluded_count}, address))
-		return 0;
-	more = realloc(c->excluded, (c->excluded_count + 1) * sizeof(*more));
-	if (!more)
+	if (spm_hints_exclude(&c->hints, address))
 		return spm_fail(ENOMEM, "pExclude: no memory");
-	c->excluded = more;
-	for (i = c->excluded_count++; i > 0 && more[i - 1] > address; i--)
-		more[i] = more[i - 1];
-	more[i] = address;
 	spm_marks_set_dirty(c->marks, spm_page_of(address), 1);
+	c->is_attr_changed = true;
 	c->wants_full_trace = true; /* what only this pointer held is to go */
 	return 0;
 }
 
+/* A hint for an object at an address where another was freed must come after that is known. */
+static int hint(int cID, int (*fn)(struct container *c, void *arg), void *arg)
+{
+	int err = spm_capture_drain();
+
+	return err ? spm_fail(-err, "a hint could not be taken: %s", strerror(-err)) : when_idle(cID, fn, arg);
+}
+
 int pExclude(int cID, void *ptr)
 {
-	return when_idle(cID, exclude, ptr);
+	return hint(cID, exclude, ptr);
+}
+
+static int refer(struct container *c, void *arg)
+{
+	const struct reference *r = arg;
+
+	if (!spm_in_window(r->object) || (r->target && !spm_in_window(r->target)))
+		return spm_fail(EINVAL, "pHint: both addresses must lie in the heap");
+	c->is_attr_changed = true;
+	if (!r->target)
+		spm_hints_unrefer(&c->hints, r->object);
+	else if (spm_hints_refer(&c->hints, r->object, r->target))
+		return spm_fail(ENOMEM, "pHint: no memory");
+	return 0;
+}
+
+int pHint(int cID, const void *object, const void *target)
+{
+	return hint(cID, refer, &(struct reference){(uintptr_t)object, (uintptr_t)target});
 }
 
 static int full_trace(struct container *c, void *arg)

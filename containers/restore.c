@@ -256,6 +256,11 @@ static int stale_note(struct loading *l)
 	return 0;
 }
 
+static uint64_t hint_moved(uint64_t address, const void *arg)
+{
+	return moved_word(arg, address);
+}
+
 static int marks_make(struct loading *l)
 {
 	for (size_t i = 0; i < l->n; i++) {
@@ -270,6 +275,7 @@ static int marks_make(struct loading *l)
 	}
 	if (!l->is_moved)
 		return 0;
+	spm_hints_move(&l->c->hints, hint_moved, l);
 	/* Until the first point the moved pages are no members, so writes to them are not told apart: trace all. */
 	l->c->wants_full_trace = true;
 	return stale_note(l);
@@ -301,30 +307,6 @@ static int settle(struct loading *l)
 	return unwatched(l, err);
 }
 
-static int blob_load(struct loading *l)
-{
-	uint64_t bytes;
-	unsigned char *blob;
-	int err;
-
-	if (!l->blob_pages)
-		return 0;
-	if (l->blob_pages > 65536)
-		return damaged(l, "its table of modules is too long", SPM_BLOB_PAGE);
-	blob = calloc(l->blob_pages, SPM_PAGE_BYTES);
-	if (!blob)
-		return spm_fail(ENOMEM, "container %d: no memory for its table of modules", l->c->magic);
-	err = spm_chain_read(l->c->chain, SPM_BLOB_PAGE, l->blob_pages, blob);
-	if (err) {
-		free(blob);
-		return spm_fail_volume(err);
-	}
-	memcpy(&bytes, blob, 8);
-	err = bytes > l->blob_pages * SPM_PAGE_BYTES - 8 ? -EINVAL : spm_outside_load(l->c->outside, blob + 8, bytes);
-	free(blob);
-	return err ? damaged(l, "its table of modules is malformed", SPM_BLOB_PAGE) : 0;
-}
-
 static int root_set(struct loading *l, const struct version_info *info)
 {
 	uint64_t root = info->root;
@@ -350,7 +332,8 @@ static int load(struct loading *l, const struct version_info *info)
 		return spm_fail(ENOMEM, "container %d: no memory to restore it", l->c->magic);
 	if (err)
 		return spm_fail_volume(err);
-	if (unwatched(l, spm_track_init()) || blob_load(l) || slices_note(l) || slices_claim(l) || spans_make(l))
+	if (unwatched(l, spm_track_init()) || spm_blob_load(l->c, l->blob_pages) || slices_note(l) || slices_claim(l) ||
+	    spans_make(l))
 		return -1;
 	return pages_fill(l) || marks_make(l) || root_set(l, info) || settle(l) ? -1 : 0;
 }

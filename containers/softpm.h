@@ -55,8 +55,14 @@ SOFTPM_API int64_t pPointSync(int cID);
 SOFTPM_API void pCFree(int cID);
 /* Deletes the container's versions, on disk and in memory. ENOENT; EAGAIN: another process writes it. */
 SOFTPM_API int pCDelete(int magic);
-/* ptr is the address of a pointer: it is not followed, and is NULL after restore. Until pCFree. */
+/* ptr is the address of a pointer: it is not followed, and is NULL after restore, in this and all later versions, until
+ * the object that it is in is freed. EINVAL: no aligned address in the heap; ENOMEM. */
 SOFTPM_API int pExclude(int cID, void *ptr);
+/* object refers to target by a pointer that discovery can't see: encoded, not aligned to 8 bytes, or in memory from
+ * pMallocNoPtr. target lives as long as object does, in this and all later versions, until one of them is freed. NULL
+ * takes back all that was said of this object. If a restore moves the container (pCRestore beside another container
+ * made at the same addresses), such pointers are not adjusted. EINVAL: not in the heap; ENOMEM. */
+SOFTPM_API int pHint(int cID, const void *object, const void *target);
 
 struct cattr {
 	char name[64];          /* for people; "" */

@@ -141,7 +141,7 @@ void spm_container_free(struct container *c)
 	pthread_cond_destroy(&c->changed);
 	pthread_cond_destroy(&c->work);
 	pthread_mutex_destroy(&c->lock);
-	free(c->excluded);
+	spm_hints_free(&c->hints);
 	free(c->left);
 	free(c->stale);
 	free(c);

@@ -1,8 +1,8 @@
 /* write.c - from an image to a version: the program runs on while this works on the copies.
  *
- * What a copy holds beyond live slots is made zero (nothing unreachable reaches the disk), excluded pointers and
- * pointers to memory that will not be there after a restart too, and pointers into code and static data become words
- * that mean the same in every process (discover/outside.h).
+ * What a copy holds beyond live slots is made zero (nothing unreachable reaches the disk), pointers to memory that will
+ * not be there after a restart too, and pointers into code and static data become words that mean the same in every
+ * process (discover/outside.h).
  */
 #include "container.h"
 
@@ -36,15 +36,6 @@ static void dead_slots_zero(const struct frozen_page *f, unsigned char *copy)
 			copy_zero(copy, at, slot, slot + f->slot_bytes);
 	}
 	copy_zero(copy, at, f->span_address + f->slots * f->slot_bytes, at + SPM_PAGE_BYTES);
-}
-
-static void excluded_zero(const struct container *c, const struct frozen_page *f, unsigned char *copy)
-{
-	uint64_t at = spm_page_address((pageno_t)f->page);
-
-	for (size_t i = 0; i < c->excluded_count; i++)
-		if (c->excluded[i] - at < SPM_PAGE_BYTES)
-			copy_zero(copy, at, c->excluded[i], c->excluded[i] + sizeof(void *));
 }
 
 struct left_note {
@@ -84,7 +75,6 @@ static void page_prepare(struct container *c, size_t i)
 	if (f->is_removed)
 		return;
 	dead_slots_zero(f, copy);
-	excluded_zero(c, f, copy);
 	if (!(f->meta.flags & HEAP_NOPTR) &&
 	    spm_outside_encode(c->outside, (uint64_t *)(void *)copy, pointer_left, &note))
 		f->meta.flags |= PAGE_OUTSIDE;
@@ -92,29 +82,15 @@ static void page_prepare(struct container *c, size_t i)
 	c->image.changes[i].meta = f->meta;
 }
 
-/* Adds the table of modules, as blob pages: its length in bytes, then the bytes. *blob is to be freed after the commit.
- */
 static int blob_add(struct container *c, size_t *n, unsigned char **blob)
 {
-	void *table;
-	size_t bytes, pages;
-	int err = spm_outside_save(c->outside, &table, &bytes);
+	size_t pages;
+	int err = spm_blob_save(c, blob, &pages);
 
-	if (err)
-		return err;
-	pages = (bytes + 8 + SPM_PAGE_BYTES - 1) / SPM_PAGE_BYTES;
-	*blob = calloc(pages, SPM_PAGE_BYTES);
-	if (!*blob) {
-		free(table);
-		return -ENOMEM;
-	}
-	memcpy(*blob, &(uint64_t){bytes}, 8);
-	memcpy(*blob + 8, table, bytes);
-	free(table);
-	for (size_t i = 0; i < pages; i++)
+	for (size_t i = 0; !err && i < pages; i++)
 		c->image.changes[(*n)++] =
 		        (struct page_change){.page = SPM_BLOB_PAGE + i, .data = *blob + i * SPM_PAGE_BYTES};
-	return 0;
+	return err;
 }
 
 /* After relocation the newest version still has pages at the old addresses. */
@@ -162,11 +138,13 @@ static int image_commit(struct container *c, bool is_forced, struct version_info
 	for (size_t i = 0; i < n; i++)
 		page_prepare(c, i);
 	stale_add(c, &n);
-	if (spm_outside_has_changed(c->outside))
+	if (spm_blob_has_changed(c))
 		err = blob_add(c, &n, &blob);
 	info_fill(c, info);
 	if (!err)
 		err = spm_chain_commit(c->chain, c->image.changes, n, is_forced, info);
+	if (!err && blob)
+		spm_blob_saved(c);
 	free(blob);
 	return err;
 }

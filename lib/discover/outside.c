@@ -438,8 +438,12 @@ int spm_outside_save(struct outside *o, void **bytes, size_t *n)
 	memcpy(at, o->text, o->text_bytes);
 	*bytes = out;
 	*n = all;
-	o->has_changed = false;
 	return 0;
+}
+
+void spm_outside_saved(struct outside *o)
+{
+	o->has_changed = false;
 }
 
 static bool module_is_sane(const struct outside *o, const struct module_record *r)

@@ -48,6 +48,7 @@ void spm_outside_decode(struct outside *o, uint64_t *image, size_t words,
 bool spm_outside_has_changed(const struct outside *o);
 /* The table as bytes; the caller frees them. -ENOMEM. */
 int spm_outside_save(struct outside *o, void **bytes, size_t *n);
+void spm_outside_saved(struct outside *o); /* and they are durable: has_changed is false from here on */
 /* Replaces the table. -EINVAL: malformed (the bytes are untrusted); -ENOMEM. On failure nothing is changed. */
 int spm_outside_load(struct outside *o, const void *bytes, size_t n);
 

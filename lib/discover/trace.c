@@ -14,23 +14,25 @@ static const size_t stack_keep_bytes = (size_t)1 << 20;
 
 struct trace {
 	struct marks *marks;
-	const struct excluded *excluded;
+	const struct hints *hints;
+	bool found; /* a slot became live */
 	struct range *stack;
 	size_t depth, deepest;
 };
 
 static struct range *stack_memory; /* kept from trace to trace; points are serialized */
 
-static int trace_begin(struct trace *t, struct marks *m, const struct excluded *excluded)
+static int trace_begin(struct trace *t, struct marks *m, const struct hints *hints)
 {
 	if (!stack_memory) {
-		void *p = mmap(NULL, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		void *p = mmap(NULL, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		               -1, 0);
 
 		if (p == MAP_FAILED)
 			return -ENOMEM;
 		stack_memory = p;
 	}
-	*t = (struct trace){.marks = m, .excluded = excluded, .stack = stack_memory};
+	*t = (struct trace){.marks = m, .hints = hints, .stack = stack_memory};
 	return 0;
 }
 
@@ -40,23 +42,6 @@ static void trace_end(struct trace *t)
 
 	if (used > stack_keep_bytes)
 		madvise((char *)t->stack + stack_keep_bytes, used - stack_keep_bytes, MADV_DONTNEED);
-}
-
-bool spm_is_excluded(const struct excluded *excluded, uint64_t address)
-{
-	size_t low = 0, high = excluded->n;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (excluded->place[middle] == address)
-			return true;
-		if (excluded->place[middle] < address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return false;
 }
 
 /* The word may be an address: if it lies in an allocated slot that is not live yet, that becomes live. */
@@ -70,6 +55,7 @@ static void word_follow(struct trace *t, uint64_t word)
 	slot = spm_span_slot(s, word);
 	if (slot >= s->slots || !spm_slot_is_allocated(s, slot) || !spm_marks_add(t->marks, s, slot))
 		return;
+	t->found = true;
 	if (s->flags & HEAP_NOPTR)
 		return;
 	t->stack[t->depth++] = (struct range){spm_slot_address(s, slot), s->slot_bytes};
@@ -85,7 +71,7 @@ static void range_scan(struct trace *t, struct range r)
 	for (; word < end; word++) {
 		uint64_t value = *word;
 
-		if (spm_in_window(value) && !spm_is_excluded(t->excluded, (uintptr_t)word))
+		if (spm_in_window(value) && !spm_hints_is_excluded(t->hints, (uintptr_t)word))
 			word_follow(t, value);
 	}
 }
@@ -121,16 +107,40 @@ static void page_scan(pageno_t page, void *arg)
 	}
 }
 
-int spm_trace_incremental(struct marks *m, uint64_t root, const struct excluded *excluded)
+static bool is_live(const struct trace *t, uint64_t address)
+{
+	struct span *s = spm_span_of(address);
+	unsigned slot = s ? spm_span_slot(s, address) : 0;
+
+	return s && slot < s->slots && spm_marks_has(t->marks, s, slot);
+}
+
+/* What live objects refer to by the program's word; that may make more objects live. */
+static void references_follow(struct trace *t)
+{
+	const struct hints *h = t->hints;
+
+	do {
+		t->found = false;
+		for (size_t i = 0; i < h->reference_count; i++)
+			if (is_live(t, h->reference[i].object)) {
+				word_follow(t, h->reference[i].target);
+				stack_empty(t);
+			}
+	} while (t->found);
+}
+
+int spm_trace_incremental(struct marks *m, uint64_t root, const struct hints *hints)
 {
 	struct trace t;
-	int err = trace_begin(&t, m, excluded);
+	int err = trace_begin(&t, m, hints);
 
 	if (err)
 		return err;
 	word_follow(&t, root);
 	stack_empty(&t);
 	spm_marks_take_dirty(m, page_scan, &t);
+	references_follow(&t);
 	trace_end(&t);
 	return 0;
 }
@@ -140,10 +150,10 @@ static void page_ignore(pageno_t page, void *arg)
 	(void)page, (void)arg;
 }
 
-int spm_trace_full(struct marks *m, uint64_t root, const struct excluded *excluded)
+int spm_trace_full(struct marks *m, uint64_t root, const struct hints *hints)
 {
 	struct trace t;
-	int err = trace_begin(&t, m, excluded);
+	int err = trace_begin(&t, m, hints);
 
 	if (err)
 		return err;
@@ -151,6 +161,7 @@ int spm_trace_full(struct marks *m, uint64_t root, const struct excluded *exclud
 	spm_marks_begin_anew(m);
 	word_follow(&t, root);
 	stack_empty(&t);
+	references_follow(&t);
 	spm_marks_end_anew(m);
 	trace_end(&t);
 	return 0;

@@ -1,8 +1,8 @@
 /* trace.h - finding what is reachable from a container's root.
  *
  * Conservative: any 8-byte aligned word of a live slot that, taken as an address, lies in an allocated slot of the
- * heap (anywhere in it, so interior and tagged pointers count) makes that slot live. Nothing moves, so a false hit keeps a
- * little too much and breaks nothing.
+ * heap (anywhere in it, so interior and tagged pointers count) makes that slot live. Nothing moves, so a false hit
+ * keeps a little too much and breaks nothing.
  *
  * Incremental: a slot can become reachable only by a pointer that somebody stored, and the store made its page dirty;
  * so it is enough to scan the live slots on dirty pages, and then each newly live slot whole. What was freed
@@ -15,19 +15,12 @@
 #ifndef SPM_TRACE_H
 #define SPM_TRACE_H
 
+#include "discover/hints.h"
 #include "discover/marks.h"
 
-/* Places of pointers that are not to be followed (pExclude): sorted addresses. */
-struct excluded {
-	const uint64_t *place;
-	size_t n;
-};
-
 /* Traces from the dirty pages of m (which it takes), and from root. 0 or -ENOMEM (then m needs a full trace). */
-int spm_trace_incremental(struct marks *m, uint64_t root, const struct excluded *excluded);
+int spm_trace_incremental(struct marks *m, uint64_t root, const struct hints *hints);
 /* Traces anew from root alone. Dirty pages are taken too (they are touched). */
-int spm_trace_full(struct marks *m, uint64_t root, const struct excluded *excluded);
-/* Whether address is one of the excluded places. */
-bool spm_is_excluded(const struct excluded *excluded, uint64_t address);
+int spm_trace_full(struct marks *m, uint64_t root, const struct hints *hints);
 
 #endif

@@ -33,8 +33,7 @@ static int page_damaged(struct chain *c, uint64_t version, const struct page_sou
 {
 	return spm_volume_fail(
 	        -EUCLEAN,
-	        "container %d: page %llu of version %llu (block %llu) is damaged; softpm check names the newest whole "
-	        "version",
+	        "container %d: page %llu of version %llu (block %llu) is damaged",
 	        c->magic, (unsigned long long)s->page, (unsigned long long)version, (unsigned long long)s->block);
 }
 

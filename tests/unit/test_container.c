@@ -419,6 +419,61 @@ static void a_slice_is_not_moved_to_where_another_belongs(void **state)
 	in_process(use_scattered, volume);
 }
 
+static int make_three_versions(const char *volume)
+{
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(5, 64, &root);
+	EXPECT(id > 0);
+	for (int i = 1; i <= 3; i++) {
+		snprintf(root, 64, "a text to be found on the disk, number %d", i);
+		EXPECT(pPointSync(id) == i);
+	}
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static int damage_third(const char *volume)
+{
+	static char bytes[8 << 20];
+	FILE *f = fopen(volume, "r+");
+	size_t n = fread(bytes, 1, sizeof(bytes), f), found = 0;
+	const char *text = "disk, number 3";
+
+	for (size_t i = 0; i + strlen(text) < n; i++)
+		if (!memcmp(bytes + i, text, strlen(text)))
+			found = i;
+	EXPECT(found);
+	fseek(f, (long)found, SEEK_SET);
+	fputc('D', f);
+	fclose(f);
+	return 0;
+}
+
+static int damage_is_named(const char *volume)
+{
+	void *root;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(!pCRestore(5, &root) && errno == EUCLEAN);
+	EXPECT(strstr(pErrorMsg(), "page"));
+	EXPECT(strstr(pErrorMsg(), "newest whole version is 2"));
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void damage_is_told_with_the_newest_whole_version(void **state)
+{
+	const char *volume = scratch("damaged.vol");
+
+	(void)state;
+	in_process(make_three_versions, volume);
+	in_process(damage_third, volume);
+	in_process(damage_is_named, volume);
+}
+
 static int fork_child(const char *volume)
 {
 	struct pair *p;
@@ -603,6 +658,7 @@ int main(void)
 	        cmocka_unit_test(containers_made_at_the_same_place_restore_together),
 	        cmocka_unit_test(shared_data_is_stored_by_each_container),
 	        cmocka_unit_test(a_slice_is_not_moved_to_where_another_belongs),
+	        cmocka_unit_test(damage_is_told_with_the_newest_whole_version),
 	        cmocka_unit_test(a_forked_child_reads_and_gets_a_clear_error),
 	        cmocka_unit_test(concurrent_sync_points_share_commits),
 	        cmocka_unit_test(attributes_travel_with_the_versions),

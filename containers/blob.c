@@ -1,0 +1,96 @@
+/* blob.c - what a version knows beside its heap pages: the table of modules and symbols that its outward pointers mean,
+ * and the program's hints.
+ *
+ *   | bytes of table, bytes of hints | table | hints |      from page SPM_BLOB_PAGE on
+ *
+ * Written when one of them has changed. Pages behind the end are of a longer one before.
+ */
+#include "container.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOB_PAGES_MOST = 65536 };
+
+struct blob_header {
+	uint64_t table_bytes, hints_bytes;
+};
+
+bool spm_blob_has_changed(const struct container *c)
+{
+	return spm_outside_has_changed(c->outside) || c->hints.has_changed;
+}
+
+static int blob_make(const struct blob_header *h, const void *table, const void *hints, unsigned char **out,
+                     size_t *pages)
+{
+	size_t bytes = sizeof(*h) + h->table_bytes + h->hints_bytes;
+
+	*pages = (bytes + SPM_PAGE_BYTES - 1) / SPM_PAGE_BYTES;
+	if (*pages > BLOB_PAGES_MOST)
+		return -E2BIG;
+	*out = calloc(*pages, SPM_PAGE_BYTES);
+	if (!*out)
+		return -ENOMEM;
+	memcpy(*out, h, sizeof(*h));
+	memcpy(*out + sizeof(*h), table, h->table_bytes);
+	memcpy(*out + sizeof(*h) + h->table_bytes, hints, h->hints_bytes);
+	return 0;
+}
+
+int spm_blob_save(struct container *c, unsigned char **out, size_t *pages)
+{
+	struct blob_header h;
+	void *table = NULL, *hints = NULL;
+	int err = spm_outside_save(c->outside, &table, &h.table_bytes);
+
+	if (!err)
+		err = spm_hints_save(&c->hints, &hints, &h.hints_bytes);
+	if (!err)
+		err = blob_make(&h, table, hints, out, pages);
+	free(table);
+	free(hints);
+	return err;
+}
+
+void spm_blob_saved(struct container *c)
+{
+	spm_outside_saved(c->outside);
+	c->hints.has_changed = false;
+}
+
+static int blob_take(struct container *c, const unsigned char *blob, uint64_t room)
+{
+	struct blob_header h;
+	int err;
+
+	memcpy(&h, blob, sizeof(h));
+	room -= sizeof(h);
+	if (h.table_bytes > room || h.hints_bytes > room - h.table_bytes)
+		return -EINVAL;
+	err = spm_outside_load(c->outside, blob + sizeof(h), h.table_bytes);
+	return err ? err : spm_hints_load(&c->hints, blob + sizeof(h) + h.table_bytes, h.hints_bytes);
+}
+
+int spm_blob_load(struct container *c, uint64_t pages)
+{
+	unsigned char *blob;
+	int err;
+
+	if (!pages)
+		return 0;
+	if (pages > BLOB_PAGES_MOST)
+		return spm_fail(EUCLEAN, "container %d is damaged: its table of modules is too long", c->magic);
+	blob = calloc(pages, SPM_PAGE_BYTES);
+	if (!blob)
+		return spm_fail(ENOMEM, "container %d: no memory for its table of modules", c->magic);
+	err = spm_chain_read(c->chain, SPM_BLOB_PAGE, pages, blob);
+	if (err)
+		err = spm_fail_volume(err);
+	else if (blob_take(c, blob, pages * SPM_PAGE_BYTES))
+		err = spm_fail(EUCLEAN, "container %d is damaged: its table of modules or its hints are malformed",
+		               c->magic);
+	free(blob);
+	return err;
+}

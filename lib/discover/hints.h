@@ -1,0 +1,48 @@
+/* hints.h - what a program says of its pointers that discovery can't see by itself.
+ *
+ *   excluded    places of pointers that are not to be followed, and are NULL after a restore
+ *   references  "object refers to target": a pointer that is encoded, unaligned, or in memory without pointers
+ *
+ * A hint speaks of objects, so it ends when a slot it names is freed: another object may get the same address. Hints
+ * are kept with each version.
+ *
+ * Invariant: excluded is sorted and names no place twice.
+ */
+#ifndef SPM_HINTS_H
+#define SPM_HINTS_H
+
+#include "base/base.h"
+#include "heap/heap.h"
+
+struct reference {
+	uint64_t object, target;
+};
+struct hints { /* all zero: none */
+	uint64_t *excluded;
+	size_t excluded_count;
+	struct reference *reference;
+	size_t reference_count;
+	bool has_changed; /* since they were last saved or loaded */
+};
+
+void spm_hints_free(struct hints *h);
+/* 0 or -ENOMEM. */
+int spm_hints_exclude(struct hints *h, uint64_t place);
+int spm_hints_refer(struct hints *h, uint64_t object, uint64_t target);
+/* Takes back all references of the object at that address. */
+void spm_hints_unrefer(struct hints *h, uint64_t object);
+bool spm_hints_is_excluded(const struct hints *h, uint64_t place);
+/* Calls fn for each excluded place in [from, from + bytes). Stopped. */
+void spm_hints_each_excluded(const struct hints *h, uint64_t from, uint64_t bytes,
+                             void (*fn)(uint64_t place, void *arg), void *arg);
+/* The slots are freed: what names them ends. Stopped. */
+void spm_hints_forget(struct hints *h, const struct span *s, const struct slotset *slots);
+/* Restore moved the container: every address becomes moved(address). */
+void spm_hints_move(struct hints *h, uint64_t (*moved)(uint64_t address, const void *arg), const void *arg);
+
+/* As bytes, to be freed by the caller. -ENOMEM. */
+int spm_hints_save(const struct hints *h, void **bytes, size_t *n);
+/* Replaces all. -EINVAL: malformed (the bytes are untrusted); -ENOMEM. On failure nothing is changed. */
+int spm_hints_load(struct hints *h, const void *bytes, size_t n);
+
+#endif

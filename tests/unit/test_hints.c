@@ -1,0 +1,249 @@
+/* test_hints.c - pExclude and pHint: what a program says of its pointers holds in all versions, and ends with the
+ * object. */
+#include "scratch.h"
+#include "softpm.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define EXPECT(cond)                                                                                                   \
+	do {                                                                                                           \
+		if (!(cond)) {                                                                                         \
+			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,        \
+			        pErrorMsg());                                                                          \
+			return 1;                                                                                      \
+		}                                                                                                      \
+	} while (0)
+
+/* Runs fn in a process of its own, so that the heap begins anew. */
+static void in_process(int (*fn)(const char *volume), const char *volume)
+{
+	int status;
+	pid_t child = fork();
+
+	if (!child)
+		_exit(fn(volume));
+	waitpid(child, &status, 0);
+	assert_int_equal(status, 0);
+}
+
+enum { KEY = 0x5a5a5a5a };
+struct node {
+	uint64_t encoded; /* pointer ^ KEY */
+	struct node *cache, *other;
+	char text[16];
+};
+
+static uint64_t encode(const struct node *n)
+{
+	return (uintptr_t)n ^ ((uint64_t)KEY << 32 | KEY);
+}
+
+static struct node *decode(uint64_t encoded)
+{
+	return (struct node *)(uintptr_t)(encoded ^ ((uint64_t)KEY << 32 | KEY));
+}
+
+static struct node *node_new(const char *text)
+{
+	struct node *n = pCalloc(1, sizeof(*n));
+
+	strcpy(n->text, text);
+	return n;
+}
+
+static int hint_make(const char *volume)
+{
+	void *at;
+	struct node *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT((id = pCAlloc(1, sizeof(struct node), &at)) > 0);
+	root = at;
+	root->encoded = encode(node_new("first"));
+	decode(root->encoded)->encoded = encode(node_new("second"));
+	root->cache = node_new("cached");
+	EXPECT(pHint(id, root, &id) == -1 && errno == EINVAL);
+	EXPECT(pExclude(id, &id) == -1 && errno == EINVAL);
+	EXPECT(!pHint(id, decode(root->encoded),
+	              decode(decode(root->encoded)->encoded))); /* the object is found later */
+	EXPECT(!pHint(id, root, decode(root->encoded)));
+	EXPECT(!pExclude(id, &root->cache));
+	EXPECT(pPointSync(id) == 1);
+	EXPECT(!strcmp(root->cache->text, "cached")); /* memory itself keeps it */
+	return pVClose();
+}
+
+static int hint_check(const char *volume)
+{
+	void *at;
+	struct node *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT((id = pCRestore(1, &at)) > 0);
+	root = at;
+	EXPECT(!root->cache);
+	EXPECT(!strcmp(decode(root->encoded)->text, "first"));
+	EXPECT(!strcmp(decode(decode(root->encoded)->encoded)->text, "second"));
+	root->cache = node_new("cached again"); /* excluded still: said once, it holds */
+	EXPECT(!pFullTrace(id));
+	EXPECT(pPointSync(id));
+	return pVClose();
+}
+
+static void hints_hold_in_all_versions(void **state)
+{
+	const char *volume = scratch("hints.vol");
+
+	(void)state;
+	in_process(hint_make, volume);
+	for (int i = 0; i < 3; i++)
+		in_process(hint_check, volume);
+}
+
+/* Another object at the address of a freed one has none of its hints. */
+static int end_make(const char *volume)
+{
+	void *at;
+	struct node *root, *first, *again;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT((id = pCAlloc(2, sizeof(struct node), &at)) > 0);
+	root = at;
+	root->cache = first = node_new("to be freed");
+	first->other = node_new("not followed");
+	EXPECT(!pExclude(id, &first->other));
+	EXPECT(pPointSync(id));
+	pFree(first);
+	for (again = NULL; again != first;) /* until the address comes again */
+		again = node_new("another");
+	again->other = node_new("followed");
+	root->cache = again;
+	EXPECT(pPointSync(id));
+	/* an exclusion given after the free, before the next point, stays */
+	pFree(again);
+	for (first = NULL; first != again;)
+		first = node_new("third");
+	root->other = first;
+	root->cache = node_new("followed");
+	first->other = node_new("not followed");
+	EXPECT(!pExclude(id, &first->other));
+	EXPECT(pPointSync(id));
+	return pVClose();
+}
+
+static int end_check(const char *volume)
+{
+	void *at;
+	struct node *root;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCRestore(2, &at) > 0);
+	root = at;
+	EXPECT(!strcmp(root->cache->text, "followed"));
+	EXPECT(!strcmp(root->other->text, "third"));
+	EXPECT(!root->other->other);
+	return pVClose();
+}
+
+static int middle_check(const char *volume)
+{
+	void *at;
+	struct node *root, *n;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT((id = pCAlloc(3, sizeof(struct node), &at)) > 0);
+	root = at;
+	root->cache = n = node_new("n");
+	EXPECT(!pExclude(id, &n->other));
+	EXPECT(pPointSync(id));
+	at = n;
+	root->cache = NULL;
+	pFree(n);
+	for (n = NULL; n != at;)
+		n = node_new("m");
+	root->cache = n;
+	n->other = node_new("followed");
+	EXPECT(pPointSync(id));
+	return pVClose();
+}
+
+static int middle_restore(const char *volume)
+{
+	void *at;
+	struct node *root;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCRestore(3, &at) > 0);
+	root = at;
+	EXPECT(root->cache->other && !strcmp(root->cache->other->text, "followed"));
+	return pVClose();
+}
+
+static void a_hint_ends_with_its_object(void **state)
+{
+	const char *volume = scratch("ends.vol");
+
+	(void)state;
+	in_process(end_make, volume);
+	in_process(end_check, volume);
+	in_process(middle_check, volume);
+	in_process(middle_restore, volume);
+}
+
+static int bytes_note(const struct pversion *v, void *arg)
+{
+	((uint64_t *)arg)[v->version] = v->live_bytes;
+	return 0;
+}
+
+/* What a hint alone keeps goes when it is taken back. */
+static int take_back(const char *volume)
+{
+	void *at;
+	struct node *root;
+	uint64_t bytes[3] = {0};
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT((id = pCAlloc(4, sizeof(struct node), &at)) > 0);
+	root = at;
+	EXPECT(!pHint(id, root, node_new("kept by a hint")));
+	EXPECT(pPointSync(id));
+	EXPECT(!pHint(id, root, NULL));
+	EXPECT(!pFullTrace(id));
+	EXPECT(pPointSync(id) == 2);
+	EXPECT(!pVersions(4, bytes_note, bytes));
+	EXPECT(bytes[2] < bytes[1]);
+	return pVClose();
+}
+
+static void a_hint_can_be_taken_back(void **state)
+{
+	(void)state;
+	in_process(take_back, scratch("back.vol"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(hints_hold_in_all_versions),
+	        cmocka_unit_test(a_hint_ends_with_its_object),
+	        cmocka_unit_test(a_hint_can_be_taken_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
