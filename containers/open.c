@@ -101,7 +101,8 @@ static int restore(struct container *c)
 	return spm_restore(c, &info);
 }
 
-/* To the sentence about damage, which version a user may go back to. The check reads all there is: after this failure it may. */
+/* To the sentence about damage, which version a user may go back to. The check reads all there is: after this failure
+ * it may. */
 static void newest_whole_tell(int magic, int64_t tried)
 {
 	char damage[512];

@@ -31,10 +31,8 @@ int spm_chain_each_page(struct chain *c,
 
 static int page_damaged(struct chain *c, uint64_t version, const struct page_source *s)
 {
-	return spm_volume_fail(
-	        -EUCLEAN,
-	        "container %d: page %llu of version %llu (block %llu) is damaged",
-	        c->magic, (unsigned long long)s->page, (unsigned long long)version, (unsigned long long)s->block);
+	return spm_volume_fail(-EUCLEAN, "container %d: page %llu of version %llu (block %llu) is damaged", c->magic,
+	                       (unsigned long long)s->page, (unsigned long long)version, (unsigned long long)s->block);
 }
 
 int spm_chain_read_run(struct chain *c, uint64_t version, const struct page_source *source, size_t n, void *buffer)
