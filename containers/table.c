@@ -202,7 +202,8 @@ int spm_container_start(struct container *c)
 	int err = worker_start(c);
 
 	if (err) {
-		spm_fail(err, "could not start the thread that writes container %d: %s", c->magic, strerror(err));
+		spm_fail(ENOMEM, "no memory for the thread that writes container %d (%s): call again when there is some",
+		         c->magic, strerror(err));
 	} else if (table_add(c)) {
 		return c->id;
 	} else {
@@ -307,7 +308,7 @@ static int volume_open(const char *uri)
 	err = spm_volume_open(driver, VOLUME_CREATE, &volume);
 	if (err) {
 		volume = NULL;
-		return spm_fail(-err, "volume %s: %s", path, spm_volume_error());
+		return spm_fail(-err, "volume %s: %s", path, spm_volume_error_of(err));
 	}
 	memcpy(volume_path, path, sizeof(path));
 	volume_wait_ms = wait_ms;

@@ -13,12 +13,15 @@ struct slice_marks {
 	uint64_t heads[BITMAP_WORDS]; /* pages with (now or once) a live slot in live[] */
 };
 
+/* Reserved for all slices beforehand (9 GiB of addresses, no memory), so that marking, which happens while other
+ * threads stand still, can't fail. */
 struct marks {
-	struct slice_marks *slice[SPM_SLICES];
-	uint16_t used[SPM_SLICES]; /* numbers of the slices that have marks, ascending */
+	struct slice_marks *slice[SPM_SLICES]; /* NULL: has no marks */
+	uint16_t used[SPM_SLICES];             /* numbers of the slices that have marks, ascending */
 	unsigned used_count;
 	uint64_t live_bytes;
 	bool is_anew;
+	struct slice_marks room[SPM_SLICES];
 };
 
 static void *pages_get(size_t bytes)
@@ -37,8 +40,6 @@ void spm_marks_free(struct marks *m)
 {
 	if (!m)
 		return;
-	for (unsigned u = 0; u < m->used_count; u++)
-		munmap(m->slice[m->used[u]], sizeof(struct slice_marks));
 	munmap(m, sizeof(*m));
 }
 
@@ -56,20 +57,15 @@ static void slice_note_used(struct marks *m, unsigned slice)
 	m->used[u] = (uint16_t)slice;
 }
 
-/* The slice's marks, made if need be. Address space for half a MiB is all that this can lack; there is no
- * way on without it, and no caller that could do better. */
 static struct slice_marks *slice_make(struct marks *m, pageno_t page)
 {
-	struct slice_marks **s = &m->slice[page / SPM_SLICE_PAGES];
+	unsigned slice = page / SPM_SLICE_PAGES;
 
-	if (*s)
-		return *s;
-	*s = pages_get(sizeof(**s));
-	if (!*s)
-		spm_panic("no memory for the marks of the heap slice at 0x%llx",
-		          (unsigned long long)spm_page_address(page));
-	slice_note_used(m, page / SPM_SLICE_PAGES);
-	return *s;
+	if (!m->slice[slice]) {
+		m->slice[slice] = &m->room[slice];
+		slice_note_used(m, slice);
+	}
+	return m->slice[slice];
 }
 
 static void bit_set(uint64_t *map, pageno_t page)
@@ -252,14 +248,15 @@ void spm_marks_take_touched(struct marks *m, void (*fn)(pageno_t, bool, bool, vo
 			uint64_t bits = sm->touched[w];
 
 			for (sm->touched[w] = 0; bits; bits &= bits - 1)
-				touched_page_take(m, sm, i * SPM_SLICE_PAGES + w * 64 + (pageno_t)__builtin_ctzll(bits), fn,
-				                  arg);
+				touched_page_take(m, sm, i * SPM_SLICE_PAGES + w * 64 + (pageno_t)__builtin_ctzll(bits),
+				                  fn, arg);
 		}
 	}
 }
 
 /* Calls fn for each page in a slice's `heads`. */
-static void each_head(struct marks *m, void (*fn)(struct marks *m, struct slice_marks *sm, pageno_t head, void *arg), void *arg)
+static void each_head(struct marks *m, void (*fn)(struct marks *m, struct slice_marks *sm, pageno_t head, void *arg),
+                      void *arg)
 {
 	for (unsigned u = 0; u < m->used_count; u++) {
 		unsigned i = m->used[u];

@@ -1,8 +1,8 @@
 /* file.c - a volume in a regular file or on a block device.
  *
  * Two descriptors of the same file: buffered, for reading, locks and growing; and O_DIRECT for writing, where a
- * RWF_DSYNC write of a few blocks is the cheapest durable thing there is (docs/benchmarks.md). Where O_DIRECT is refused, a
- * buffered write and fdatasync take its place.
+ * RWF_DSYNC write of a few blocks is the cheapest durable thing there is (docs/benchmarks.md). Where O_DIRECT is
+ * refused, a buffered write and fdatasync take its place.
  *
  * Locks are open-file-description locks, which neither a fork nor another close(2) can lose; a classic lock beside
  * each tells other processes who holds it.
@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PIECE_BYTES = 1 << 20 };
+enum { PIECE_BYTES = 1 << 20, FRUITLESS_MOST = 100 };
 static const off_t lock_base = (off_t)1 << 61;
 static const off_t holder_base = (off_t)1 << 60;
 static const long nfs_magic = 0x6969;
@@ -43,10 +43,8 @@ static int file_read(struct driver *d, uint64_t offset, void *buffer, size_t byt
 	unsigned char *at = buffer;
 
 	while (bytes) {
-		ssize_t n = pread(file_of(d)->fd, at, bytes, (off_t)offset);
+		ssize_t n = TEMP_FAILURE_RETRY(pread(file_of(d)->fd, at, bytes, (off_t)offset));
 
-		if (n < 0 && errno == EINTR)
-			continue;
 		if (n < 0)
 			return -errno;
 		if (!n)
@@ -58,19 +56,21 @@ static int file_read(struct driver *d, uint64_t offset, void *buffer, size_t byt
 	return 0;
 }
 
+/* A write cut short goes on at a block's start, for O_DIRECT takes nothing else. */
 static int write_all(int fd, uint64_t offset, const void *buffer, size_t bytes, int flags)
 {
 	const unsigned char *at = buffer;
+	unsigned fruitless = 0;
 
 	while (bytes) {
 		struct iovec piece = {(void *)(uintptr_t)at, bytes < PIECE_BYTES ? bytes : PIECE_BYTES};
-		ssize_t n = pwritev2(fd, &piece, 1, (off_t)offset, flags);
+		ssize_t n = TEMP_FAILURE_RETRY(pwritev2(fd, &piece, 1, (off_t)offset, flags));
 
-		if (n < 0 && errno == EINTR)
-			continue;
 		if (n < 0)
 			return -errno;
-		if (!n)
+		if ((size_t)n < bytes)
+			n -= n % SPM_BLOCK_BYTES;
+		if (!n && ++fruitless == FRUITLESS_MOST)
 			return -EIO;
 		at += n;
 		offset += (uint64_t)n;
@@ -93,10 +93,7 @@ static int file_write(struct driver *d, uint64_t offset, const void *buffer, siz
 
 static int file_flush(struct driver *d)
 {
-	while (fdatasync(file_of(d)->fd))
-		if (errno != EINTR)
-			return -errno;
-	return 0;
+	return TEMP_FAILURE_RETRY(fdatasync(file_of(d)->fd)) ? -errno : 0;
 }
 
 static int file_write_durable(struct driver *d, uint64_t offset, const void *buffer, size_t bytes)
@@ -119,8 +116,8 @@ static int file_size(struct driver *d, uint64_t *bytes)
 	struct stat st;
 
 	if (f->is_device)
-		return ioctl(f->fd, BLKGETSIZE64, bytes) ? -errno : 0;
-	if (fstat(f->fd, &st))
+		return TEMP_FAILURE_RETRY(ioctl(f->fd, BLKGETSIZE64, bytes)) ? -errno : 0;
+	if (TEMP_FAILURE_RETRY(fstat(f->fd, &st)))
 		return -errno;
 	*bytes = (uint64_t)st.st_size;
 	return 0;
@@ -157,7 +154,7 @@ static int lock_set(int fd, int command, short type, off_t at)
 {
 	struct flock l = {.l_type = type, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
 
-	return fcntl(fd, command, &l) ? -errno : 0;
+	return TEMP_FAILURE_RETRY(fcntl(fd, command, &l)) ? -errno : 0;
 }
 
 static int lock_holder(int fd, off_t at)
@@ -230,14 +227,26 @@ static int file_judge(struct file *f, const char *path, char *why)
 	struct statfs fs;
 	struct stat st;
 
-	if (fstat(f->fd, &st) || fstatfs(f->fd, &fs))
+	if (TEMP_FAILURE_RETRY(fstat(f->fd, &st)) || TEMP_FAILURE_RETRY(fstatfs(f->fd, &fs)))
 		return refuse(-errno, why, path, NULL);
 	f->is_device = S_ISBLK(st.st_mode);
 	if (!f->is_device && !S_ISREG(st.st_mode))
 		return refuse(-ENOTSUP, why, path, "is neither a regular file nor a block device");
 	if ((long)fs.f_type == nfs_magic)
-		return refuse(-ENOTSUP, why, path, "lies on NFS, whose locks and flushes can't be trusted; use a local file system");
+		return refuse(-ENOTSUP, why, path,
+		              "lies on NFS, whose locks and flushes can't be trusted; use a local file system");
 	return 0;
+}
+
+/* On some file systems an open can be interrupted. */
+static int open_again(const char *path, int flags)
+{
+	int fd;
+
+	do
+		fd = open(path, flags, 0600);
+	while (fd < 0 && errno == EINTR);
+	return fd;
 }
 
 int spm_driver_file_open(const char *path, unsigned flags, struct driver **out, char *why)
@@ -251,7 +260,7 @@ int spm_driver_file_open(const char *path, unsigned flags, struct driver **out, 
 		return refuse(-ENOMEM, why, path, NULL);
 	f->driver.ops = &file_ops;
 	f->direct_fd = -1;
-	f->fd = open(path, mode, 0600);
+	f->fd = open_again(path, mode);
 	if (f->fd < 0) {
 		err = refuse(-errno, why, path, errno == EROFS ? "lies on a read-only file system" : NULL);
 		free(f);
@@ -263,7 +272,7 @@ int spm_driver_file_open(const char *path, unsigned flags, struct driver **out, 
 		return err;
 	}
 	if (!reads)
-		f->direct_fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+		f->direct_fd = open_again(path, O_RDWR | O_DIRECT | O_CLOEXEC);
 	*out = &f->driver;
 	return 0;
 }

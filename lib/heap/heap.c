@@ -267,33 +267,33 @@ uint32_t spm_arena_use(uint32_t arena)
 	return before;
 }
 
-static int init_error;
-static pthread_once_t init_once = PTHREAD_ONCE_INIT;
-
-static void init(void)
+/* What failed for want of memory is tried again by the next call; what was had by then is kept. */
+static int init(void)
 {
-	init_error = spm_window_init();
-	if (init_error)
-		return;
-	init_error = spm_span_init();
-	if (init_error)
-		return;
-	heaps = spm_table_reserve(HEAPS_MAX * sizeof(*heaps));
-	if (!heaps)
-		init_error = -ENOMEM;
-	else
-		init_error = -pthread_key_create(&exit_key, thread_exit);
+	int err = spm_window_init();
+
+	if (!err)
+		err = spm_span_init();
+	if (!err)
+		err = spm_table_have((void **)&heaps, HEAPS_MAX * sizeof(*heaps));
+	return err ? err : -pthread_key_create(&exit_key, thread_exit);
 }
 
 int spm_heap_init(void)
 {
+	static pthread_mutex_t init_lock = PTHREAD_MUTEX_INITIALIZER;
 	static _Atomic bool is_ready;
+	int err = 0;
 
 	if (LIKELY(atomic_load_explicit(&is_ready, memory_order_acquire)))
-		return init_error;
-	pthread_once(&init_once, init);
-	atomic_store_explicit(&is_ready, true, memory_order_release);
-	return init_error;
+		return 0;
+	pthread_mutex_lock(&init_lock);
+	if (!is_ready)
+		err = init();
+	if (!err)
+		atomic_store_explicit(&is_ready, true, memory_order_release);
+	pthread_mutex_unlock(&init_lock);
+	return err;
 }
 
 /* The child has one thread; the locks must not stay with those it has not. */

@@ -33,11 +33,11 @@ static _Atomic uint64_t *drain_pages;
 
 int spm_span_init(void)
 {
-	spm_page_span = spm_table_reserve((size_t)WINDOW_PAGES * sizeof(*spm_page_span));
-	spm_spans = spm_table_reserve((size_t)WINDOW_PAGES * sizeof(*spm_spans));
-	drain_pages = spm_table_reserve((size_t)WINDOW_PAGES / 8);
 	spm_class_init();
-	return spm_page_span && spm_spans && drain_pages ? 0 : -ENOMEM;
+	if (spm_table_have((void **)&spm_page_span, (size_t)WINDOW_PAGES * sizeof(*spm_page_span)) ||
+	    spm_table_have((void **)&spm_spans, (size_t)WINDOW_PAGES * sizeof(*spm_spans)))
+		return -ENOMEM;
+	return spm_table_have((void **)&drain_pages, (size_t)WINDOW_PAGES / 8);
 }
 
 struct slotset spm_span_all(const struct span *s)

@@ -58,6 +58,13 @@ void *spm_table_reserve(size_t bytes)
 	return p;
 }
 
+int spm_table_have(void **table, size_t bytes)
+{
+	if (!*table)
+		*table = spm_table_reserve(bytes);
+	return *table ? 0 : -ENOMEM;
+}
+
 static uint32_t start_slice(void)
 {
 	const char *wish = getenv("SOFTPM_HEAP_START");
@@ -70,7 +77,7 @@ static uint32_t start_slice(void)
 	return n % SPM_SLICES;
 }
 
-int spm_window_init(void)
+static int window_map(void)
 {
 	void *at = (void *)SPM_WINDOW_START;
 	size_t bytes = SPM_WINDOW_END - SPM_WINDOW_START;
@@ -82,14 +89,19 @@ int spm_window_init(void)
 		munmap(p, bytes); /* a kernel before 4.17, which takes the address as a hint */
 		return -EEXIST;
 	}
-	slices = spm_table_reserve(SPM_SLICES * sizeof(*slices));
-	arena_slices = spm_table_reserve(SPM_ARENAS * sizeof(*arena_slices));
-	if (!slices || !arena_slices) {
-		munmap(p, bytes);
-		return -ENOMEM;
-	}
 	cursor = start_slice();
 	return 0;
+}
+
+int spm_window_init(void)
+{
+	static bool is_mapped;
+	int err = is_mapped ? 0 : window_map();
+
+	is_mapped = !err;
+	if (err || spm_table_have((void **)&slices, SPM_SLICES * sizeof(*slices)))
+		return err ? err : -ENOMEM;
+	return spm_table_have((void **)&arena_slices, SPM_ARENAS * sizeof(*arena_slices));
 }
 
 /* The first page at or after `from` whose bit is `value`; SPM_SLICE_PAGES if none. */

@@ -24,6 +24,8 @@ int spm_window_init(void);
 
 /* A table of its own pages, zero, sparse; never given back. NULL if there is no address space. */
 void *spm_table_reserve(size_t bytes);
+/* The same into *table, unless it is there already. 0 or -ENOMEM. */
+int spm_table_have(void **table, size_t bytes);
 
 /* Takes a run for the arena; align in pages. *is_zero: all its bytes are. 0 or -ENOMEM. */
 int spm_run_take(uint32_t arena, uint32_t pages, uint32_t align, pageno_t *first, bool *is_zero);

@@ -162,7 +162,7 @@ static void prepare(void)
 
 	sigfillset(&action.sa_mask);
 	if (table == MAP_FAILED)
-		return;
+		return; /* the next call tries again */
 	asked = table;
 	if (pthread_key_create(&end_key, record_give_back) || pthread_atfork(NULL, NULL, after_fork_in_child) ||
 	    sigaction(stop_signal(), &action, NULL))
@@ -172,10 +172,14 @@ static void prepare(void)
 
 static bool ready(void)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
+	if (is_ready)
+		return true;
+	pthread_mutex_lock(&lock);
 	if (!is_ready)
-		pthread_once(&once, prepare);
+		prepare();
+	pthread_mutex_unlock(&lock);
 	return is_ready;
 }
 
