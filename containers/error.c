@@ -23,9 +23,7 @@ int spm_fail(int error, const char *format, ...)
 
 int spm_fail_volume(int err)
 {
-	const char *why = spm_volume_error();
-
-	return spm_fail(-err, "%s", why && *why ? why : strerror(-err));
+	return spm_fail(-err, "%s", spm_volume_error_of(err));
 }
 
 const char *pErrorMsg(void)

@@ -84,7 +84,7 @@ static int write_image(struct container *c, bool is_forced, int64_t *version, ch
 	pthread_mutex_unlock(&c->lock);
 	err = spm_image_write(c, is_forced, version);
 	if (err)
-		snprintf(why, 512, "%s", spm_volume_error());
+		snprintf(why, 512, "%s", spm_volume_error_of(err));
 	lock_container(c);
 	return err;
 }

@@ -69,7 +69,7 @@ static int container_show(int magic, const char *branch, void *arg)
 	int err = spm_chain_open(spm_volume_current(), magic, branch, 0, 0, &chain);
 
 	if (err) {
-		p.damage = spm_volume_error();
+		p.damage = spm_volume_error_of(err);
 		return v->fn(&p, v->arg);
 	}
 	if (!spm_chain_newest(chain, &info)) {

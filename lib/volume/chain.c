@@ -403,6 +403,8 @@ int spm_chain_each_version(struct chain *c, int (*fn)(const struct version_info 
 		struct record *r;
 
 		result = spm_record_read(c->volume, c->record[i - 1].block, &r);
+		if (result && result != -EILSEQ)
+			return result;
 		if (result)
 			return spm_volume_fail(
 			        -EUCLEAN, "container %d: the record of version %llu (block %llu) is damaged", c->magic,

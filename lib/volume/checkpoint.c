@@ -207,10 +207,14 @@ static int pages_take(struct chain *c, const struct checkpoint *k)
 	const struct checkpoint_page *p = (const struct checkpoint_page *)(const void *)(k + 1);
 
 	for (uint64_t i = 0; i < k->pages; i++) {
-		struct place *to =
-		        spm_map_page_is_possible(p[i].page) && p[i].place.birth ? spm_map_make(c, p[i].page) : NULL;
+		struct place *to;
 
-		if (!to || to->birth)
+		if (!spm_map_page_is_possible(p[i].page) || !p[i].place.birth)
+			return -EUCLEAN;
+		to = spm_map_make(c, p[i].page);
+		if (!to)
+			return -ENOMEM;
+		if (to->birth)
 			return -EUCLEAN;
 		*to = p[i].place;
 	}
@@ -248,7 +252,7 @@ int spm_checkpoint_load(struct chain *c)
 {
 	uint64_t bytes = c->head.checkpoint_bytes, blocks = (bytes + SPM_BLOCK_BYTES - 1) / SPM_BLOCK_BYTES, size;
 	struct checkpoint *k;
-	int err = c->volume->driver->ops->size(c->volume->driver, &size);
+	int err = spm_volume_bytes(c->volume, &size);
 
 	if (err)
 		return err;
@@ -258,7 +262,7 @@ int spm_checkpoint_load(struct chain *c)
 	if (!k)
 		return -ENOMEM;
 	err = image_read(c, (unsigned char *)k, blocks);
-	if (err == -ENODATA || err == -EIO)
+	if (err == -ENODATA)
 		err = -EUCLEAN;
 	if (!err && (XXH3_64bits(k, bytes) != c->head.checkpoint_sum || !checkpoint_is_sane(c, k)))
 		err = -EUCLEAN;

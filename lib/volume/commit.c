@@ -418,7 +418,7 @@ static int commit_locked(struct chain *c, struct page_change *changes, size_t n,
 		                       c->magic, (unsigned long long)c->seq + 1);
 	if (err)
 		return spm_volume_fail(err, "container %d: version %llu could not be written: %s", c->magic,
-		                       (unsigned long long)c->seq + 1, strerror(-err));
+		                       (unsigned long long)c->seq + 1, spm_volume_error_of(err));
 	return 0;
 }
 

@@ -79,6 +79,8 @@ enum { PLACE_BLOCKS = 32, PLACE_LEAST_BLOCKS = 4, BUFFER_BYTES = PLACE_BLOCKS * 
 
 /* error.c: keeps the sentence, returns err. */
 int spm_volume_fail(int err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* "WHAT block N of the volume failed: ...", and what to do about it. */
+int spm_volume_fail_io(int err, const char *what, uint64_t block);
 
 /* volume.c: mirrored blocks and extents. */
 uint64_t spm_block_sum(const void *block, size_t bytes, size_t sum_offset);
@@ -89,6 +91,7 @@ int spm_blocks_read(struct volume *v, uint64_t block, void *buffer, uint64_t blo
 int spm_blocks_write(struct volume *v, uint64_t block, const void *buffer, uint64_t blocks);
 int spm_blocks_write_durable(struct volume *v, uint64_t block, const void *buffer, uint64_t blocks);
 int spm_volume_flush(struct volume *v);
+int spm_volume_bytes(struct volume *v, uint64_t *bytes);
 /* Takes up to n extents in a row for a chain. If `first`: the extent becomes the chain's first, and `first` is called
  * before anything says so, to write the head. */
 int spm_extents_take(struct volume *v, uint64_t owner, int magic, int (*first)(uint64_t block, void *arg), void *arg,

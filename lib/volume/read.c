@@ -40,7 +40,7 @@ int spm_chain_read_run(struct chain *c, uint64_t version, const struct page_sour
 	int err = spm_blocks_read(c->volume, source->block, buffer, n);
 
 	if (err && err != -ENODATA)
-		return spm_volume_fail(err, "container %d: reading its pages failed: %s", c->magic, strerror(-err));
+		return spm_volume_fail(err, "container %d: %s", c->magic, spm_volume_error_of(err));
 	for (size_t i = 0; i < n; i++)
 		if (err || XXH3_64bits((unsigned char *)buffer + i * SPM_BLOCK_BYTES, SPM_BLOCK_BYTES) != source[i].sum)
 			return page_damaged(c, version, &source[i]);

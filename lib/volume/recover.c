@@ -37,7 +37,7 @@ static int record_read_all(struct volume *v, const struct record *first, struct 
 {
 	uint64_t blocks = (first->bytes + SPM_BLOCK_BYTES - 1) / SPM_BLOCK_BYTES, done = 0, size;
 	struct record *r;
-	int err = v->driver->ops->size(v->driver, &size);
+	int err = spm_volume_bytes(v, &size);
 
 	if (err)
 		return err;
@@ -73,41 +73,52 @@ int spm_record_read(struct volume *v, uint64_t block, struct record **out)
 	return err;
 }
 
-static bool place_is_right(struct volume *v, const struct place *p, unsigned char *buffer)
+/* These answer yes (0) or no (-EILSEQ); any other error is a failure to find out, which must not pass for a no: what is
+ * there would be taken for what never was. */
+static int place_is_right(struct volume *v, const struct place *p, unsigned char *buffer)
 {
-	return !p->block ||
-	       (!spm_blocks_read(v, p->block, buffer, 1) && XXH3_64bits(buffer, SPM_BLOCK_BYTES) == p->sum);
+	int err = p->block ? spm_blocks_read(v, p->block, buffer, 1) : 0;
+
+	if (err)
+		return err == -ENODATA ? -EILSEQ : err;
+	return !p->block || XXH3_64bits(buffer, SPM_BLOCK_BYTES) == p->sum ? 0 : -EILSEQ;
 }
 
 /* The record after r says that r was durable when it was written. */
-static bool is_followed(struct chain *c, const struct record *r)
+static int is_followed(struct chain *c, const struct record *r)
 {
 	struct record *next;
-	bool is;
+	int err = spm_record_read(c->volume, r->next[0].block, &next);
 
-	if (spm_record_read(c->volume, r->next[0].block, &next))
-		return false;
-	is = spm_record_is_ours(c, next, r->seq + 1) && next->prev_sum == r->sum && next->durable_seq >= r->seq;
+	if (err)
+		return err;
+	if (!spm_record_is_ours(c, next, r->seq + 1) || next->prev_sum != r->sum || next->durable_seq < r->seq)
+		err = -EILSEQ;
 	free(next);
-	return is;
+	return err;
 }
 
 /* Whether every page that the record carries is there. Not asked of records known durable: their pages may have been
  * dropped since and their blocks used again; what the newest version still has of them is verified when it is read. */
-static bool pages_are_whole(struct chain *c, const struct record *r)
+static int pages_are_whole(struct chain *c, const struct record *r)
 {
 #ifdef SPM_BREAK_SUM /* for the test that proves the power-cut simulator: believe anything */
 	(void)c, (void)r, (void)place_is_right, (void)is_followed;
-	return true;
+	return 0;
 #else
 	const struct record_entry *e = record_entries(r);
+	int err;
 
-	if (r->is_data_durable || r->seq <= c->head.durable_seq || is_followed(c, r))
-		return true;
-	for (uint32_t i = 0; i < r->entries; i++)
-		if (e[i].is.birth == r->seq && !place_is_right(c->volume, &e[i].is, c->buffer))
-			return false;
-	return true;
+	if (r->is_data_durable || r->seq <= c->head.durable_seq)
+		return 0;
+	err = is_followed(c, r);
+	if (err != -EILSEQ)
+		return err;
+	err = 0;
+	for (uint32_t i = 0; i < r->entries && !err; i++)
+		if (e[i].is.birth == r->seq)
+			err = place_is_right(c->volume, &e[i].is, c->buffer);
+	return err;
 #endif
 }
 
@@ -116,19 +127,21 @@ bool spm_record_is_ours(const struct chain *c, const struct record *r, uint64_t 
 	return r->chain_id == c->id && r->seq == seq && (seq < c->head.epoch_seq || r->epoch == c->head.epoch);
 }
 
-/* Changes the map by one entry; false if it does not fit the map. */
-static bool entry_apply(struct chain *c, const struct record_entry *e, const struct place *from, const struct place *to)
+/* Changes the map by one entry; -EUCLEAN if it does not fit the map. */
+static int entry_apply(struct chain *c, const struct record_entry *e, const struct place *from, const struct place *to)
 {
 	struct place *p;
 
 	if (!spm_map_page_is_possible(e->page))
-		return false;
+		return -EUCLEAN;
 	p = spm_map_make(c, e->page);
-	if (!p || memcmp(p, from, sizeof(*p)))
-		return false;
+	if (!p)
+		return -ENOMEM;
+	if (memcmp(p, from, sizeof(*p)))
+		return -EUCLEAN;
 	c->pages += (uint64_t)(to->birth != 0) - (uint64_t)(from->birth != 0);
 	*p = *to;
-	return true;
+	return 0;
 }
 
 static int record_apply(struct chain *c, const struct record *r, uint64_t block)
@@ -138,9 +151,8 @@ static int record_apply(struct chain *c, const struct record *r, uint64_t block)
 	int err = spm_record_add(c, &place);
 
 	for (uint32_t i = 0; i < r->entries && !err; i++) {
-		if (!entry_apply(c, &e[i], &e[i].was, &e[i].is))
-			return -EUCLEAN;
-		if (e[i].was.block && e[i].was.block != e[i].is.block)
+		err = entry_apply(c, &e[i], &e[i].was, &e[i].is);
+		if (!err && e[i].was.block && e[i].was.block != e[i].is.block)
 			err = spm_dead_add(c, e[i].was.block, r->seq);
 	}
 	c->seq = r->seq;
@@ -156,10 +168,11 @@ int spm_record_undo(struct chain *c, const struct record *r)
 {
 	const struct record_entry *e = record_entries(r);
 
-	for (uint32_t i = 0; i < r->entries; i++)
-		if (!entry_apply(c, &e[i], &e[i].is, &e[i].was))
-			return -EUCLEAN;
-	return 0;
+	int err = 0;
+
+	for (uint32_t i = 0; i < r->entries && !err; i++)
+		err = entry_apply(c, &e[i], &e[i].is, &e[i].was);
+	return err;
 }
 
 /* The next record, if it counts: 0; -EILSEQ if not. */
@@ -170,27 +183,29 @@ static int record_next(struct chain *c, struct record **out)
 
 	if (err)
 		return err;
-	if (!spm_record_is_ours(c, r, c->seq + 1) || r->prev_sum != c->last_sum || !pages_are_whole(c, r)) {
+	err = spm_record_is_ours(c, r, c->seq + 1) && r->prev_sum == c->last_sum ? pages_are_whole(c, r) : -EILSEQ;
+	if (err)
 		free(r);
-		return -EILSEQ;
-	}
-	*out = r;
-	return 0;
+	else
+		*out = r;
+	return err;
 }
 
 /* Does anything say that record seq + 1 was durable? */
-static bool next_was_durable(struct chain *c)
+static int next_was_durable(struct chain *c)
 {
 	struct record *r;
-	bool was;
+	int err;
 
 	if (c->head.durable_seq > c->seq)
-		return true;
-	if (spm_record_read(c->volume, c->next[1].block, &r))
-		return false;
-	was = spm_record_is_ours(c, r, c->seq + 2) && r->durable_seq > c->seq;
+		return 0;
+	err = spm_record_read(c->volume, c->next[1].block, &r);
+	if (err)
+		return err;
+	if (!spm_record_is_ours(c, r, c->seq + 2) || r->durable_seq <= c->seq)
+		err = -EILSEQ;
 	free(r);
-	return was;
+	return err;
 }
 
 /* What lies on the disk of versions after this one must not be taken for versions that are made from now on. It takes
@@ -222,6 +237,8 @@ int spm_chain_recover(struct chain *c, unsigned flags)
 	while (!(block = c->next[0].block, err = record_next(c, &r))) {
 		err = record_apply(c, r, block);
 		free(r);
+		if (err == -ENOMEM)
+			return err;
 		if (err)
 			return spm_volume_fail(
 			        err,
@@ -230,17 +247,27 @@ int spm_chain_recover(struct chain *c, unsigned flags)
 			        c->magic, (unsigned long long)c->seq, (unsigned long long)block,
 			        (unsigned long long)c->seq - 1);
 	}
-	if (err != -EILSEQ)
-		return err;
-	if (!(flags & CHAIN_NEWEST_WHOLE) && next_was_durable(c))
+	if (flags & CHAIN_NEWEST_WHOLE) {
+		if (err != -EILSEQ && err != -EIO)
+			return err;
+		versions_give_up(c);
+		return 0;
+	}
+	if (err == -EILSEQ)
+		err = next_was_durable(c);
+	if (!err)
 		return spm_volume_fail(
 		        -EUCLEAN,
 		        "container %d: version %llu is damaged (its record at block %llu or a page it carries); the "
 		        "newest whole version is %llu: softpm check tells more",
 		        c->magic, (unsigned long long)c->seq + 1, (unsigned long long)c->next[0].block,
 		        (unsigned long long)c->seq);
-	if (flags & CHAIN_NEWEST_WHOLE)
-		versions_give_up(c);
+	if (err != -EILSEQ)
+		return spm_volume_fail(
+		        err,
+		        "container %d: whether there is a version %llu can't be found out: %s; the newest "
+		        "version known to be whole is %llu",
+		        c->magic, (unsigned long long)c->seq + 1, spm_volume_error_of(err), (unsigned long long)c->seq);
 	return 0;
 }
 

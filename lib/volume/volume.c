@@ -31,9 +31,12 @@ uint64_t spm_block_sum(const void *block, size_t bytes, size_t sum_offset)
 
 int spm_blocks_read(struct volume *v, uint64_t block, void *buffer, uint64_t blocks)
 {
+	int err;
+
 	if (block > UINT64_MAX / SPM_BLOCK_BYTES / 2 || blocks > (UINT64_C(1) << 40))
 		return -ENODATA;
-	return v->driver->ops->read(v->driver, block * SPM_BLOCK_BYTES, buffer, blocks * SPM_BLOCK_BYTES);
+	err = v->driver->ops->read(v->driver, block * SPM_BLOCK_BYTES, buffer, blocks * SPM_BLOCK_BYTES);
+	return err && err != -ENODATA ? spm_volume_fail_io(err, "reading", block) : err;
 }
 
 static int poisoned(struct volume *v)
@@ -58,7 +61,10 @@ int spm_blocks_write(struct volume *v, uint64_t block, const void *buffer, uint6
 {
 	int err = poisoned(v);
 
-	return err ? err : v->driver->ops->write(v->driver, block * SPM_BLOCK_BYTES, buffer, blocks * SPM_BLOCK_BYTES);
+	if (err)
+		return err;
+	err = v->driver->ops->write(v->driver, block * SPM_BLOCK_BYTES, buffer, blocks * SPM_BLOCK_BYTES);
+	return err ? spm_volume_fail_io(err, "writing", block) : 0;
 }
 
 int spm_blocks_write_durable(struct volume *v, uint64_t block, const void *buffer, uint64_t blocks)
@@ -76,6 +82,13 @@ int spm_volume_flush(struct volume *v)
 	int err = poisoned(v);
 
 	return err ? err : poison_if(v, v->driver->ops->flush(v->driver));
+}
+
+int spm_volume_bytes(struct volume *v, uint64_t *bytes)
+{
+	int err = v->driver->ops->size(v->driver, bytes);
+
+	return err ? spm_volume_fail(err, "the volume's length can't be had: %s", strerror(-err)) : 0;
 }
 
 static void *block_new(void)
@@ -108,15 +121,17 @@ static bool block_is_whole(const void *content, size_t sum_offset, uint64_t magi
 
 int spm_mirror_read(struct volume *v, uint64_t block, void *content, size_t sum_offset, uint64_t magic)
 {
+	int result = -EUCLEAN;
+
 	for (uint64_t copy = 0; copy < 2; copy++) {
 		int err = spm_blocks_read(v, block + copy, content, 1);
 
 		if (!err && block_is_whole(content, sum_offset, magic))
 			return 0;
-		if (err && err != -ENODATA && err != -EIO)
-			return err;
+		if (err && err != -ENODATA)
+			result = err; /* what can't be read now may be well */
 	}
-	return -EUCLEAN;
+	return result;
 }
 
 static int table_read(struct volume *v, uint64_t group, struct extent_table *t)
@@ -150,8 +165,10 @@ static int tables_lock(struct volume *v)
 	err = v->driver->ops->lock(v->driver, LOCK_TABLES, 60000, NULL);
 	if (err)
 		pthread_mutex_unlock(&v->lock);
-	return err ? spm_volume_fail(err, "the volume's extent tables are locked by another process for over a minute")
-	           : 0;
+	if (err == -EAGAIN)
+		return spm_volume_fail(err,
+		                       "the volume's extent tables are locked by another process for over a minute");
+	return err ? spm_volume_fail(err, "locking the volume's extent tables failed: %s", strerror(-err)) : 0;
 }
 
 static void tables_unlock(struct volume *v)
@@ -207,12 +224,9 @@ static int volume_bytes_have(struct volume *v, uint64_t bytes)
 {
 	int err = v->driver->ops->grow(v->driver, bytes);
 
-	if (!err)
-		err = spm_volume_flush(v);
 	if (err)
-		spm_volume_fail(err, "the volume can't grow to %llu MiB: %s", (unsigned long long)(bytes >> 20),
-		                strerror(-err));
-	return err;
+		spm_volume_fail_io(err, "growing to", bytes / SPM_BLOCK_BYTES);
+	return err ? err : spm_volume_flush(v);
 }
 
 /* Makes n more extents exist in the last group (as many as fit). The file is longer before the table says so. */
@@ -458,8 +472,8 @@ static int block_is_zero(struct volume *v, uint64_t block, bool *zero)
  * a superblock fits one sector, so then both copies are zero. Anything else is somebody's data. */
 static int is_unborn(struct volume *v, bool *unborn)
 {
-	uint64_t bytes;
-	int err = v->driver->ops->size(v->driver, &bytes);
+	uint64_t bytes = 0;
+	int err = spm_volume_bytes(v, &bytes);
 	unsigned blocks = bytes > EXTENT_BYTES ? 4 : 2;
 
 	*unborn = !err && bytes == 0;
@@ -566,7 +580,7 @@ static int entry_count(uint64_t first_block, const struct extent_entry *e, void 
 int spm_volume_info(struct volume *v, struct volume_info *out)
 {
 	struct volume_info info = {.format = v->super.version};
-	int err = v->driver->ops->size(v->driver, &info.bytes);
+	int err = spm_volume_bytes(v, &info.bytes);
 
 	memcpy(info.uuid, v->super.uuid, sizeof(info.uuid));
 	if (!err)

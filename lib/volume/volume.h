@@ -76,6 +76,8 @@ enum volume_flags {
 int spm_volume_open(struct driver *driver, unsigned flags, struct volume **out);
 void spm_volume_close(struct volume *v);
 const char *spm_volume_error(void);
+/* The same if the last failure was this one, else (a failure so small that nobody spoke of it) a plain sentence. */
+const char *spm_volume_error_of(int err);
 
 struct volume_info {
 	uint8_t uuid[16];

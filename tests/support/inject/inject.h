@@ -1,0 +1,32 @@
+/* inject.h - makes the Nth system call on a volume, or the Nth allocation, of the library fail.
+ *
+ * The test is linked with --wrap for every name in inject_wrapped.txt, so the real driver's code runs and only what the
+ * kernel or libc would answer is replaced. Calls on other files than the volume go through uncounted.
+ */
+#ifndef TEST_INJECT_H
+#define TEST_INJECT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum inject_kind {
+	INJECT_NOTHING,
+	INJECT_IO,     /* any call on the volume's descriptors gives `error` */
+	INJECT_WRITE,  /* those alone that need room: write and flush */
+	INJECT_SHORT,  /* reads and writes do less than they were asked for */
+	INJECT_MEMORY, /* allocations give ENOMEM, threads EAGAIN */
+};
+
+/* From now on, in any thread, call number `nth` of the kind (from 1) fails, or if `until` > nth, all from nth to until.
+ */
+void inject_start(enum inject_kind kind, int error, uint64_t nth, uint64_t until);
+/* Back to normal. Whether any call was tampered with. */
+bool inject_stop(void);
+/* Name of the function that failed first, "" if none did. */
+const char *inject_where(void);
+/* Whose descriptors are tampered with: those opened from now on by exactly this path. */
+void inject_volume(const char *path);
+/* What fstatfs says of the volume's file system: 0 the truth. */
+void inject_file_system(long magic);
+
+#endif
