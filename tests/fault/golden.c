@@ -1,0 +1,382 @@
+/* golden.c - a volume kept in the tree (golden.vol.txt) opens, restores, and holds for SoftPM what it holds for a
+ * reader written from docs/format.md alone.
+ *
+ * Container 7 was made by a program: a list, strings, a large object without pointers, pointers into the program.
+ * Container 8 page by page: checkpoints, pages removed and all zero, dropped versions, a record too large for its
+ * place; it was left as a crash leaves it. SOFTPM_GOLDEN=PATH makes the file anew there: only for another format
+ * version, beside the one that is.
+ */
+#include "scratch.h"
+#include "second_reader.h"
+#include "softpm.h"
+#include "sparse.h"
+#include "volume/volume.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <cmocka.h>
+
+enum { PAGES = 40, VERSIONS = 14, BULK = 10000 };
+
+struct item {
+	struct item *next;
+	char *text;
+};
+struct root {
+	struct item *first;
+	unsigned char *bulk;
+	int (*function)(int);
+	const char *literal;
+	void *lost;
+	uint64_t steps;
+};
+
+static const char *path;
+
+/* Nearly all zero, like the pages of container 8: the text in the tree is to be short. */
+static unsigned char bulk_byte(unsigned i)
+{
+	return i % 1000 ? 0 : (unsigned char)(1 + i / 1000);
+}
+
+#define EXPECT(cond)                                                                                                   \
+	do {                                                                                                           \
+		if (!(cond)) {                                                                                         \
+			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,        \
+			        pErrorMsg());                                                                          \
+			_exit(99);                                                                                     \
+		}                                                                                                      \
+	} while (0)
+
+int golden_function(int n);
+int golden_function(int n)
+{
+	return n * 3 + 1;
+}
+
+const char golden_word[] = "a word in static data";
+
+static void in_process(void (*fn)(void))
+{
+	int status;
+	pid_t child = fork();
+
+	if (!child) {
+		fn();
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	if (status)
+		fail_msg("the process ended with status 0x%x", status);
+}
+
+static void item_add(struct root *r)
+{
+	struct item *i = pMalloc(sizeof(*i));
+	char text[64];
+
+	snprintf(text, sizeof(text), "item %llu", (unsigned long long)++r->steps);
+	*i = (struct item){r->first, pStrdup(text)};
+	r->first = i;
+}
+
+static void container_make(void)
+{
+	struct cattr *attr;
+	struct root *r;
+	int id;
+
+	setenv("SOFTPM_HEAP_START", "5", 1); /* so that the file stays as it is from one making to the next */
+	EXPECT(!pVOpen(path));
+	id = pCAlloc(7, sizeof(*r), (void **)&r);
+	EXPECT(id);
+	attr = pCGetAttr(7);
+	strcpy(attr->name, "golden");
+	EXPECT(!pCSetAttr(id, attr));
+	pCAttrFree(attr);
+	r->bulk = pMallocNoPtr(BULK);
+	for (unsigned i = 0; i < BULK; i++)
+		r->bulk[i] = bulk_byte(i);
+	r->function = golden_function;
+	r->literal = golden_word;
+	r->lost = &id;
+	for (unsigned i = 0; i < 5; i++)
+		item_add(r);
+	EXPECT(pPointSync(id) == 1);
+	item_add(r);
+	EXPECT(pPointSync(id) == 2);
+	item_add(r);
+	EXPECT(pPointMsg(id, "the third") == 3);
+	EXPECT(!pVClose());
+}
+
+/* What fills page i in a version; 0: not there; 1: all zero, without content. */
+static uint64_t fill_of(unsigned i, uint64_t version)
+{
+	if (i < 3)
+		return version * 100 + i; /* changes every time */
+	if (i < 6)
+		return (version / 5) % 2 ? 0 : 50 + i; /* comes and goes */
+	if (i < 9)
+		return 1;
+	return version < 9 ? 2000 + i : 3000 + i; /* many at once, in version 9 */
+}
+
+static void version_commit(struct chain *c, uint64_t version)
+{
+	static uint64_t data[PAGES][512] __attribute__((aligned(4096)));
+	struct page_change change[PAGES];
+	struct version_info info = {.time_ns = version, .root = 4096, .versions_kept = 5, .branch = "main"};
+	size_t n = 0;
+
+	for (unsigned i = 0; i < PAGES; i++) {
+		uint64_t fill = fill_of(i, version), before = version == 1 ? 0 : fill_of(i, version - 1);
+
+		if (fill == before)
+			continue;
+		data[i][0] = data[i][511] = fill;
+		change[n++] = (struct page_change){.page = i < PAGES - 2 ? 500 + i * 3 : SPM_BLOB_PAGE + i,
+		                                   .data = fill == 1 ? NULL : data[i],
+		                                   .is_removed = !fill,
+		                                   .meta = {.span_pages = 1, .class = (uint8_t)i}};
+	}
+	snprintf(info.message, sizeof(info.message), "version %llu", (unsigned long long)version);
+	EXPECT(!spm_chain_commit(c, change, n, true, &info));
+}
+
+static struct volume *volume_open(unsigned flags)
+{
+	struct driver *d;
+	struct volume *v;
+	char why[256];
+
+	if (spm_driver_file_open(path, flags & VOLUME_READ_ONLY ? DRIVER_READ_ONLY : 0, &d, why) ||
+	    spm_volume_open(d, flags, &v))
+		return NULL;
+	return v;
+}
+
+static void chain_make(void)
+{
+	struct volume *v = volume_open(VOLUME_EAGER);
+	struct chain *c;
+	bool again;
+
+	EXPECT(v && !spm_chain_create(v, 8, "main", &c));
+	for (uint64_t version = 1; version <= VERSIONS; version++) {
+		version_commit(c, version);
+		if (version % 4 == 0)
+			do
+				EXPECT(!spm_chain_maintain(c, true, &again));
+			while (again);
+	}
+}
+
+static void volume_make(void)
+{
+	in_process(container_make);
+	in_process(chain_make);
+}
+
+/* Makes the volume's file of the text, and returns its bytes. */
+static unsigned char *golden_unpack(uint64_t *bytes)
+{
+	unsigned char *volume = sparse_read(test_source("fault/golden.vol.txt"), bytes);
+
+	assert_non_null(volume);
+	assert_int_equal(file_write(path, volume, *bytes), 0);
+	return volume;
+}
+
+struct comparison {
+	const unsigned char *volume;
+	struct chain *c;
+	const struct second_version *second;
+	size_t seen;
+};
+
+static int page_compare(const struct page_source *source, const struct page_meta *meta, void *arg)
+{
+	struct comparison *k = arg;
+	const struct second_page *p = &k->second->page[k->seen++];
+	unsigned char page[4096] = {0};
+
+	assert_true(k->seen <= k->second->pages);
+	assert_int_equal(source->page, p->page);
+	assert_memory_equal(meta, p->meta, sizeof(p->meta));
+	assert_int_equal(source->block, p->block);
+	assert_int_equal(spm_chain_read(k->c, p->page, 1, page), 0);
+	if (p->block) {
+		assert_memory_equal(page, k->volume + p->block * 4096, 4096);
+		assert_true(XXH3_64bits(page, 4096) == p->sum);
+	}
+	return 0;
+}
+
+static void chain_compare(const unsigned char *volume, uint64_t bytes, int magic, struct second_version *second)
+{
+	const char *wrong = second_read(volume, bytes, magic, second);
+	struct volume *v = volume_open(VOLUME_READ_ONLY);
+	struct comparison k = {.volume = volume, .second = second};
+	struct version_info info;
+
+	if (wrong)
+		fail_msg("container %d: the second reader finds %s", magic, wrong);
+	assert_non_null(v);
+	if (spm_chain_open(v, magic, "main", 0, 0, &k.c))
+		fail_msg("%s", spm_volume_error());
+	assert_int_equal(spm_chain_newest(k.c, &info), 0);
+	assert_int_equal(info.version, second->version);
+	assert_int_equal(info.parent, second->parent);
+	assert_int_equal(info.time_ns, second->time_ns);
+	assert_int_equal(info.root, second->root);
+	assert_int_equal(info.root_bytes, second->root_bytes);
+	assert_int_equal(info.pages, second->pages);
+	assert_int_equal(second->pages_told, second->pages);
+	assert_string_equal(info.branch, second->branch);
+	assert_string_equal(info.name, second->name);
+	assert_string_equal(info.message, second->message);
+	assert_int_equal(spm_chain_each_page(k.c, page_compare, &k), 0);
+	assert_int_equal(k.seen, second->pages);
+	spm_chain_close(k.c);
+	spm_volume_close(v);
+}
+
+static void pages_are_those_of_the_ledger(const unsigned char *volume, const struct second_version *second)
+{
+	size_t seen = 0;
+
+	for (unsigned i = 0; i < PAGES; i++) {
+		uint64_t fill = fill_of(i, VERSIONS), found;
+		const struct second_page *p = &second->page[seen];
+
+		if (!fill)
+			continue;
+		assert_int_equal(p->meta[8], i);
+		assert_int_equal(p->block != 0, fill != 1);
+		memcpy(&found, volume + p->block * 4096, 8);
+		assert_true(!p->block || found == fill);
+		seen++;
+	}
+	assert_int_equal(seen, second->pages);
+}
+
+static void both_are_compared(const unsigned char *volume, uint64_t bytes)
+{
+	struct second_version second;
+
+	chain_compare(volume, bytes, 7, &second);
+	assert_int_equal(second.version, 3);
+	assert_string_equal(second.message, "the third");
+	assert_string_equal(second.name, "golden");
+	second_free(&second);
+	chain_compare(volume, bytes, 8, &second);
+	assert_int_equal(second.version, VERSIONS);
+	assert_true(second.checkpoint_seq > 0 && second.records_replayed > 0);
+	pages_are_those_of_the_ledger(volume, &second);
+	second_free(&second);
+}
+
+static void the_golden_volume_reads_the_same_for_a_second_reader(void **state)
+{
+	uint64_t bytes;
+	unsigned char *volume = golden_unpack(&bytes);
+
+	(void)state;
+	both_are_compared(volume, bytes);
+	free(volume);
+}
+
+static void what_is_written_today_reads_the_same_for_a_second_reader(void **state)
+{
+	uint64_t bytes;
+	unsigned char *volume;
+
+	(void)state;
+	unlink(path);
+	volume_make();
+	volume = file_read(path, &bytes);
+	assert_non_null(volume);
+	both_are_compared(volume, bytes);
+	free(volume);
+}
+
+static void container_restore(void)
+{
+	struct root *r;
+	uint64_t n;
+	char text[64];
+	int id;
+
+	EXPECT(!pVOpen(path));
+	id = pCRestore(7, (void **)&r);
+	EXPECT(id);
+	EXPECT(r->steps == 7 && !r->lost);
+	n = r->steps;
+	for (const struct item *i = r->first; i; i = i->next) {
+		snprintf(text, sizeof(text), "item %llu", (unsigned long long)n--);
+		EXPECT(!strcmp(i->text, text));
+	}
+	EXPECT(n == 0);
+	for (unsigned i = 0; i < BULK; i++)
+		EXPECT(r->bulk[i] == bulk_byte(i));
+	EXPECT(r->function == golden_function && r->literal == golden_word);
+	item_add(r);
+	EXPECT(pPointSync(id) == 4);
+	EXPECT(!pVClose());
+}
+
+static void chain_goes_on(void)
+{
+	struct volume *v = volume_open(0);
+	struct chain *c;
+
+	EXPECT(v && !spm_chain_open(v, 8, "main", CHAIN_WRITE, 0, &c));
+	spm_chain_self_check(c);
+	version_commit(c, VERSIONS + 1);
+	spm_chain_self_check(c);
+	spm_chain_close(c);
+	spm_volume_close(v);
+}
+
+static void the_golden_volume_restores_and_goes_on(void **state)
+{
+	uint64_t bytes;
+
+	(void)state;
+	free(golden_unpack(&bytes));
+	in_process(container_restore);
+	in_process(chain_goes_on);
+}
+
+static int golden_make(const char *to)
+{
+	uint64_t bytes;
+	unsigned char *volume;
+
+	volume_make();
+	volume = file_read(path, &bytes);
+	return !volume || sparse_write(to, volume, bytes);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(the_golden_volume_reads_the_same_for_a_second_reader),
+	        cmocka_unit_test(the_golden_volume_restores_and_goes_on),
+	        cmocka_unit_test(what_is_written_today_reads_the_same_for_a_second_reader),
+	};
+
+	path = scratch("golden.vol");
+	if (getenv("SOFTPM_GOLDEN"))
+		return golden_make(getenv("SOFTPM_GOLDEN"));
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

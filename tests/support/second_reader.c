@@ -1,0 +1,272 @@
+/* second_reader.c - see second_reader.h. Offsets and names are those of docs/format.md. */
+#include "second_reader.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+enum { BLOCK = 4096, GROUP = 32768, EXTENT = 256, RESERVED = 16, HEADER = 1152, ENTRY = 152, PAGES_MOST = 1 << 16 };
+
+struct reader {
+	const unsigned char *bytes;
+	uint64_t blocks;
+	uint64_t chain_id;
+	const unsigned char *head;
+	uint64_t seq, last_sum;
+	uint64_t next; /* first block of the run reserved for record seq + 1 */
+	struct second_version *out;
+};
+
+static uint64_t u64(const unsigned char *p)
+{
+	uint64_t n = 0;
+
+	for (int i = 7; i >= 0; i--)
+		n = n << 8 | p[i];
+	return n;
+}
+
+static uint32_t u32(const unsigned char *p)
+{
+	return (uint32_t)(u64(p) & 0xffffffff);
+}
+
+/* XXH3 of the bytes with the sum at 8 taken as zero. */
+static bool sum_is_right(const unsigned char *p, size_t bytes)
+{
+	unsigned char *copy = malloc(bytes);
+	bool is;
+
+	memcpy(copy, p, bytes);
+	memset(copy + 8, 0, 8);
+	is = XXH3_64bits(copy, bytes) == u64(p + 8);
+	free(copy);
+	return is;
+}
+
+static const unsigned char *block_at(const struct reader *r, uint64_t block)
+{
+	return block < r->blocks ? r->bytes + block * BLOCK : NULL;
+}
+
+static const unsigned char *mirrored(const struct reader *r, uint64_t block, const char *magic)
+{
+	for (uint64_t copy = 0; copy < 2; copy++) {
+		const unsigned char *p = block_at(r, block + copy);
+
+		if (p && !memcmp(p, magic, 8) && sum_is_right(p, BLOCK))
+			return p;
+	}
+	return NULL;
+}
+
+static const char *super_check(const struct reader *r)
+{
+	const unsigned char *s = mirrored(r, 0, "SOFTPMV1");
+
+	if (!s)
+		return "no superblock";
+	if (u32(s + 16) != 1 || u32(s + 20) != 0x01020304 || u32(s + 24) != 4096 || u32(s + 28) != 4096)
+		return "a superblock of another kind";
+	return NULL;
+}
+
+/* The head of branch main of the container. */
+static const char *head_find(struct reader *r, int magic)
+{
+	const unsigned char *zero = mirrored(r, 2, "SPEXTTB1");
+	uint64_t groups = zero ? u64(zero + 24) : 0;
+
+	for (uint64_t g = 0; g < groups; g++) {
+		const unsigned char *t = mirrored(r, g * GROUP + 2, "SPEXTTB1");
+
+		if (!t || u32(t + 16) != g)
+			return "a damaged extent table";
+		for (uint32_t i = 0; i < u32(t + 20); i++) {
+			const unsigned char *e = t + 32 + i * 16;
+			uint64_t at = g * GROUP + i * EXTENT + (i == 0 ? RESERVED : 0);
+
+			if (!u64(e) || (int)u32(e + 8) != magic || u32(e + 12) != 1)
+				continue;
+			r->head = mirrored(r, at, "SPCHEAD1");
+			if (!r->head || u64(r->head + 16) != u64(e) || (int)u32(r->head + 24) != magic)
+				return "a damaged chain head";
+			r->chain_id = u64(e);
+			if (!strcmp((const char *)r->head + 32, "main"))
+				return NULL;
+		}
+	}
+	return zero ? "no such container" : "a damaged extent table";
+}
+
+/* What lies in the runs, in one piece. */
+static unsigned char *runs_gather(const struct reader *r, const unsigned char *run, uint32_t runs, uint64_t bytes)
+{
+	unsigned char *all = calloc(1, bytes + BLOCK);
+	uint64_t done = 0;
+
+	for (uint32_t i = 0; i < runs; i++)
+		for (uint64_t b = 0; b < u64(run + i * 16 + 8) && done < bytes; b++, done += BLOCK) {
+			const unsigned char *p = block_at(r, u64(run + i * 16) + b);
+
+			memcpy(all + done, p ? p : all, bytes - done < BLOCK ? bytes - done : BLOCK);
+		}
+	return all;
+}
+
+static size_t page_find(const struct second_version *v, uint64_t page)
+{
+	size_t i = 0;
+
+	while (i < v->pages && v->page[i].page < page)
+		i++;
+	return i;
+}
+
+static struct second_page place_read(uint64_t page, const unsigned char *place)
+{
+	struct second_page p = {page, u64(place), u64(place + 8), u64(place + 16), {0}};
+
+	memcpy(p.meta, place + 24, sizeof(p.meta));
+	return p;
+}
+
+static void page_put(struct second_version *v, struct second_page p)
+{
+	size_t i = page_find(v, p.page);
+	bool is_there = i < v->pages && v->page[i].page == p.page;
+
+	if (!p.birth && is_there) {
+		memmove(v->page + i, v->page + i + 1, (--v->pages - i) * sizeof(*v->page));
+	} else if (p.birth) {
+		if (!is_there && v->pages < PAGES_MOST)
+			memmove(v->page + i + 1, v->page + i, (v->pages++ - i) * sizeof(*v->page));
+		v->page[i] = p;
+	}
+}
+
+static void description_read(struct second_version *v, const unsigned char *d)
+{
+	v->version = u64(d);
+	v->parent = u64(d + 8);
+	v->time_ns = u64(d + 16);
+	v->root = u64(d + 24);
+	v->root_bytes = u64(d + 32);
+	v->pages_told = u64(d + 40);
+	memcpy(v->branch, d + 120, 64);
+	memcpy(v->name, d + 184, 64);
+	memcpy(v->message, d + 296, 200);
+}
+
+static const char *checkpoint_read(struct reader *r)
+{
+	uint64_t bytes = u64(r->head + 136);
+	unsigned char *k;
+	const char *wrong = NULL;
+
+	r->out->checkpoint_seq = r->seq = u64(r->head + 120);
+	r->last_sum = u64(r->head + 160);
+	r->next = u64(r->head + 168);
+	if (!r->seq)
+		return NULL;
+	if (bytes > r->blocks * BLOCK || u32(r->head + 28) > 200)
+		return "a checkpoint longer than the volume";
+	k = runs_gather(r, r->head + 200, u32(r->head + 28), bytes);
+	if (XXH3_64bits(k, bytes) != u64(r->head + 128) || memcmp(k, "CKPOINT1", 8) || u64(k + 16) != r->seq)
+		wrong = "a damaged checkpoint";
+	else if (560 + u64(k + 32) * 80 + u64(k + 40) * 16 + u64(k + 48) * 32 != bytes)
+		wrong = "a checkpoint of another length";
+	for (uint64_t i = 0; !wrong && i < u64(k + 32); i++)
+		page_put(r->out, place_read(u64(k + 560 + i * 80), k + 560 + i * 80 + 8));
+	if (!wrong)
+		description_read(r->out, k + 64);
+	free(k);
+	return wrong;
+}
+
+/* The record at a block, whole and the chain's own, or NULL. To be freed. */
+static unsigned char *record_get(const struct reader *r, uint64_t block, uint64_t seq)
+{
+	const unsigned char *first = block_at(r, block);
+	uint64_t bytes = first ? u64(first + 56) : 0;
+	unsigned char *all;
+
+	if (!first || memcmp(first, "SPRCORD1", 8) || bytes != HEADER + u32(first + 64) * (uint64_t)ENTRY ||
+	    bytes > r->blocks * BLOCK || u32(first + 72) > 32 || u64(first + 112) != block)
+		return NULL;
+	all = runs_gather(r, first + 112, u32(first + 72), bytes);
+	if (sum_is_right(all, bytes) && u64(all + 16) == r->chain_id && u64(all + 24) == seq &&
+	    (seq < u64(r->head + 152) || u32(all + 76) == u64(r->head + 144)))
+		return all;
+	free(all);
+	return NULL;
+}
+
+static bool was_durable(const struct reader *r, uint64_t seq, uint64_t next_block, const uint64_t *sum)
+{
+	unsigned char *next = record_get(r, next_block, seq + 1);
+	bool was = next && u64(next + 40) >= seq && (!sum || u64(next + 32) == *sum);
+
+	free(next);
+	return was || u64(r->head + 112) >= seq;
+}
+
+static bool pages_are_whole(const struct reader *r, const unsigned char *record)
+{
+	for (uint32_t i = 0; i < u32(record + 64); i++) {
+		const unsigned char *e = record + HEADER + i * ENTRY;
+		const unsigned char *p = block_at(r, u64(e + 8));
+
+		if (u64(e + 24) == u64(record + 24) && u64(e + 8) && (!p || XXH3_64bits(p, BLOCK) != u64(e + 16)))
+			return false;
+	}
+	return true;
+}
+
+static bool record_counts(const struct reader *r, const unsigned char *record)
+{
+	uint64_t sum;
+
+	if (!record || u64(record + 32) != r->last_sum)
+		return false;
+	sum = u64(record + 8);
+	return u32(record + 68) || was_durable(r, r->seq + 1, u64(record + 80), &sum) || pages_are_whole(r, record);
+}
+
+static const char *records_replay(struct reader *r)
+{
+	uint64_t next_but_one = u64(r->head + 184);
+	unsigned char *record;
+
+	while (record = record_get(r, r->next, r->seq + 1), record_counts(r, record)) {
+		for (uint32_t i = 0; i < u32(record + 64); i++)
+			page_put(r->out, place_read(u64(record + HEADER + i * ENTRY), record + HEADER + i * ENTRY + 8));
+		description_read(r->out, record + 624);
+		r->seq++;
+		r->last_sum = u64(record + 8);
+		r->next = u64(record + 80);
+		next_but_one = u64(record + 96);
+		r->out->records_replayed++;
+		free(record);
+	}
+	free(record);
+	return was_durable(r, r->seq + 1, next_but_one, NULL) ? "a damaged version" : NULL;
+}
+
+const char *second_read(const unsigned char *volume, uint64_t bytes, int magic, struct second_version *out)
+{
+	struct reader r = {.bytes = volume, .blocks = bytes / BLOCK, .out = out};
+	const char *wrong = super_check(&r);
+
+	*out = (struct second_version){.page = calloc(PAGES_MOST + 1, sizeof(*out->page))};
+	if (!wrong)
+		wrong = head_find(&r, magic);
+	if (!wrong)
+		wrong = checkpoint_read(&r);
+	return wrong ? wrong : records_replay(&r);
+}
+
+void second_free(struct second_version *v)
+{
+	free(v->page);
+}
