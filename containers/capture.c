@@ -1,6 +1,8 @@
 /* capture.c - the instant of a persistence point: from dirty pages to an image.
  *
- *   stop threads -> drain frees (unmark) -> collect dirty pages -> trace -> copy touched pages -> go on
+ *   stop threads -> drain frees (unmark) -> collect dirty pages -> trace -> copy touched pages, or clone -> go on
+ *                                                                    after a clone: list touched pages, fetch their
+ * copies
  *
  * Frees and dirty pages belong to the process, not to a container: each capture hands them to all open
  * containers, which keep them until their own next point.
@@ -13,32 +15,51 @@
 #include "track/track.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static pthread_mutex_t capture_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t capture_ended = PTHREAD_COND_INITIALIZER;
+static bool is_capturing;
 
 /* Address space for an image: as many pages as the machine could ever freeze. */
 static const size_t image_pages_most = (size_t)1 << 25; /* 128 GiB */
-static const size_t image_keep_pages = 4096;
 
-void spm_capture_lock(void)
+void spm_capture_begin(void)
 {
 	spm_park();
 	pthread_mutex_lock(&capture_lock);
+	while (is_capturing)
+		pthread_cond_wait(&capture_ended, &capture_lock);
+	is_capturing = true;
+	pthread_mutex_unlock(&capture_lock);
 	spm_unpark();
 }
 
-void spm_capture_unlock(void)
+void spm_capture_end(void)
 {
+	pthread_mutex_lock(&capture_lock);
+	is_capturing = false;
+	pthread_cond_signal(&capture_ended);
 	pthread_mutex_unlock(&capture_lock);
 }
 
+/* Beyond the first 2 MiB in huge pages: of a large point's pause a third would be faults on small ones. A clone need
+ * not have it. */
 static void *reserve(size_t bytes)
 {
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	enum { SMALL_BYTES = 2 << 20 };
+	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	return p == MAP_FAILED ? NULL : p;
+	if (p == MAP_FAILED)
+		return NULL;
+	madvise(p + SMALL_BYTES, bytes - SMALL_BYTES, MADV_HUGEPAGE);
+	madvise(p, bytes, MADV_DONTFORK);
+	return p;
 }
 
 static void release(void *p, size_t bytes)
@@ -52,6 +73,8 @@ void spm_image_free(struct image *image)
 	release(image->frozen, image_pages_most * sizeof(*image->frozen));
 	release(image->copies, image_pages_most * SPM_PAGE_BYTES);
 	release(image->changes, image_pages_most * sizeof(*image->changes));
+	spm_clone_drop(&image->clone);
+	free(image->excluded);
 	*image = (struct image){0};
 }
 
@@ -68,17 +91,30 @@ static int image_prepare(struct image *image)
 	return -ENOMEM;
 }
 
-/* Gives back what a large image used; keeps the buffers of small ones warm. */
-static void image_reset(struct image *image)
+static void buffer_settle(void *p, size_t entry, size_t keep, size_t most)
 {
-	size_t more = image->pages_most > image_keep_pages ? image->pages_most - image_keep_pages : 0;
+	const size_t page = SPM_PAGE_BYTES;
+	size_t kept = (keep * entry + page - 1) / page * page, used = (most * entry + page - 1) / page * page;
 
-	if (more) {
-		madvise(image->copies + image_keep_pages * SPM_PAGE_BYTES, more * SPM_PAGE_BYTES, MADV_DONTNEED);
-		image->pages_most = image_keep_pages;
-	}
-	image->pages = 0;
-	image->dirty_pages = 0;
+	if (used > kept)
+		madvise((char *)p + kept, used - kept, MADV_DONTNEED);
+	else
+		madvise(p, kept, MADV_POPULATE_WRITE); /* older kernels: the next point takes the faults */
+}
+
+/* As many pages as the last point had, and half as many again, are ready for the next; never more than 256 MiB. */
+void spm_image_settle(struct image *image)
+{
+	const size_t least = 64, most = 65536;
+	size_t keep = image->pages_last + image->pages_last / 2;
+
+	keep = keep < least ? least : keep > most ? most : keep;
+	if (!image->frozen || (keep >= image->pages_most / 2 && keep <= image->pages_most))
+		return;
+	buffer_settle(image->frozen, sizeof(*image->frozen), keep, image->pages_most);
+	buffer_settle(image->copies, SPM_PAGE_BYTES, keep, image->pages_most);
+	buffer_settle(image->changes, sizeof(*image->changes), keep, image->pages_most);
+	image->pages_most = keep;
 }
 
 struct freed {
@@ -143,6 +179,32 @@ int spm_capture_settle(pageno_t first, uint32_t pages)
 	return spm_track_collect(first, pages, run_is_dirty, NULL);
 }
 
+/* What a page is, but for its bytes. */
+static struct frozen_page *page_note(struct container *c, pageno_t page, bool is_live)
+{
+	struct frozen_page *f = &c->image.frozen[c->image.pages++];
+	struct span *s;
+
+	if (c->image.pages > image_pages_most)
+		spm_panic("a point of more than 128 GiB of changed pages");
+	*f = (struct frozen_page){.page = page, .is_removed = !is_live};
+	if (!is_live)
+		return f;
+	s = spm_span_of(spm_page_address(page));
+	f->span_address = spm_page_address(s->first);
+	f->slot_bytes = s->slot_bytes;
+	f->recip = s->recip;
+	f->slots = s->slots;
+	f->live = spm_marks_live(c->marks, s);
+	f->meta.span_pages = s->pages;
+	f->meta.page_in_span = page - s->first;
+	f->meta.class = s->class;
+	f->meta.flags = s->flags;
+	if (page == s->first)
+		f->meta.live = f->live;
+	return f;
+}
+
 static void place_zero(uint64_t place, void *arg)
 {
 	memset((unsigned char *)arg + place % SPM_PAGE_BYTES, 0, sizeof(void *));
@@ -151,33 +213,14 @@ static void place_zero(uint64_t place, void *arg)
 static void page_freeze(pageno_t page, bool is_live, bool was_member, void *arg)
 {
 	struct container *c = arg;
-	struct image *image = &c->image;
-	struct frozen_page *f = &image->frozen[image->pages];
-	struct span *s;
+	unsigned char *copy = c->image.copies + c->image.pages * SPM_PAGE_BYTES;
 
 	(void)was_member;
-	if (image->pages == image_pages_most)
-		spm_panic("a point of more than 128 GiB of changed pages");
-	*f = (struct frozen_page){.page = page, .is_removed = !is_live};
-	if (is_live) {
-		s = spm_span_of(spm_page_address(page));
-		f->span_address = spm_page_address(s->first);
-		f->slot_bytes = s->slot_bytes;
-		f->recip = s->recip;
-		f->slots = s->slots;
-		f->live = spm_marks_live(c->marks, s);
-		f->meta.span_pages = s->pages;
-		f->meta.page_in_span = page - s->first;
-		f->meta.class = s->class;
-		f->meta.flags = s->flags;
-		if (page == s->first)
-			f->meta.live = f->live;
-		memcpy(image->copies + image->pages * SPM_PAGE_BYTES, (void *)(uintptr_t)spm_page_address(page),
-		       SPM_PAGE_BYTES);
-		spm_hints_each_excluded(&c->hints, spm_page_address(page), SPM_PAGE_BYTES, place_zero,
-		                        image->copies + image->pages * SPM_PAGE_BYTES);
-	}
-	image->pages++;
+	page_note(c, page, is_live);
+	if (!is_live)
+		return;
+	memcpy(copy, (void *)(uintptr_t)spm_page_address(page), SPM_PAGE_BYTES);
+	spm_hints_each_excluded(&c->hints, spm_page_address(page), SPM_PAGE_BYTES, place_zero, copy);
 }
 
 /* By itself a full trace comes no sooner than all points since the last one have cost many times as much: its time
@@ -191,8 +234,44 @@ static bool wants_full_trace(const struct container *c)
 	        c->pause_ns_since_full_trace >= PAYS_FROM * c->full_trace_ns);
 }
 
+/* Copying scattered pages takes 0.8 us each, into warm buffers; cloning, 4 ms for each resident GiB and half a
+ * millisecond in all (bench/points). $SOFTPM_FREEZE=copy|clone forces one, for tests. */
+static bool clone_pays(size_t pages, uint64_t resident_pages)
+{
+	const char *forced = getenv("SOFTPM_FREEZE");
+
+	if (forced && *forced)
+		return !strcmp(forced, "clone");
+	return pages * 800 > resident_pages * 16 + 500000;
+}
+
+/* Of the process, as in /proc; 0 if it can't be read. Small dirty sets need not ask. */
+static uint64_t resident_pages(void)
+{
+	char text[128] = "";
+	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	uint64_t pages = 0;
+	const char *at = n > 0 ? strchr(text, ' ') : NULL;
+
+	for (; at && at[1] >= '0' && at[1] <= '9'; at++)
+		pages = pages * 10 + (uint64_t)(at[1] - '0');
+	if (fd >= 0)
+		close(fd);
+	return pages;
+}
+
+static bool clone_try(struct container *c)
+{
+	enum { COPY_PAGES = 1000 }; /* below, a clone never pays */
+	size_t pages = spm_marks_touched(c->marks);
+	bool may = pages > COPY_PAGES || (pages && getenv("SOFTPM_FREEZE"));
+
+	return may && clone_pays(pages, resident_pages()) && !spm_clone_make(&c->image.clone);
+}
+
 /* What happens while everybody stands still. */
-static int capture_stopped(struct container *c, bool is_full)
+static int capture_stopped(struct container *c, bool is_full, bool can_clone)
 {
 	int lost = 0, err;
 
@@ -202,40 +281,144 @@ static int capture_stopped(struct container *c, bool is_full)
 	              : spm_trace_incremental(c->marks, c->root, &c->hints);
 	if (err)
 		return err;
-	spm_marks_take_touched(c->marks, page_freeze, c);
+	if (!can_clone || !clone_try(c))
+		spm_marks_take_touched(c->marks, page_freeze, c);
 	c->image.live_bytes = spm_marks_live_bytes(c->marks);
 	return 0;
 }
 
 int spm_capture(struct container *c)
 {
-	bool is_full = wants_full_trace(c), stop = c->attr.stop_threads;
+	bool is_full = wants_full_trace(c), stop = c->attr.stop_threads, can_clone;
 	uint64_t started;
 	int err = image_prepare(&c->image);
 
 	if (err)
 		return err;
-	image_reset(&c->image);
-	spm_capture_lock();
+	c->image.pages = 0;
+	spm_capture_begin();
+	can_clone = !spm_clone_prepare();
 	err = spm_track_init();
 	started = spm_now_ns();
 	if (!err && stop)
 		err = spm_stop_begin();
 	if (!err) {
-		err = capture_stopped(c, is_full);
+		err = capture_stopped(c, is_full, can_clone);
 		if (stop)
 			spm_stop_end();
 	}
-	spm_capture_unlock();
 	c->image.captured_ns = spm_now_ns();
 	c->image.pause_ns = c->image.captured_ns - started;
 	c->image.is_full_trace = is_full;
-	if (err)
-		c->wants_full_trace = true;
-	if (c->image.pages > c->image.pages_most)
-		c->image.pages_most = c->image.pages;
 	c->image.root = c->root;
 	c->image.root_bytes = c->root_bytes;
+	if (err)
+		c->wants_full_trace = true;
+	if (!c->image.clone.child)
+		spm_capture_end();
+	return err;
+}
+
+/* ---- after the pause, for a cloned image ---- */
+
+static void excluded_note(uint64_t place, void *arg)
+{
+	struct image *image = arg;
+
+	image->excluded[image->excluded_count++] = place;
+}
+
+/* Marks and spans are still those of the instant: they change in captures only, and this one has not ended; and a span
+ * with marks is not recut before the next. */
+static void page_list(pageno_t page, bool is_live, bool was_member, void *arg)
+{
+	struct container *c = arg;
+
+	(void)was_member;
+	page_note(c, page, is_live);
+	if (is_live && c->image.excluded)
+		spm_hints_each_excluded(&c->hints, spm_page_address(page), SPM_PAGE_BYTES, excluded_note, &c->image);
+}
+
+static int pages_list(struct container *c)
+{
+	struct image *image = &c->image;
+
+	image->excluded_count = 0;
+	if (c->hints.excluded_count) {
+		image->excluded = malloc(c->hints.excluded_count * sizeof(*image->excluded));
+		if (!image->excluded)
+			return -ENOMEM;
+	}
+	spm_marks_take_touched(c->marks, page_list, c);
+	return 0;
+}
+
+/* The longest run of live pages from *i on that follow each other in memory. */
+static struct iovec run_next(const struct image *image, size_t *i, size_t end)
+{
+	const struct frozen_page *f = &image->frozen[*i];
+	size_t n = 1;
+
+	while (*i + n < end && f[n].page == f->page + n && !f[n].is_removed)
+		n++;
+	*i += n;
+	return (struct iovec){(void *)(uintptr_t)spm_page_address((pageno_t)f->page), n * SPM_PAGE_BYTES};
+}
+
+/* Reads up to a buffer's worth of live pages from *i on; their copies follow each other, as no removed page is between.
+ */
+static int pages_fetch(struct image *image, size_t *i)
+{
+	enum { PIECES = 256, PAGES = 4096 };
+	struct iovec piece[PIECES];
+	size_t first = *i, end = first;
+	unsigned n = 0;
+
+	while (end < image->pages && end - first < PAGES && !image->frozen[end].is_removed)
+		end++;
+	while (n < PIECES && *i < end)
+		piece[n++] = run_next(image, i, end);
+	return spm_clone_read(&image->clone, piece, n, image->copies + first * SPM_PAGE_BYTES);
+}
+
+static int copies_fetch(struct image *image)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < image->pages && !err;) {
+		if (image->frozen[i].is_removed)
+			i++;
+		else
+			err = pages_fetch(image, &i);
+	}
+	return err;
+}
+
+/* The places are in ascending order, as the pages are. */
+static void copies_exclude(struct image *image)
+{
+	for (size_t i = 0, e = 0; i < image->pages && e < image->excluded_count; i++)
+		for (; e < image->excluded_count && spm_page_of(image->excluded[e]) == image->frozen[i].page; e++)
+			place_zero(image->excluded[e], image->copies + i * SPM_PAGE_BYTES);
+	free(image->excluded);
+	image->excluded = NULL;
+}
+
+int spm_capture_finish(struct container *c)
+{
+	int err;
+
+	if (!c->image.clone.child)
+		return 0;
+	err = pages_list(c);
+	spm_capture_end();
+	if (!err)
+		err = copies_fetch(&c->image);
+	copies_exclude(&c->image);
+	spm_clone_drop(&c->image.clone);
+	if (err)
+		spm_capture_undo(c);
 	return err;
 }
 
@@ -243,19 +426,19 @@ int spm_capture_drain(void)
 {
 	int err;
 
-	spm_capture_lock();
+	spm_capture_begin();
 	err = spm_stop_begin();
 	if (!err) {
 		spm_heap_drain_freed(span_freed, NULL);
 		spm_stop_end();
 	}
-	spm_capture_unlock();
+	spm_capture_end();
 	return err;
 }
 
 void spm_capture_undo(struct container *c)
 {
-	spm_capture_lock();
+	spm_capture_begin();
 	for (size_t i = 0; i < c->image.pages; i++) {
 		pageno_t page = (pageno_t)c->image.frozen[i].page;
 
@@ -263,5 +446,5 @@ void spm_capture_undo(struct container *c)
 		if (c->image.frozen[i].is_removed) /* the newest version still has it */
 			spm_marks_set_member(c->marks, page);
 	}
-	spm_capture_unlock();
+	spm_capture_end();
 }

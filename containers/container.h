@@ -7,11 +7,14 @@
  *
  * capture runs while the program stands still; write runs in the caller (pPointSync) or in the container's
  * worker thread (pPoint). A container has one image: the next capture waits until the last one is written.
+ * Of a large dirty set the pages are not copied but kept by a clone of the process (snapshot/clone.h); then write
+ * begins with fetching them.
  *
  * Locks, in this order
  *   container->lock   everything in struct container but the image's content; never held over I/O or a stop
  *   table_lock        (table.c) which containers are open, the volume
- *   capture_lock      (capture.c) one capture at a time in the process; nobody waits for another lock under it
+ *   the capture       (capture.c) one at a time in the process; nobody waits for a lock while he has it. It may end in
+ *                     another thread than it began
  */
 #ifndef SPM_CONTAINER_H
 #define SPM_CONTAINER_H
@@ -19,6 +22,7 @@
 #include "discover/marks.h"
 #include "discover/outside.h"
 #include "discover/trace.h"
+#include "snapshot/clone.h"
 #include "softpm.h"
 #include "volume/volume.h"
 
@@ -40,7 +44,10 @@ struct frozen_page {
 struct image {
 	struct frozen_page *frozen; /* address space for one entry a heap page; filled as far as `pages` */
 	unsigned char *copies;      /* 4096 bytes for each */
-	size_t pages, pages_most;
+	size_t pages, pages_most, pages_last;
+	struct memory_clone clone; /* if there is one, spm_capture_finish gets the copies from it */
+	uint64_t *excluded;        /* then: places to be zero in the copies */
+	size_t excluded_count;
 	struct page_change *changes;
 	uint64_t root, root_bytes, live_bytes, pause_ns, dirty_pages;
 	uint64_t captured_ns;
@@ -129,12 +136,16 @@ bool spm_is_forked_child(void);
 
 /* capture.c: fills c->image. Called by whoever made c busy, without c->lock. 0 or -errno. */
 int spm_capture(struct container *c);
+/* The rest of it, where the program need not wait: by whoever writes the image, before anything else. 0 or -errno. */
+int spm_capture_finish(struct container *c);
+/* Between the points: the next one finds its buffers in memory; those of a large one are given back. */
+void spm_image_settle(struct image *image);
 /* The version was not written: whatever the image held must go into the next one. */
 void spm_capture_undo(struct container *c);
 /* Routes what the tracker found to the containers; clears it. For restore. */
 int spm_capture_settle(pageno_t first, uint32_t pages);
-void spm_capture_lock(void);
-void spm_capture_unlock(void);
+void spm_capture_begin(void); /* waits until no other capture is under way */
+void spm_capture_end(void);
 void spm_image_free(struct image *image);
 
 /* write.c: makes the image a version. */

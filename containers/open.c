@@ -279,7 +279,7 @@ void pDirty(const void *p, size_t n)
 
 	if (!n || !spm_in_window(b.from) || !spm_in_window(b.from + n - 1))
 		return;
-	spm_capture_lock();
+	spm_capture_begin();
 	spm_container_each(bytes_dirty, &b);
-	spm_capture_unlock();
+	spm_capture_end();
 }

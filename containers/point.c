@@ -72,7 +72,6 @@ static int capture(struct container *c)
 		c->full_trace_ns = c->image.pause_ns;
 		c->wants_full_trace = false;
 	}
-	c->dirty_pages += c->image.pages;
 	spm_pauses_add(&c->pauses, c->image.pause_ns);
 	return 0;
 }
@@ -82,10 +81,15 @@ static int write_image(struct container *c, bool is_forced, int64_t *version, ch
 	int err;
 
 	pthread_mutex_unlock(&c->lock);
-	err = spm_image_write(c, is_forced, version);
-	if (err)
-		snprintf(why, 512, "%s", spm_volume_error_of(err));
+	err = spm_capture_finish(c);
+	if (!err) {
+		err = spm_image_write(c, is_forced, version);
+		if (err)
+			snprintf(why, 512, "%s", spm_volume_error_of(err));
+	}
+	spm_image_settle(&c->image);
 	lock_container(c);
+	c->dirty_pages += c->image.pages;
 	return err;
 }
 
@@ -126,7 +130,7 @@ static int64_t point_async(struct container *c, const char *message)
 		fail_point(c, err, NULL);
 		return 0;
 	}
-	if (!c->image.pages && !is_forced && !c->stale_count && c->newest) {
+	if (!c->image.pages && !c->image.clone.child && !is_forced && !c->stale_count && c->newest) {
 		busy_end(c);
 		return c->newest;
 	}

@@ -293,7 +293,7 @@ static int settle(struct loading *l)
 {
 	int err = 0;
 
-	spm_capture_lock();
+	spm_capture_begin();
 	for (size_t i = 0; i < l->n && !err;) {
 		pageno_t first = moved_page(l, l->source[i].page);
 		uint32_t n = 1;
@@ -303,7 +303,7 @@ static int settle(struct loading *l)
 		err = spm_capture_settle(first, n);
 		i += n;
 	}
-	spm_capture_unlock();
+	spm_capture_end();
 	return unwatched(l, err);
 }
 

@@ -152,7 +152,7 @@ static bool table_add(struct container *c)
 {
 	unsigned place = 0;
 
-	spm_capture_lock();
+	spm_capture_begin();
 	pthread_mutex_lock(&table_lock);
 	while (place < CONTAINERS_MOST && table[place])
 		place++;
@@ -163,17 +163,17 @@ static bool table_add(struct container *c)
 			table_top = place + 1;
 	}
 	pthread_mutex_unlock(&table_lock);
-	spm_capture_unlock();
+	spm_capture_end();
 	return place < CONTAINERS_MOST;
 }
 
 static void table_remove(struct container *c)
 {
-	spm_capture_lock();
+	spm_capture_begin();
 	pthread_mutex_lock(&table_lock);
 	table[place_of(c->id)] = NULL;
 	pthread_mutex_unlock(&table_lock);
-	spm_capture_unlock();
+	spm_capture_end();
 }
 
 static int worker_start(struct container *c)
@@ -252,9 +252,9 @@ void spm_container_end(struct container *c)
 		pthread_cond_wait(&table_changed, &table_lock);
 	pthread_mutex_unlock(&table_lock);
 	worker_end(c);
-	spm_capture_lock();
+	spm_capture_begin();
 	spm_marks_each_span(c->marks, span_forget, c);
-	spm_capture_unlock();
+	spm_capture_end();
 	table_remove(c);
 	spm_container_free(c);
 }

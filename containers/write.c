@@ -159,6 +159,9 @@ int spm_image_write(struct container *c, bool is_forced, int64_t *version)
 		return 0;
 	}
 	err = image_commit(c, is_forced, &info);
+	c->image.pages_last = c->image.pages;
+	if (c->image.pages_last > c->image.pages_most)
+		c->image.pages_most = c->image.pages_last;
 	if (err) {
 		spm_capture_undo(c);
 		return err;

@@ -203,6 +203,16 @@ void spm_marks_take_dirty(struct marks *m, void (*fn)(pageno_t page, void *arg),
 	}
 }
 
+size_t spm_marks_touched(const struct marks *m)
+{
+	size_t pages = 0;
+
+	for (unsigned u = 0; u < m->used_count; u++)
+		for (unsigned w = 0; w < BITMAP_WORDS; w++)
+			pages += (unsigned)__builtin_popcountll(m->slice[m->used[u]]->touched[w]);
+	return pages;
+}
+
 /* Whether the page belongs to the version by the present marks. */
 static bool page_is_live(const struct marks *m, pageno_t page)
 {

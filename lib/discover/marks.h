@@ -46,9 +46,12 @@ bool spm_marks_is_member(const struct marks *m, pageno_t page);
 
 /* Calls fn for each dirty member page, touches it, and forgets that it is dirty. */
 void spm_marks_take_dirty(struct marks *m, void (*fn)(pageno_t page, void *arg), void *arg);
-/* Calls fn for each touched page in ascending order and forgets it: is_live: the page belongs to the version from now on;
- * was_member: it did before. Pages that neither are nor were get no call. */
-void spm_marks_take_touched(struct marks *m, void (*fn)(pageno_t page, bool is_live, bool was_member, void *arg), void *arg);
+/* How many pages are touched. */
+size_t spm_marks_touched(const struct marks *m);
+/* Calls fn for each touched page in ascending order and forgets it: is_live: the page belongs to the version from now
+ * on; was_member: it did before. Pages that neither are nor were get no call. */
+void spm_marks_take_touched(struct marks *m, void (*fn)(pageno_t page, bool is_live, bool was_member, void *arg),
+                            void *arg);
 /* Calls fn for each span with live slots. */
 void spm_marks_each_span(struct marks *m, void (*fn)(struct span *s, const struct slotset *live, void *arg), void *arg);
 

@@ -1,9 +1,10 @@
 /* crash_kill.c - SIGKILL at random moments, several threads, several containers, both trackers.
  *
- * The victim runs three threads: one writes container 1 with asynchronous points and a sync now and then, one writes container 2 with
- * synchronous points, one only allocates and frees. After each sync they note, in memory shared with the test, how many
- * steps are durable. After the kill another process restores both: each must be whole by an independent model, and not
- * older than the note. The volume lives on from kill to kill.
+ * The victim runs three threads: one writes container 1 with asynchronous points and a sync now and then, one writes
+ * container 2 with synchronous points, one only allocates and frees. After each sync they note, in memory shared with
+ * the test, how many steps are durable. In some lives every point is frozen by a clone of the process. After the kill
+ * another process restores both: each must be whole by an independent model, and not older than the note. The volume
+ * lives on from kill to kill.
  */
 #include "book.h"
 #include "scratch.h"
@@ -149,13 +150,14 @@ static void check(void)
 	_exit(0); /* without closing: the next victim finds what a crash leaves */
 }
 
-static int run(void (*fn)(void), const char *tracker, unsigned kill_after_us)
+static int run(void (*fn)(void), const char *tracker, const char *freeze, unsigned kill_after_us)
 {
 	int status;
 	pid_t child = fork();
 
 	if (!child) {
 		setenv("SOFTPM_TRACK", tracker, 1);
+		setenv("SOFTPM_FREEZE", freeze, 1);
 		fn();
 		_exit(0);
 	}
@@ -180,14 +182,14 @@ static void restore_after_kill_keeps_every_synced_version(void **state)
 	volume = scratch("kill.vol");
 	durable = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	for (uint64_t i = 0; i < kills; i++) {
-		const char *t = tracker[i % 2];
+		const char *t = tracker[i % 2], *freeze = i % 8 < 6 ? "" : "clone";
 
 		if (durable[1] > 100000) { /* the model replays all steps: begin again before that takes long */
 			unlink(volume);
 			durable[1] = durable[2] = 0;
 		}
-		assert_int_equal(run(victim, t, 1000 + (unsigned)(test_random(&random) % 80000)), 0);
-		assert_int_equal(run(check, t, 0), 0);
+		assert_int_equal(run(victim, t, freeze, 1000 + (unsigned)(test_random(&random) % 80000)), 0);
+		assert_int_equal(run(check, t, freeze, 0), 0);
 	}
 	printf("%llu kills; %llu asynchronous and %llu synchronous steps\n", (unsigned long long)kills,
 	       (unsigned long long)durable[1], (unsigned long long)durable[2]);
