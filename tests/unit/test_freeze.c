@@ -1,0 +1,218 @@
+/* test_freeze.c - a version is a state of one instant, however its pages were frozen, while threads store all the time.
+ *
+ * A writer goes through its cells, each on a page of its own, and gives each the number of the round: at every instant
+ * a first part of the cells has this round's number and the rest the one before.
+ */
+#include "scratch.h"
+#include "softpm.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define EXPECT(cond)                                                                                                   \
+	do {                                                                                                           \
+		if (!(cond)) {                                                                                         \
+			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,        \
+			        pErrorMsg());                                                                          \
+			return 1;                                                                                      \
+		}                                                                                                      \
+	} while (0)
+
+enum { WRITERS = 3, CELLS = 2000, CELL_BYTES = 4096, POINTS = 6 };
+struct root {
+	unsigned char *cells[WRITERS];
+};
+static atomic_bool is_over;
+
+static _Atomic uint64_t *cell(unsigned char *cells, unsigned i)
+{
+	return (_Atomic uint64_t *)(void *)(cells + (size_t)i * CELL_BYTES);
+}
+
+static void *writer(void *cells)
+{
+	uint64_t round = atomic_load(cell(cells, CELLS - 1));
+
+	while (!atomic_load(&is_over)) {
+		round++;
+		for (unsigned i = 0; i < CELLS; i++)
+			atomic_store(cell(cells, i), round);
+	}
+	return NULL;
+}
+
+static struct root *root_get(int *id)
+{
+	void *at;
+
+	*id = pCRestore(1, &at);
+	if (*id <= 0 && errno == ENOENT) {
+		*id = pCAlloc(1, sizeof(struct root), &at);
+		for (int w = 0; *id > 0 && w < WRITERS; w++)
+			((struct root *)at)->cells[w] = pCalloc(CELLS, CELL_BYTES);
+	}
+	return *id > 0 ? at : NULL;
+}
+
+static int live(const char *volume)
+{
+	pthread_t thread[WRITERS];
+	struct root *r;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT((r = root_get(&id)) != NULL);
+	for (int w = 0; w < WRITERS; w++)
+		pthread_create(&thread[w], NULL, writer, r->cells[w]);
+	for (int i = 0; i < POINTS; i++)
+		EXPECT(pPoint(id));
+	EXPECT(!pSync(id));
+	atomic_store(&is_over, true);
+	for (int w = 0; w < WRITERS; w++)
+		pthread_join(thread[w], NULL);
+	return pVClose();
+}
+
+static int check(const char *volume)
+{
+	struct root *r;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT((r = root_get(&id)) != NULL);
+	for (int w = 0; w < WRITERS; w++) {
+		uint64_t round = atomic_load(cell(r->cells[w], 0));
+		unsigned i = 0;
+
+		while (i < CELLS && atomic_load(cell(r->cells[w], i)) == round)
+			i++;
+		while (i < CELLS && atomic_load(cell(r->cells[w], i)) == round - 1)
+			i++;
+		if (i < CELLS)
+			fprintf(stderr, "writer %d: cell 0 has %llu, cell %u %llu\n", w, (unsigned long long)round, i,
+			        (unsigned long long)atomic_load(cell(r->cells[w], i)));
+		EXPECT(i == CELLS);
+	}
+	return pVClose();
+}
+
+static void in_process(int (*fn)(const char *volume), const char *volume, const char *freeze, const char *tracker)
+{
+	int status;
+	pid_t child = fork();
+
+	if (!child) {
+		setenv("SOFTPM_FREEZE", freeze, 1);
+		setenv("SOFTPM_TRACK", tracker, 1);
+		_exit(fn(volume));
+	}
+	waitpid(child, &status, 0);
+	assert_int_equal(status, 0);
+}
+
+static void a_version_is_of_one_instant(void **state)
+{
+	const char *const freeze[] = {"copy", "clone"}, *const tracker[] = {"wp", "mprotect"};
+
+	(void)state;
+	for (int way = 0; way < 4; way++) {
+		const char *volume = scratch("freeze.vol");
+
+		unlink(volume);
+		for (int n = 0; n < 3; n++) {
+			in_process(live, volume, freeze[way % 2], tracker[way / 2]);
+			in_process(check, volume, freeze[way % 2], tracker[way / 2]);
+		}
+	}
+}
+
+/* The process's only child that is not of fork; 0: none. */
+static pid_t clone_find(void)
+{
+	char path[64], text[64] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%ld/children", (long)syscall(SYS_gettid));
+	f = fopen(path, "r");
+	if (f && fgets(text, sizeof(text), f))
+		fclose(f);
+	return (pid_t)atoi(text);
+}
+
+enum { LARGE_BYTES = 256 << 20 };
+
+/* Somebody kills the clone: the point fails, and says so; memory is unharmed and the next point has all. */
+static int clone_killed(const char *volume)
+{
+	unsigned char *bytes;
+	void *at;
+	int id, failed = 0;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT((id = pCAlloc(2, sizeof(void *), &at)) > 0);
+	*(unsigned char **)at = bytes = pMalloc(LARGE_BYTES);
+	for (int i = 1; i < 20 && !failed; i++) {
+		pid_t clone;
+
+		memset(bytes, i, LARGE_BYTES);
+		EXPECT(pPoint(id));
+		clone = clone_find();
+		if (clone)
+			kill(clone, SIGKILL);
+		failed = pSync(id) ? i : 0;
+	}
+	EXPECT(failed);
+	EXPECT(strstr(pErrorMsg(), "memory is unharmed"));
+	EXPECT(!waitpid(-1, NULL, WNOHANG) || errno == ECHILD); /* the program never sees such a child */
+	bytes[1] = 0;
+	EXPECT(pPointSync(id));
+	EXPECT(pVClose() == 0);
+	return 0;
+}
+
+static int clone_killed_check(const char *volume)
+{
+	unsigned char *bytes;
+	void *at;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCRestore(2, &at) > 0);
+	bytes = *(unsigned char **)at;
+	EXPECT(bytes[1] == 0 && bytes[0]);
+	for (size_t i = 2; i < LARGE_BYTES; i++)
+		EXPECT(bytes[i] == bytes[0]);
+	return pVClose();
+}
+
+static void a_killed_clone_fails_the_point_and_nothing_else(void **state)
+{
+	const char *volume = scratch("killed.vol");
+
+	(void)state;
+	in_process(clone_killed, volume, "clone", "wp");
+	in_process(clone_killed_check, volume, "clone", "wp");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(a_version_is_of_one_instant),
+	        cmocka_unit_test(a_killed_clone_fails_the_point_and_nothing_else),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
