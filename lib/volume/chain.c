@@ -6,8 +6,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { LOCK_CHAINS = 16 }; /* chain ids are lock numbers from here on */
-
 /* Makes room for `more` at the end of an array whose front is consumed. */
 static int list_room(void **list, size_t *from, size_t *to, size_t *room, size_t entry, size_t more)
 {

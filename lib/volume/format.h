@@ -45,6 +45,9 @@ struct super {
 	uint64_t created_ns;
 };
 
+/* Numbers of locks (driver.h): for changing extent tables; LOCK_CHAINS + id, as long as a writer has the chain open. */
+enum { LOCK_TABLES = 1, LOCK_CHAINS = 16 };
+
 enum extent_flags { EXTENT_FIRST = 1, EXTENT_DELETING = 2 };
 struct extent_entry {
 	uint64_t owner; /* chain id; 0: free */

@@ -32,7 +32,11 @@ struct volume {
 	_Atomic bool is_poisoned; /* a flush or durable write failed: nothing is written until it is opened again */
 };
 
-enum { MAP_LEAF_PAGES = 8192, MAP_LEAVES = 1 << 19 /* pages below 2^32 heap, then as many blob pages */ };
+enum {
+	MAP_LEAF_PAGES = 8192,
+	MAP_LEAVES = 1 << 19, /* pages below 2^32 heap, then as many blob pages */
+	MAP_GROUP_LEAVES = 512
+};
 
 struct extent {
 	uint64_t first; /* block */
@@ -51,6 +55,7 @@ struct chain {
 	pthread_mutex_t maintain_lock, lock;
 
 	struct place **leaf; /* [MAP_LEAVES] of MAP_LEAF_PAGES */
+	bool has_leaves[MAP_LEAVES / MAP_GROUP_LEAVES];
 	uint64_t pages;
 
 	struct extent *extent; /* ascending */

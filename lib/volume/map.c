@@ -1,7 +1,9 @@
-/* map.c - page -> place, in two levels: heap pages are dense within slices and slices are few. */
+/* map.c - page -> place, in two levels: heap pages are dense within slices and slices are few. Of the first level
+ * (4 MiB) most is never touched: a flag for every 512 leaves says where to look. */
 #include "volume/internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 /* Blob pages follow the heap's 2^32 page numbers. 2^19 leaves of 2^13 pages reach to 2^32; the last leaves serve the
@@ -46,15 +48,30 @@ struct place *spm_map_make(struct chain *c, uint64_t page)
 	leaf = &c->leaf[leaf_of(page)];
 	if (!*leaf)
 		*leaf = space(MAP_LEAF_PAGES * sizeof(**leaf));
+	c->has_leaves[leaf_of(page) / MAP_GROUP_LEAVES] = true;
 	return *leaf ? &(*leaf)[page % MAP_LEAF_PAGES] : NULL;
+}
+
+/* The next leaf from `l` on that is there; MAP_LEAVES: none. */
+static size_t leaf_next(const struct chain *c, size_t l)
+{
+	while (c->leaf && l < MAP_LEAVES) {
+		if (!c->has_leaves[l / MAP_GROUP_LEAVES])
+			l = (l / MAP_GROUP_LEAVES + 1) * MAP_GROUP_LEAVES;
+		else if (!c->leaf[l])
+			l++;
+		else
+			return l;
+	}
+	return MAP_LEAVES;
 }
 
 int spm_map_each(struct chain *c, int (*fn)(uint64_t page, struct place *p, void *arg), void *arg)
 {
-	for (size_t l = 0; c->leaf && l < MAP_LEAVES; l++) {
+	for (size_t l = leaf_next(c, 0); l < MAP_LEAVES; l = leaf_next(c, l + 1)) {
 		uint64_t first = l < BLOB_LEAF ? l * MAP_LEAF_PAGES : SPM_BLOB_PAGE + (l - BLOB_LEAF) * MAP_LEAF_PAGES;
 
-		for (size_t i = 0; c->leaf[l] && i < MAP_LEAF_PAGES; i++) {
+		for (size_t i = 0; i < MAP_LEAF_PAGES; i++) {
 			int result = c->leaf[l][i].birth ? fn(first + i, &c->leaf[l][i], arg) : 0;
 
 			if (result)
@@ -66,11 +83,11 @@ int spm_map_each(struct chain *c, int (*fn)(uint64_t page, struct place *p, void
 
 void spm_map_free(struct chain *c)
 {
-	for (size_t l = 0; c->leaf && l < MAP_LEAVES; l++)
-		if (c->leaf[l])
-			munmap(c->leaf[l], MAP_LEAF_PAGES * sizeof(**c->leaf));
+	for (size_t l = leaf_next(c, 0); l < MAP_LEAVES; l = leaf_next(c, l + 1))
+		munmap(c->leaf[l], MAP_LEAF_PAGES * sizeof(**c->leaf));
 	if (c->leaf)
 		munmap(c->leaf, MAP_LEAVES * sizeof(*c->leaf));
 	c->leaf = NULL;
+	memset(c->has_leaves, 0, sizeof(c->has_leaves));
 	c->pages = 0;
 }

@@ -15,8 +15,6 @@
 #define XXH_STATIC_LINKING_ONLY /* for the size of its state */
 #include <xxhash.h>
 
-enum { LOCK_TABLES = 1 };
-
 uint64_t spm_block_sum(const void *block, size_t bytes, size_t sum_offset)
 {
 	static const uint64_t zero;

@@ -1,6 +1,7 @@
 /* sim_driver.c - see sim_driver.h. */
 #include "sim_driver.h"
 #include "scratch.h"
+#include "volume/format.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@ struct sim {
 	unsigned char *bytes;
 	uint64_t size;
 	bool is_state; /* a crash state: nothing is recorded, the bytes are not ours */
+	bool is_tables_locked;
 };
 
 static struct sim *sim_of(struct driver *d)
@@ -41,7 +43,7 @@ static void hook_call(struct sim *s)
 {
 	void (*hook)(void *arg) = s->log ? s->log->hook : NULL;
 
-	if (hook) {
+	if (hook && !s->is_tables_locked) {
 		s->log->hook = NULL;
 		hook(s->log->hook_arg);
 	}
@@ -107,13 +109,16 @@ static int sim_grow(struct driver *d, uint64_t bytes)
 
 static int sim_lock(struct driver *d, uint64_t which, unsigned wait_ms, int *holder)
 {
-	(void)d, (void)which, (void)wait_ms, (void)holder;
+	(void)wait_ms, (void)holder;
+	if (which == LOCK_TABLES)
+		sim_of(d)->is_tables_locked = true;
 	return 0;
 }
 
 static int sim_unlock(struct driver *d, uint64_t which)
 {
-	(void)d, (void)which;
+	if (which == LOCK_TABLES)
+		sim_of(d)->is_tables_locked = false;
 	return 0;
 }
 

@@ -23,7 +23,9 @@ struct sim_log {
 	struct sim_op *op;
 	size_t ops;
 	uint64_t mark;           /* the test's own, noted with each operation */
-	void (*hook)(void *arg); /* called once, after the next write or flush: what another thread does just then */
+	/* Called once, after the next write or flush: what another thread does just then. Not while the extent tables
+	   are locked, when the other thread might have to wait. */
+	void (*hook)(void *arg);
 	void *hook_arg;
 };
 struct driver *sim_record(struct sim_log *log);
