@@ -29,7 +29,10 @@ void *spm_worker_main(void *arg);
 
 static void after_fork_in_child(void)
 {
-	is_forked_child = volume != NULL;
+	if (volume && !is_forked_child) {
+		is_forked_child = true;
+		spm_volume_leave(volume);
+	}
 	spm_track_after_fork();
 }
 

@@ -5,7 +5,8 @@
  * refused, a buffered write and fdatasync take its place.
  *
  * Locks are open-file-description locks, which neither a fork nor another close(2) can lose; a classic lock beside
- * each tells other processes who holds it.
+ * each tells other processes who holds it. A lock that nobody holds by the latter is one whose holder has just been
+ * killed, and whose clone or exit is about to let go of it; or has just been taken. It is waited for.
  */
 #include "driver/driver.h"
 
@@ -22,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PIECE_BYTES = 1 << 20, FRUITLESS_MOST = 100 };
+enum { PIECE_BYTES = 1 << 20, FRUITLESS_MOST = 100, ORPHAN_WAIT_MS = 1000 };
 static const off_t lock_base = (off_t)1 << 61;
 static const off_t holder_base = (off_t)1 << 60;
 static const long nfs_magic = 0x6969;
@@ -167,14 +168,17 @@ static int lock_holder(int fd, off_t at)
 static int file_lock(struct driver *d, uint64_t which, unsigned wait_ms, int *holder)
 {
 	struct file *f = file_of(d);
-	uint64_t until = spm_now_ns() + wait_ms * UINT64_C(1000000);
+	uint64_t begin = spm_now_ns();
 	unsigned pause_us = 100;
 	int err;
 
 	while ((err = lock_set(f->fd, F_OFD_SETLK, F_WRLCK, lock_base + (off_t)which)) == -EAGAIN || err == -EACCES) {
-		if (spm_now_ns() >= until) {
+		int process = lock_holder(f->fd, holder_base + (off_t)which);
+		unsigned patience_ms = process || wait_ms > ORPHAN_WAIT_MS ? wait_ms : ORPHAN_WAIT_MS;
+
+		if (spm_now_ns() - begin >= patience_ms * UINT64_C(1000000)) {
 			if (holder)
-				*holder = lock_holder(f->fd, holder_base + (off_t)which);
+				*holder = process;
 			return -EAGAIN;
 		}
 		usleep(pause_us);

@@ -564,6 +564,11 @@ void spm_volume_close(struct volume *v)
 	free(v);
 }
 
+void spm_volume_leave(struct volume *v)
+{
+	v->driver->ops->close(v->driver);
+}
+
 static int entry_count(uint64_t first_block, const struct extent_entry *e, void *arg)
 {
 	struct volume_info *info = arg;

@@ -75,6 +75,9 @@ enum volume_flags {
  */
 int spm_volume_open(struct driver *driver, unsigned flags, struct volume **out);
 void spm_volume_close(struct volume *v);
+/* In a forked child: lets go of the device and so of the parent's locks, which would else outlive the parent. Nothing may be
+ * done with the volume afterwards. */
+void spm_volume_leave(struct volume *v);
 const char *spm_volume_error(void);
 /* The same if the last failure was this one, else (a failure so small that nobody spoke of it) a plain sentence. */
 const char *spm_volume_error_of(int err);

@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -507,6 +509,53 @@ static void a_forked_child_reads_and_gets_a_clear_error(void **state)
 	in_process(fork_child, scratch("fork.vol"));
 }
 
+/* Is killed; leaves a child that goes on living, and one that holds the parent's files for a moment longer. */
+static int killed_with_heirs(const char *volume)
+{
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(1, 64, &root);
+	EXPECT(pPointSync(id) == 1);
+	if (!fork()) {
+		fclose(stdout);
+		fclose(stderr);
+		sleep(3);
+		_exit(0);
+	}
+	if (!syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)) { /* without what fork(3) does in the child */
+		syscall(SYS_nanosleep, &(struct timespec){.tv_nsec = 200000000}, NULL);
+		syscall(SYS_exit, 0);
+	}
+	kill(getpid(), SIGKILL);
+	return 0;
+}
+
+static int write_at_once(const char *volume)
+{
+	void *root;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCRestore(1, &root));
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void a_killed_writer_locks_nobody_out(void **state)
+{
+	const char *volume = scratch("heirs.vol");
+	int status;
+	pid_t child = fork();
+
+	(void)state;
+	if (!child)
+		_exit(killed_with_heirs(volume));
+	waitpid(child, &status, 0);
+	assert_true(WIFSIGNALED(status));
+	in_process(write_at_once, volume);
+}
+
 enum { GROUP_THREADS = 8, GROUP_UPDATES = 200 };
 static struct {
 	uint64_t value[GROUP_THREADS * 64];
@@ -660,6 +709,7 @@ int main(void)
 	        cmocka_unit_test(a_slice_is_not_moved_to_where_another_belongs),
 	        cmocka_unit_test(damage_is_told_with_the_newest_whole_version),
 	        cmocka_unit_test(a_forked_child_reads_and_gets_a_clear_error),
+	        cmocka_unit_test(a_killed_writer_locks_nobody_out),
 	        cmocka_unit_test(concurrent_sync_points_share_commits),
 	        cmocka_unit_test(attributes_travel_with_the_versions),
 	        cmocka_unit_test(a_second_writer_is_told_who_holds_the_container),

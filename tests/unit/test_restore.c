@@ -195,7 +195,7 @@ static int restore_damaged(const char *volume)
 
 static void a_byte_flip(const char *volume, off_t at)
 {
-	unsigned char byte;
+	unsigned char byte = 0;
 	int fd = open(volume, O_RDWR);
 
 	assert_true(at > 0 && pread(fd, &byte, 1, at) == 1);
