@@ -11,6 +11,7 @@
  * used here are address space reserved beforehand.
  */
 #include "container.h"
+#include "lazy.h"
 #include "snapshot/stop.h"
 #include "track/track.h"
 
@@ -291,13 +292,18 @@ int spm_capture(struct container *c)
 {
 	bool is_full = wants_full_trace(c), stop = c->attr.stop_threads, can_clone;
 	uint64_t started;
+	const char *why;
 	int err = image_prepare(&c->image);
 
+	if (!err && c->lazy && is_full)
+		spm_lazy_finish(c->lazy); /* it reads all pages: better now than while threads stand still */
+	if (!err && c->lazy)
+		err = spm_lazy_error(c->lazy, &why);
 	if (err)
 		return err;
 	c->image.pages = 0;
 	spm_capture_begin();
-	can_clone = !spm_clone_prepare();
+	can_clone = !spm_lazy_is_any_missing() && !spm_clone_prepare(); /* nobody brings in pages for a clone */
 	err = spm_track_init();
 	started = spm_now_ns();
 	if (!err && stop)

@@ -78,6 +78,8 @@ struct waiter {
 struct container {
 	int id, magic;
 	struct chain *chain;
+	struct lazy *lazy; /* NULL: all pages were there from the start */
+	bool is_shared;    /* at its end: other containers hold slots that it holds */
 	struct marks *marks;
 	struct outside *outside;
 	uint32_t arena;

@@ -1,5 +1,6 @@
 /* open.c - making, restoring and deleting containers, and what a program tells of one. */
 #include "container.h"
+#include "lazy.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -145,6 +146,24 @@ int pCRestore(int magic, void **cStruct)
 		return 0;
 	*cStruct = root;
 	return id;
+}
+
+int pRestoreWait(int cID)
+{
+	struct container *c = spm_container_get(cID);
+	const char *why;
+	int err = 0;
+
+	if (!c)
+		return -1;
+	if (c->lazy) {
+		spm_lazy_finish(c->lazy);
+		err = spm_lazy_error(c->lazy, &why);
+	}
+	if (err)
+		spm_fail(EUCLEAN, "%s", why);
+	spm_container_put(c);
+	return err ? -1 : 0;
 }
 
 int pCDelete(int magic)

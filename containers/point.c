@@ -12,6 +12,7 @@
  * so one commit is durable for the whole group.
  */
 #include "container.h"
+#include "lazy.h"
 #include "snapshot/stop.h"
 
 #include <errno.h>
@@ -104,6 +105,11 @@ static bool take_attr_changed(struct container *c)
 
 static int fail_point(struct container *c, int err, const char *why)
 {
+	const char *damage;
+
+	if (c->lazy && spm_lazy_error(c->lazy, &damage))
+		return spm_fail(EUCLEAN, "%s; found after pCRestore had returned: no version is made of this container any more",
+		                damage);
 	return spm_fail(-err,
 	                "container %d: the persistence point failed: %s; memory is unharmed, version %lld is the "
 	                "newest durable one",
@@ -162,6 +168,7 @@ int64_t pPoint(int cID)
 int pSync(int cID)
 {
 	struct container *c = spm_container_get(cID);
+	const char *why;
 	int err;
 
 	if (!c)
@@ -170,6 +177,8 @@ int pSync(int cID)
 	while (c->is_busy)
 		wait_changed(c);
 	err = c->failed;
+	if (!err && c->lazy)
+		err = spm_lazy_error(c->lazy, &why);
 	if (err)
 		fail_point(c, err, c->failed_message);
 	c->failed = 0;

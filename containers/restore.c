@@ -12,6 +12,7 @@
  */
 #include "container.h"
 #include "fill.h"
+#include "lazy.h"
 #include "track/track.h"
 
 #include <errno.h>
@@ -19,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const size_t lazy_pages_least = 8192; /* 32 MiB, cached, are there in 15 ms: bench/restore */
 static const uint64_t window_pages = (SPM_WINDOW_END - SPM_WINDOW_START) / SPM_PAGE_BYTES;
 
 struct loading {
@@ -221,7 +223,7 @@ static bool fill_wants_mending(const void *arg, size_t i)
 static void words_mend(void *arg, size_t i, uint64_t *word)
 {
 	struct loading *l = arg;
-	struct warn_note note = {l->c, (uintptr_t)word};
+	struct warn_note note = {l->c, spm_page_address(moved_page(l, l->source[i].page))};
 
 	if (l->meta[i]->flags & PAGE_OUTSIDE)
 		spm_outside_decode(l->c->outside, word, SPM_PAGE_BYTES / 8, pointer_lost, &note);
@@ -243,6 +245,68 @@ static int pages_fill(struct loading *l)
 	int err = spm_fill_all(&f);
 
 	return err ? spm_fail(-err, "%s", f.why) : 0;
+}
+
+/* Pages to mend come at once: what mending asks (the loader, malloc) must not be asked while threads stand still. */
+static bool comes_lazily(const struct loading *l, size_t i)
+{
+	return l->source[i].block && !fill_wants_mending(l, i);
+}
+
+/* $SOFTPM_RESTORE; else lazy if it is worth it: eager is as fast for small containers, and refuses a damaged one at once. */
+static bool wants_lazy(const struct loading *l)
+{
+	const char *wish = getenv("SOFTPM_RESTORE");
+	size_t lazy = 0;
+
+	if (l->is_moved || !spm_lazy_is_possible() || (wish && !strcmp(wish, "eager")))
+		return false;
+	for (size_t i = 0; i < l->n; i++)
+		lazy += comes_lazily(l, i);
+	if (wish && !strcmp(wish, "lazy"))
+		return lazy > 0;
+	return lazy > lazy_pages_least && l->n - lazy < l->n / 16;
+}
+
+static int pages_mend_now(struct loading *l)
+{
+	uint64_t word[SPM_PAGE_BYTES / 8];
+	int err = 0;
+
+	for (size_t i = 0; i < l->n && !err; i++) {
+		if (comes_lazily(l, i) || !l->source[i].block)
+			continue;
+		err = spm_chain_read_run(l->c->chain, l->version, &l->source[i], 1, word);
+		if (err)
+			return spm_fail_volume(err);
+		words_mend(l, i, word);
+		err = spm_lazy_supply(l->c->lazy, l->source[i].page, word);
+	}
+	return err ? spm_fail(-err, "container %d: no memory for its pages", l->c->magic) : 0;
+}
+
+/* 1: it can't be done lazily after all. */
+static int pages_lazy(struct loading *l)
+{
+	struct page_source *source = malloc(l->n * sizeof(*source));
+	size_t n = 0;
+	int err;
+
+	if (!source)
+		return 1;
+	for (size_t i = 0; i < l->n; i++)
+		if (comes_lazily(l, i))
+			source[n++] = l->source[i];
+	err = spm_lazy_new(l->c->chain, l->version, source, n, &l->c->lazy);
+	free(source);
+	return err ? 1 : pages_mend_now(l);
+}
+
+static int pages_bring(struct loading *l)
+{
+	int result = wants_lazy(l) ? pages_lazy(l) : 1;
+
+	return result == 1 ? pages_fill(l) : result;
 }
 
 static int stale_note(struct loading *l)
@@ -288,11 +352,16 @@ static int unwatched(const struct loading *l, int err)
 	           : 0;
 }
 
-/* From here on the tracker watches: what was just read is not dirty. One collect at a time in the process. */
+/* From here on the tracker watches: what was just read is not dirty. One collect at a time in the process. Lazy pages are
+ * watched already, and come as clean ones. */
 static int settle(struct loading *l)
 {
 	int err = 0;
 
+	if (l->c->lazy) {
+		err = spm_lazy_start(l->c->lazy);
+		return err ? spm_fail(-err, "container %d: no thread to restore it", l->c->magic) : 0;
+	}
 	spm_capture_begin();
 	for (size_t i = 0; i < l->n && !err;) {
 		pageno_t first = moved_page(l, l->source[i].page);
@@ -335,7 +404,7 @@ static int load(struct loading *l, const struct version_info *info)
 	if (unwatched(l, spm_track_init()) || spm_blob_load(l->c, l->blob_pages) || slices_note(l) || slices_claim(l) ||
 	    spans_make(l))
 		return -1;
-	return pages_fill(l) || marks_make(l) || root_set(l, info) || settle(l) ? -1 : 0;
+	return pages_bring(l) || marks_make(l) || root_set(l, info) || settle(l) ? -1 : 0;
 }
 
 int spm_restore(struct container *c, const struct version_info *info)

@@ -39,8 +39,17 @@ SOFTPM_API int pVClose(void);
 SOFTPM_API int pCAlloc(int magic, int cSSize, void **cStruct);
 /* Brings back the newest version of branch main; the root's address in *cStruct. ENOENT: the volume has none (message
  * tells a container without points from no container); EUCLEAN: damaged: the message names the damage and the newest
- * whole version; EAGAIN: another process (named) writes it; EBUSY: it is open already. */
+ * whole version; EAGAIN: another process (named) writes it; EBUSY: it is open already.
+ *
+ * Where the machine allows it (Linux 6.7, and root or vm.unprivileged_userfaultfd=1), containers over 32 MiB come lazily:
+ * pCRestore returns at once, a page is read and verified when it is touched, and a thread brings in the rest. $SOFTPM_RESTORE
+ * forces "lazy" or "eager". A damaged page is not handed out in either case. Lazily, only damage to the container's records and
+ * maps makes pCRestore fail; a damaged page makes pPoint, pSync and pRestoreWait fail with EUCLEAN from when it is found, and
+ * who touches it gets SIGBUS, after a sentence on standard error; a system call gets EFAULT. fork(2) waits until all is in. */
 SOFTPM_API int pCRestore(int magic, void **cStruct);
+/* Waits until all pages of a container that is restored lazily are in memory and verified; at once for any other. -1: EUCLEAN,
+ * the message names a damaged page; EINVAL. */
+SOFTPM_API int pRestoreWait(int cID);
 /* Persistence point, asynchronous: returns when the state is captured. The new version's number, or the present one's
  * if nothing changed. Waits for the point before to be written. 0: EIO, ENOSPC (a point before failed: memory is
  * unharmed, call again when the cause is gone), EINVAL: no such container, ECHILD: in a child after fork(2). */

@@ -4,6 +4,7 @@
  * changes only under both locks; either is enough to read it.
  */
 #include "container.h"
+#include "lazy.h"
 #include "snapshot/stop.h"
 #include "track/track.h"
 
@@ -135,6 +136,8 @@ struct container *spm_container_new(int magic)
 
 void spm_container_free(struct container *c)
 {
+	if (c->lazy)
+		spm_lazy_free(c->lazy);
 	if (c->chain)
 		spm_chain_close(c->chain);
 	spm_marks_free(c->marks);
@@ -234,6 +237,25 @@ static void others_keep(struct container *c, void *arg)
 		f->slots.word[w] &= ~theirs.word[w];
 }
 
+static void shared_note(struct span *s, const struct slotset *live, void *arg)
+{
+	struct live_free f = {arg, s, *live};
+
+	spm_container_each(others_keep, &f);
+	if (memcmp(&f.slots, live, sizeof(*live)))
+		f.except->is_shared = true;
+}
+
+/* What others hold must come in still; the rest need not. */
+static void lazy_end(struct container *c)
+{
+	spm_capture_begin();
+	spm_marks_each_span(c->marks, shared_note, c);
+	spm_capture_end();
+	if (c->is_shared)
+		spm_lazy_finish(c->lazy);
+}
+
 /* Gives back the span's slots that only this container held. */
 static void span_forget(struct span *s, const struct slotset *live, void *arg)
 {
@@ -255,6 +277,8 @@ void spm_container_end(struct container *c)
 		pthread_cond_wait(&table_changed, &table_lock);
 	pthread_mutex_unlock(&table_lock);
 	worker_end(c);
+	if (c->lazy)
+		lazy_end(c);
 	spm_capture_begin();
 	spm_marks_each_span(c->marks, span_forget, c);
 	spm_capture_end();

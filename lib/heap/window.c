@@ -38,6 +38,8 @@ static uint32_t slice_first = SPM_SLICES; /* the lowest ever used */
 static uint64_t idle_pages;               /* written and in no span */
 static uint64_t taken_pages;
 
+void (*spm_window_on_give_back)(pageno_t first, uint32_t pages);
+
 void spm_window_lock(void)
 {
 	pthread_mutex_lock(&window_lock);
@@ -212,6 +214,8 @@ static void slice_purge(uint32_t n)
 		uint32_t end = next_bit(s->written, p, false);
 		void *at = (void *)spm_page_address(n * SPM_SLICE_PAGES + p);
 
+		if (spm_window_on_give_back)
+			spm_window_on_give_back(n * SPM_SLICE_PAGES + p, end - p);
 		if (!madvise(at, (size_t)(end - p) << SPM_PAGE_SHIFT, MADV_DONTNEED)) {
 			set_bits(s->written, p, end - p, false);
 			idle_pages -= end - p;

@@ -22,6 +22,9 @@ enum { SPM_SLICE_WORDS = SPM_SLICE_PAGES / 64, SPM_ARENAS = 65536 };
 
 int spm_window_init(void);
 
+/* Called, if it is set, with the lock held, before pages go back to the kernel: from then on they are zero. */
+extern void (*spm_window_on_give_back)(pageno_t first, uint32_t pages);
+
 /* A table of its own pages, zero, sparse; never given back. NULL if there is no address space. */
 void *spm_table_reserve(size_t bytes);
 /* The same into *table, unless it is there already. 0 or -ENOMEM. */

@@ -31,12 +31,13 @@
 enum { REGIONS = 512, HUGE_PAGES = 512, HUGE_BYTES = HUGE_PAGES * SPM_PAGE_BYTES };
 
 static int uffd = -1, pagemap = -1;
+static bool uffd_serves_kernel; /* it may also be asked for pages that the kernel touches for the program (missing.h) */
 static struct page_region region[REGIONS]; /* collects are serialized; all zero between scans */
 
-static int uffd_open(void)
+static int uffd_open_as(int flags)
 {
 	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED};
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | flags);
 
 	if (fd < 0)
 		return -errno;
@@ -45,6 +46,19 @@ static int uffd_open(void)
 		return -ENOSYS;
 	}
 	return fd;
+}
+
+static int uffd_open(void)
+{
+	int fd = uffd_open_as(0);
+
+	uffd_serves_kernel = fd >= 0;
+	return fd >= 0 ? fd : uffd_open_as(UFFD_USER_MODE_ONLY);
+}
+
+int spm_wp_descriptor(bool serves_kernel)
+{
+	return serves_kernel && !uffd_serves_kernel ? -1 : uffd;
 }
 
 /* Protects and lists in `region` what was written. Returns how many regions; *err is 0 or the failure after them. */

@@ -81,10 +81,11 @@ int spm_record_runs(struct chain *c, const struct record_place *r, struct block_
 
 void spm_reclaim(struct chain *c)
 {
+	uint64_t oldest = c->pinned && c->pinned < c->oldest_kept ? c->pinned : c->oldest_kept;
 	struct block_run run[RECORD_RUNS_MAX];
 	unsigned n;
 
-	for (; c->dead_from < c->dead_to && c->dead[c->dead_from].death <= c->oldest_kept; c->dead_from++)
+	for (; c->dead_from < c->dead_to && c->dead[c->dead_from].death <= oldest; c->dead_from++)
 		spm_free_give(c, c->dead[c->dead_from].block, 1);
 	for (; c->record_from < c->record_to && !record_is_needed(c, &c->record[c->record_from]); c->record_from++)
 		if (!spm_record_runs(c, &c->record[c->record_from], run, &n)) /* unreadable: its blocks stay used */

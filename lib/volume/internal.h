@@ -71,6 +71,7 @@ struct chain {
 
 	struct chain_head head; /* as on disk; changed only under both locks */
 	uint64_t seq, last_sum, oldest_kept;
+	uint64_t pinned; /* a version whose pages are still being read; 0: none */
 	struct block_run next[2];
 	struct version_info newest;
 	uint64_t record_bytes_since_checkpoint;

@@ -29,6 +29,13 @@ int spm_chain_each_page(struct chain *c,
 	return spm_map_each(c, page_visit, &v);
 }
 
+void spm_chain_pin(struct chain *c, uint64_t version)
+{
+	pthread_mutex_lock(&c->lock);
+	c->pinned = version;
+	pthread_mutex_unlock(&c->lock);
+}
+
 static int page_damaged(struct chain *c, uint64_t version, const struct page_source *s)
 {
 	return spm_volume_fail(-EUCLEAN, "container %d: page %llu of version %llu (block %llu) is damaged", c->magic,

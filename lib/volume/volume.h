@@ -131,6 +131,9 @@ struct page_source {
 /* Calls fn for each page of the newest version in ascending order. *meta stays as it is until the next commit. */
 int spm_chain_each_page(struct chain *c,
                         int (*fn)(const struct page_source *source, const struct page_meta *meta, void *arg), void *arg);
+/* Keeps the blocks of all pages of that version (at least the newest when first pinned) from being used again, also after the
+ * version was dropped, until it is pinned anew with 0. One pin a chain. */
+void spm_chain_pin(struct chain *c, uint64_t version);
 /* Reads and verifies n pages whose blocks follow each other. The version's number is for the message only. Takes no lock
  * and allocates nothing, unless it fails. -EUCLEAN names page, version and block. */
 int spm_chain_read_run(struct chain *c, uint64_t version, const struct page_source *source, size_t n, void *buffer);

@@ -1,13 +1,16 @@
 /* test_restore.c - large containers come back whole and clean, damage is named, and other containers' points go on
  * meanwhile; with each way of restoring and of tracking.
  */
+#include "lazy.h"
 #include "scratch.h"
 #include "softpm.h"
+#include "track/track.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -273,6 +276,405 @@ static void a_restore_and_other_containers_points_do_not_disturb_each_other(void
 	in_process(restore_beside_points, volume);
 }
 
+/* ---- lazily: with the fetching thread held, only what is touched comes in ---- */
+
+static struct root *restored;
+static int restored_id;
+
+static int restore_held(const char *volume)
+{
+	void *root;
+
+	spm_lazy_hold(true);
+	EXPECT(!pVOpen(volume));
+	restored_id = pCRestore(MAGIC, &root);
+	EXPECT(restored_id > 0);
+	restored = root;
+	return 0;
+}
+
+static int release_and_wait(void)
+{
+	spm_lazy_hold(false);
+	EXPECT(!pRestoreWait(restored_id));
+	return 0;
+}
+
+static _Atomic bool readers_end;
+
+static void *nodes_read(void *arg)
+{
+	uint64_t x = (uintptr_t)arg;
+	intptr_t wrong = 0;
+
+	while (!readers_end && !wrong) {
+		uint64_t number = 1000 + test_random(&x) % (NODES - 1000);
+
+		wrong = !node_is_right(restored->node[number], number);
+	}
+	return (void *)wrong;
+}
+
+/* Nodes below 1000 are changed, freed and made anew; the others are read by two threads that every point stops. */
+static int change_while_missing(const char *volume)
+{
+	pthread_t reader[2];
+	uint64_t x = 12345;
+	void *wrong;
+
+	EXPECT(!restore_held(volume));
+	for (uintptr_t i = 0; i < 2; i++)
+		EXPECT(!pthread_create(&reader[i], NULL, nodes_read, (void *)(i + 1)));
+	pCUse(restored_id);
+	for (unsigned round = 0; round < 300; round++) {
+		uint64_t number = 1 + test_random(&x) % 998;
+		struct node **at = &restored->node[number], *n = *at;
+
+		restored->node[number + 1]->next = NULL;
+		if (round % 3 == 0) {
+			pFree(n); /* perhaps not there yet */
+			n = pMalloc(sizeof(*n));
+			EXPECT(!n->number && !n->value[399]);
+			node_fill(n, number);
+		} else if (round % 3 == 1) {
+			n = pRealloc(n, sizeof(*n) * 2);
+			EXPECT(node_is_right(n, number));
+		}
+		*at = n;
+		n->next = restored->node[number - 1];
+		restored->node[number + 1]->next = n;
+		EXPECT(pPointSync(restored_id) > 0);
+	}
+	pCUse(0);
+	EXPECT(!release_and_wait());
+	readers_end = true;
+	for (unsigned i = 0; i < 2; i++)
+		EXPECT(!pthread_join(reader[i], &wrong) && !wrong);
+	EXPECT(root_is_right(restored));
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static int restore_and_look(const char *volume)
+{
+	void *root;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCRestore(MAGIC, &root) > 0);
+	EXPECT(root_is_right(root));
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void memory_is_used_freed_and_saved_while_it_is_missing(void **state)
+{
+	const char *volume = scratch("missing.vol");
+
+	(void)state;
+	unlink(volume);
+	in_process(make, volume);
+	in_process(change_while_missing, volume);
+	in_process(restore_and_look, volume);
+}
+
+/* The kernel touches missing pages too. */
+static int give_to_system_calls(const char *volume)
+{
+	struct node copy;
+	int pipes[2];
+
+	EXPECT(!restore_held(volume));
+	EXPECT(!pipe(pipes));
+	for (unsigned number = 5; number + 60 < NODES; number += 999) {
+		EXPECT(write(pipes[1], restored->node[number], sizeof(copy)) == sizeof(copy));
+		EXPECT(read(pipes[0], &copy, sizeof(copy)) == sizeof(copy));
+		EXPECT(node_is_right(&copy, number));
+		copy.number++;
+		EXPECT(write(pipes[1], &copy, 24) == 24);
+		EXPECT(read(pipes[0], restored->node[number + 60], 24) == 24);
+		restored->node[number + 60]->next = restored->node[number + 59];
+		EXPECT(restored->node[number + 60]->value[399] == (value_of(number + 60, 399) | 1));
+	}
+	EXPECT(pPointSync(restored_id) == 2);
+	EXPECT(!release_and_wait());
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static int look_at_what_system_calls_wrote(const char *volume)
+{
+	void *root;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCRestore(MAGIC, &root) > 0);
+	restored = root;
+	for (unsigned number = 5; number + 60 < NODES; number += 999)
+		EXPECT(restored->node[number + 60]->number == number + 1);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void system_calls_read_and_write_missing_memory(void **state)
+{
+	const char *volume = scratch("calls.vol");
+
+	(void)state;
+	unlink(volume);
+	in_process(make, volume);
+	in_process(give_to_system_calls, volume);
+	in_process(look_at_what_system_calls_wrote, volume);
+}
+
+static void *release_soon(void *arg)
+{
+	usleep(20000);
+	spm_lazy_hold(false);
+	return arg;
+}
+
+/* The child sees what the parent would. */
+static int fork_while_missing(const char *volume)
+{
+	pthread_t thread;
+	int status;
+	pid_t child;
+
+	EXPECT(!restore_held(volume));
+	EXPECT(!pthread_create(&thread, NULL, release_soon, NULL));
+	child = fork();
+	if (!child)
+		_exit(!root_is_right(restored));
+	EXPECT(waitpid(child, &status, 0) == child && !status);
+	pthread_join(thread, NULL);
+	EXPECT(root_is_right(restored));
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void a_forked_child_has_all_memory(void **state)
+{
+	const char *volume = scratch("fork.vol");
+
+	(void)state;
+	unlink(volume);
+	in_process(make, volume);
+	in_process(fork_while_missing, volume);
+}
+
+static int end_while_missing(const char *volume)
+{
+	EXPECT(!restore_held(volume));
+	EXPECT(node_is_right(restored->node[9], 9));
+	pCFree(restored_id);
+	EXPECT(!pVClose());
+	EXPECT(!restore_held(volume));
+	EXPECT(node_is_right(restored->node[9], 9));
+	EXPECT(!pVClose());
+	EXPECT(!restore_held(volume));
+	EXPECT(!pCDelete(MAGIC));
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void a_container_ends_while_it_is_missing(void **state)
+{
+	const char *volume = scratch("end.vol");
+
+	(void)state;
+	unlink(volume);
+	in_process(make, volume);
+	in_process(end_while_missing, volume);
+}
+
+/* What was freed and saved so is no more in the newest version, and one version is kept: its blocks are written again. */
+static int reuse_blocks_while_missing(const char *volume)
+{
+	struct cattr *attr;
+
+	EXPECT(!restore_held(volume));
+	attr = pCGetAttr(MAGIC);
+	EXPECT(attr);
+	attr->versions_kept = 1;
+	EXPECT(!pCSetAttr(restored_id, attr));
+	pCAttrFree(attr);
+	for (unsigned i = 200; i < NODES; i++) {
+		pFree(restored->node[i]);
+		restored->node[i] = NULL;
+	}
+	restored->first = restored->node[199];
+	for (unsigned round = 0; round < 50; round++) {
+		for (unsigned i = 0; i < 200; i++)
+			restored->node[i]->value[7] = round;
+		EXPECT(pPointSync(restored_id) > 0);
+	}
+	EXPECT(!release_and_wait());
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void blocks_of_missing_pages_are_not_used_again(void **state)
+{
+	const char *volume = scratch("blocks.vol");
+
+	(void)state;
+	unlink(volume);
+	in_process(make, volume);
+	in_process(reuse_blocks_while_missing, volume);
+}
+
+enum { BLOCK_BYTES = 24 << 20 };
+
+static int make_block(const char *volume)
+{
+	void *root;
+	char **block;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(MAGIC, 64, &root);
+	EXPECT(id > 0);
+	block = root;
+	pCUse(id);
+	*block = pMalloc(BLOCK_BYTES);
+	memset(*block, 'x', BLOCK_BYTES);
+	EXPECT(pPointSync(id) == 1);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+/* Freed pages go back to the kernel, and are zero when they are handed out again. */
+static int recycle_while_missing(const char *volume)
+{
+	char **block, *again;
+
+	EXPECT(!restore_held(volume));
+	block = (char **)restored;
+	pCUse(restored_id);
+	EXPECT((*block)[12345] == 'x');
+	pFree(*block);
+	*block = NULL;
+	for (unsigned i = 0; i < 3; i++)
+		EXPECT(pPointSync(restored_id) == 2);
+	again = pMalloc(BLOCK_BYTES);
+	for (unsigned i = 0; i < BLOCK_BYTES / 2; i++)
+		EXPECT(!again[i]);
+	EXPECT(!release_and_wait());
+	for (unsigned i = 0; i < BLOCK_BYTES; i++)
+		EXPECT(!again[i]);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void freed_memory_is_zero_although_it_was_missing(void **state)
+{
+	const char *volume = scratch("recycle.vol");
+
+	(void)state;
+	unlink(volume);
+	in_process(make_block, volume);
+	in_process(recycle_while_missing, volume);
+}
+
+static int damage_found_in_the_background(const char *volume)
+{
+	EXPECT(!restore_held(volume));
+	EXPECT(pPointSync(restored_id) == 1); /* nobody knows yet */
+	spm_lazy_hold(false);
+	EXPECT(pRestoreWait(restored_id) == -1 && errno == EUCLEAN);
+	EXPECT(strstr(pErrorMsg(), "page ") && strstr(pErrorMsg(), "version 1") && strstr(pErrorMsg(), "damaged"));
+	EXPECT(!pPoint(restored_id) && errno == EUCLEAN && strstr(pErrorMsg(), "page "));
+	EXPECT(!pPointSync(restored_id) && errno == EUCLEAN && strstr(pErrorMsg(), "page "));
+	EXPECT(pSync(restored_id) == -1 && errno == EUCLEAN && strstr(pErrorMsg(), "page "));
+	pCFree(restored_id);
+	pVClose();
+	return 0;
+}
+
+static volatile uint64_t seen;
+
+static void node_touch(unsigned number)
+{
+	for (unsigned i = 0; i < 400; i++)
+		seen += restored->node[number]->value[i];
+}
+
+/* The child inherits no way to get missing pages. */
+static int damage_touched_in_a_child(const char *volume)
+{
+	int status;
+	pid_t child;
+
+	EXPECT(!restore_held(volume));
+	spm_lazy_hold(false);
+	child = fork();
+	if (!child) {
+		signal(SIGBUS, SIG_DFL); /* not the test runner's */
+		node_touch(6000);
+		_exit(0);
+	}
+	EXPECT(waitpid(child, &status, 0) == child);
+	EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+	return 0;
+}
+
+static int dies_with_a_sentence(const char *volume)
+{
+	char text[1024] = "";
+	int status, pipes[2];
+	pid_t child;
+
+	EXPECT(!pipe(pipes));
+	child = fork();
+	if (!child) {
+		dup2(pipes[1], STDERR_FILENO);
+		signal(SIGBUS, SIG_DFL); /* not the test runner's */
+		EXPECT(!restore_held(volume));
+		for (unsigned i = 4000; i < 5000; i++)
+			node_touch(i);
+		EXPECT(write(pipes[1], restored->node[6000], sizeof(struct node)) == -1 && errno == EFAULT);
+		node_touch(6000);
+		return 1;
+	}
+	close(pipes[1]);
+	EXPECT(waitpid(child, &status, 0) == child);
+	EXPECT(read(pipes[0], text, sizeof(text) - 1) > 0);
+	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGBUS)
+		fprintf(stderr, "%s", text);
+	EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+	EXPECT(strstr(text, "page ") && strstr(text, "version 1") && strstr(text, "damaged"));
+	return 0;
+}
+
+static void a_damaged_page_is_named_and_never_seen(void **state)
+{
+	const char *volume = scratch("lazydamage.vol");
+
+	(void)state;
+	unlink(volume);
+	in_process(make, volume);
+	a_byte_flip(volume, node_place(volume, 6000));
+	in_process(damage_found_in_the_background, volume);
+	in_process(dies_with_a_sentence, volume);
+	in_process(damage_touched_in_a_child, volume);
+}
+
+static int lazy_wp(void **state)
+{
+	(void)state;
+	return setenv("SOFTPM_RESTORE", "lazy", 1) || unsetenv("SOFTPM_TRACK");
+}
+
+static bool can_be_lazy(void)
+{
+	int status;
+	pid_t child = fork();
+
+	if (!child)
+		_exit(lazy_wp(NULL) || spm_track_init() || !spm_lazy_is_possible());
+	waitpid(child, &status, 0);
+	return !status;
+}
+
 static int eager_wp(void **state)
 {
 	(void)state;
@@ -292,6 +694,23 @@ int main(void)
 	        cmocka_unit_test(a_restore_and_other_containers_points_do_not_disturb_each_other),
 	};
 
-	return cmocka_run_group_tests_name("eager, wp", tests, eager_wp, NULL) +
-	       cmocka_run_group_tests_name("eager, mprotect", tests, eager_mprotect, NULL);
+	const struct CMUnitTest lazily[] = {
+	        cmocka_unit_test(a_large_container_comes_back_whole_and_clean),
+	        cmocka_unit_test(a_restore_and_other_containers_points_do_not_disturb_each_other),
+	        cmocka_unit_test(memory_is_used_freed_and_saved_while_it_is_missing),
+	        cmocka_unit_test(system_calls_read_and_write_missing_memory),
+	        cmocka_unit_test(a_forked_child_has_all_memory),
+	        cmocka_unit_test(a_container_ends_while_it_is_missing),
+	        cmocka_unit_test(blocks_of_missing_pages_are_not_used_again),
+	        cmocka_unit_test(freed_memory_is_zero_although_it_was_missing),
+	        cmocka_unit_test(a_damaged_page_is_named_and_never_seen),
+	};
+	int failed = cmocka_run_group_tests_name("eager, wp", tests, eager_wp, NULL);
+
+	failed += cmocka_run_group_tests_name("eager, mprotect", tests, eager_mprotect, NULL);
+	if (!can_be_lazy())
+		printf("lazy restore is not possible here\n");
+	else
+		failed += cmocka_run_group_tests_name("lazy", lazily, lazy_wp, NULL);
+	return failed;
 }

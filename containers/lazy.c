@@ -1,0 +1,586 @@
+/* lazy.c - see lazy.h.
+ *
+ *   source[]   pages with content, ascending        piece[]   those of one aligned 256 KiB, where there are any
+ *
+ *   WAITING --claimed by the answering thread (a page of it was touched) or by the fetching one--> BUSY
+ *   BUSY    --read, verified, put in place; damaged pages are noted in `bad`--------------------> DONE
+ *
+ * The answering thread lives as long as the process: a range once watched stays so, and pages of it that no container waits
+ * for (never written, or given back to the kernel) are to be zero. Each lazy container has a fetching thread until all
+ * is in.
+ *
+ * A point may touch missing pages while all other threads stand still, holding any lock. So these two threads are never stopped,
+ * and between claiming a piece and finishing it, or under list_lock, they call no libc allocator and take no lock that
+ * another thread could hold while it is stopped: list_lock is taken by others only between spm_capture_begin and _end, where
+ * nobody else stops threads.
+ *
+ * Who sleeps for a page is woken when it is put in place; and when a piece is DONE, all who wait for one of its pages touch it
+ * again: their question may have been passed over while the piece was BUSY.
+ *
+ * Memory that is freed and given back to the kernel while it is still missing must not get its former content later: the heap
+ * tells (pages_given_back), before it does so; a piece that is BUSY is waited for.
+ *
+ * A forked child has none of this: fork waits until all is in, and damaged pages are poisoned, which the child inherits.
+ */
+#include "lazy.h"
+#include "container.h"
+#include "heap/window.h"
+#include "snapshot/stop.h"
+#include "track/missing.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PIECE_PAGES = 64, CHUNK_PAGES = 512, RANGES_MOST = 4096 };
+enum { WAITING, BUSY, DONE };
+
+struct piece {
+	uint32_t number; /* its first page is number * PIECE_PAGES */
+	uint32_t first;  /* in source */
+	_Atomic uint64_t dropped; /* pages that are to be zero, by their place in the piece */
+	_Atomic uint64_t bad;     /* damaged; changed while BUSY */
+	_Atomic int state;
+};
+
+struct lazy {
+	struct lazy *_Atomic next;
+	struct chain *chain;
+	uint64_t version;
+	struct page_source *source;
+	struct piece *piece;
+	size_t n, pieces;
+	_Atomic size_t cursor, done;
+	pthread_t fetcher[2];
+	unsigned fetchers;
+	_Atomic bool is_ending, has_bad;
+	bool is_told; /* on standard error */
+	_Atomic int error; /* set after why */
+	char why[512];
+};
+
+static struct lazy *_Atomic list;
+static _Atomic unsigned readers; /* who walks the list without its lock; what was taken out is freed when there are none */
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t begin_lock = PTHREAD_MUTEX_INITIALIZER; /* held over a fork: no container becomes lazy meanwhile */
+static bool has_answerer, has_teller, watches_fork;
+static sem_t damage_known, damage_told; /* between the answering thread and the one that writes to standard error */
+static char damage_text[700];
+static _Atomic bool is_held;
+
+static void *memory_get(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static pageno_t piece_page(const struct piece *p)
+{
+	return p->number * PIECE_PAGES;
+}
+
+/* The piece that the page lies in, or NULL. */
+static struct piece *piece_of(const struct lazy *z, pageno_t page)
+{
+	size_t low = 0, high = z->pieces;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (z->piece[middle].number < page / PIECE_PAGES)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < z->pieces && z->piece[low].number == page / PIECE_PAGES ? &z->piece[low] : NULL;
+}
+
+/* ---- filling ---- */
+
+static void sentence_note(struct lazy *z, int err)
+{
+	if (z->error)
+		return;
+	strncpy(z->why, spm_volume_error(), sizeof(z->why) - 1);
+	z->error = err;
+}
+
+static void pages_put(const struct page_source *s, size_t n, const void *content)
+{
+	int err = spm_missing_supply((pageno_t)s->page, (uint32_t)n, content);
+
+	if (err)
+		spm_panic("the page at 0x%llx can't be brought in: %s", (unsigned long long)spm_page_address((pageno_t)s->page),
+		          strerror(-err));
+}
+
+/* Reads, verifies and puts in place pages whose places and blocks follow each other. A failure is looked at page by page. */
+static void run_fill(struct lazy *z, struct piece *p, const struct page_source *s, size_t n, unsigned char *buffer)
+{
+	int err = spm_chain_read_run(z->chain, z->version, s, n, buffer);
+
+	if (!err) {
+		pages_put(s, n, buffer);
+		return;
+	}
+	if (n > 1) {
+		for (size_t i = 0; i < n; i++)
+			run_fill(z, p, s + i, 1, buffer);
+		return;
+	}
+	p->bad |= UINT64_C(1) << s->page % PIECE_PAGES;
+	z->has_bad = true;
+	sentence_note(z, err);
+}
+
+static bool is_dropped(const struct piece *p, const struct page_source *s)
+{
+	return p->dropped >> s->page % PIECE_PAGES & 1;
+}
+
+static size_t piece_end(const struct lazy *z, const struct piece *p)
+{
+	return p + 1 < z->piece + z->pieces ? p[1].first : z->n;
+}
+
+static void piece_fill(struct lazy *z, struct piece *p, unsigned char *buffer)
+{
+	size_t end = piece_end(z, p), n;
+
+	for (size_t i = p->first; i < end; i += n) {
+		const struct page_source *s = &z->source[i];
+
+		n = 1;
+		if (is_dropped(p, s))
+			continue;
+		while (i + n < end && s[n].page == s->page + n && s[n].block == s->block + n && !is_dropped(p, &s[n]))
+			n++;
+		run_fill(z, p, s, n, buffer);
+	}
+}
+
+/* False if somebody else does, or did. */
+static bool piece_serve(struct lazy *z, struct piece *p, unsigned char *buffer)
+{
+	int waiting = WAITING;
+
+	if (!atomic_compare_exchange_strong(&p->state, &waiting, BUSY))
+		return false;
+	piece_fill(z, p, buffer);
+	p->state = DONE;
+	spm_missing_wake(piece_page(p), PIECE_PAGES);
+	z->done++;
+	return true;
+}
+
+/* ---- answering ---- */
+
+static void *teller_main(void *arg)
+{
+	(void)arg;
+	spm_stop_exempt_self();
+	for (;;) {
+		while (sem_wait(&damage_known))
+			;
+		if (write(STDERR_FILENO, damage_text, strlen(damage_text)) >= 0)
+			sem_post(&damage_told);
+	}
+	return NULL;
+}
+
+/* It is said before the process dies of it, but not waited for without end: who touched the page may be in a system call that
+ * keeps standard error locked. */
+static void damage_tell(struct lazy *z, pageno_t page)
+{
+	struct timespec until;
+	int err;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec++;
+	if (!z->is_told) {
+		snprintf(damage_text, sizeof(damage_text), "softpm: %s; the program touched such a page: SIGBUS\n", z->why);
+		sem_post(&damage_known);
+		sem_timedwait(&damage_told, &until);
+		z->is_told = true;
+	}
+	err = spm_missing_poison(page);
+	if (err)
+		spm_panic("%s", z->why);
+}
+
+/* The page, which no container waits for, becomes zero, and if it really was missing those after it too: who needs one page
+ * soon needs the next. */
+static void pages_zero(const struct piece *p, pageno_t page)
+{
+	uint64_t bad = p ? p->bad : 0;
+	uint32_t n = 1;
+
+	if (spm_missing_zero(page, 1) < 1)
+		return;
+	while ((page + n) % PIECE_PAGES && !(bad >> (page + n) % PIECE_PAGES & 1))
+		n++;
+	if (n > 1)
+		spm_missing_zero(page + 1, n - 1);
+}
+
+static bool has_content(const struct lazy *z, const struct piece *p, pageno_t page)
+{
+	for (size_t i = p->first; i < piece_end(z, p); i++)
+		if (z->source[i].page == page)
+			return true;
+	return false;
+}
+
+/* List locked. */
+static void page_answer(pageno_t page, unsigned char *buffer)
+{
+	struct piece *p = NULL;
+	struct lazy *z = list;
+
+	while (z && !(p = piece_of(z, page)))
+		z = z->next;
+	if (p) {
+		piece_serve(z, p, buffer);
+		if (p->state != DONE && has_content(z, p, page))
+			return; /* BUSY: who fills it wakes */
+		if (p->bad >> page % PIECE_PAGES & 1) {
+			damage_tell(z, page);
+			spm_missing_wake(page, 1);
+			return;
+		}
+	}
+	pages_zero(p, page);
+}
+
+static void *answerer_main(void *arg)
+{
+	unsigned char *buffer = memory_get(PIECE_PAGES * SPM_PAGE_BYTES);
+	pageno_t page;
+
+	(void)arg;
+	spm_stop_exempt_self();
+	if (!buffer)
+		spm_panic("no memory for the thread that brings in pages");
+	while (!spm_missing_next(&page)) {
+		pthread_mutex_lock(&list_lock);
+		page_answer(page, buffer);
+		pthread_mutex_unlock(&list_lock);
+	}
+	return NULL;
+}
+
+/* ---- fetching ---- */
+
+static void pause_shortly(void)
+{
+	nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+}
+
+void spm_lazy_hold(bool hold)
+{
+	is_held = hold;
+}
+
+static void *fetcher_main(void *arg)
+{
+	struct lazy *z = arg;
+	unsigned char *buffer = memory_get(PIECE_PAGES * SPM_PAGE_BYTES);
+	size_t i;
+
+	spm_stop_exempt_self();
+	if (!buffer)
+		spm_panic("no memory for the thread that brings in pages");
+	while (!z->is_ending && (i = z->cursor++) < z->pieces) {
+		while (is_held && !z->is_ending)
+			pause_shortly();
+		if (!z->is_ending)
+			piece_serve(z, &z->piece[i], buffer);
+	}
+	munmap(buffer, PIECE_PAGES * SPM_PAGE_BYTES);
+	if (spm_lazy_is_finished(z))
+		spm_chain_pin(z->chain, 0);
+	return NULL;
+}
+
+static int thread_start(pthread_t *thread, void *(*fn)(void *), void *arg)
+{
+	sigset_t all, before;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(thread, NULL, fn, arg);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -err;
+}
+
+bool spm_lazy_is_finished(const struct lazy *z)
+{
+	return z->done == z->pieces;
+}
+
+bool spm_lazy_is_any_missing(void)
+{
+	for (const struct lazy *z = list; z; z = z->next)
+		if (!spm_lazy_is_finished(z))
+			return true;
+	return false;
+}
+
+static void wait_finished(const struct lazy *z)
+{
+	spm_park();
+	while (!spm_lazy_is_finished(z) && !z->is_ending)
+		pause_shortly();
+	spm_unpark();
+}
+
+void spm_lazy_finish(struct lazy *z)
+{
+	if (spm_lazy_is_finished(z))
+		return;
+	pthread_mutex_lock(&begin_lock);
+	if (z->fetchers == 1) /* somebody waits: two are faster */
+		z->fetchers += !thread_start(&z->fetcher[1], fetcher_main, z);
+	pthread_mutex_unlock(&begin_lock);
+	wait_finished(z);
+}
+
+int spm_lazy_error(const struct lazy *z, const char **why)
+{
+	if (z->error)
+		*why = z->why;
+	return z->error;
+}
+
+/* ---- what others do meanwhile ---- */
+
+static void pages_drop(struct lazy *z, pageno_t first, uint32_t pages)
+{
+	for (pageno_t page = first; page < first + pages; page++) {
+		struct piece *p = piece_of(z, page);
+
+		if (!p) {
+			page |= PIECE_PAGES - 1;
+			continue;
+		}
+		p->dropped |= UINT64_C(1) << page % PIECE_PAGES;
+		while (p->state == BUSY)
+			sched_yield();
+	}
+}
+
+/* The heap gives pages back to the kernel. It holds its lock, and may be stopped here: so no lock of ours. */
+static void pages_given_back(pageno_t first, uint32_t pages)
+{
+	readers++;
+	for (struct lazy *z = list; z; z = z->next)
+		pages_drop(z, first, pages);
+	readers--;
+}
+
+static void bad_poison(const struct lazy *z)
+{
+	for (size_t i = 0; i < z->pieces && z->has_bad; i++)
+		for (uint64_t bad = z->piece[i].bad; bad; bad &= bad - 1)
+			spm_missing_poison(piece_page(&z->piece[i]) + (pageno_t)__builtin_ctzll(bad));
+}
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&begin_lock);
+	for (struct lazy *z = list; z; z = z->next) {
+		wait_finished(z);
+		bad_poison(z);
+	}
+}
+
+static void after_fork_in_parent(void)
+{
+	pthread_mutex_unlock(&begin_lock);
+}
+
+static void after_fork_in_child(void)
+{
+	pthread_mutex_init(&begin_lock, NULL);
+	pthread_mutex_init(&list_lock, NULL);
+	list = NULL;
+	readers = 0;
+	has_answerer = has_teller = false;
+}
+
+/* ---- beginning and ending ---- */
+
+bool spm_lazy_is_possible(void)
+{
+	return spm_missing_is_possible();
+}
+
+static int answerer_have(void)
+{
+	pthread_t thread;
+	int err = 0;
+
+	if (has_answerer)
+		return 0;
+	if (!watches_fork && pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child))
+		return -ENOMEM;
+	watches_fork = true;
+	if (!has_teller) {
+		sem_init(&damage_known, 0, 0);
+		sem_init(&damage_told, 0, 0);
+		err = thread_start(&thread, teller_main, NULL);
+		if (err)
+			return err;
+		has_teller = true;
+		pthread_detach(thread);
+	}
+	err = thread_start(&thread, answerer_main, NULL);
+	if (err)
+		return err;
+	pthread_detach(thread);
+	spm_window_on_give_back = pages_given_back;
+	has_answerer = true;
+	return 0;
+}
+
+static bool is_same_range(uint64_t a, uint64_t b)
+{
+	return b / CHUNK_PAGES <= a / CHUNK_PAGES + 1;
+}
+
+/* Watches the aligned 2 MiB in which there are pages; huge pages elsewhere in the window stay possible. */
+static int ranges_watch(const struct page_source *s, size_t n)
+{
+	unsigned ranges = 1;
+	int err = 0;
+
+	for (size_t i = 1; i < n; i++)
+		ranges += !is_same_range(s[i - 1].page, s[i].page);
+	if (ranges > RANGES_MOST)
+		return -E2BIG;
+	for (size_t i = 0, first = 0; i < n && !err; i++) {
+		uint64_t from = s[first].page / CHUNK_PAGES * CHUNK_PAGES, to = (s[i].page / CHUNK_PAGES + 1) * CHUNK_PAGES;
+
+		if (i + 1 < n && is_same_range(s[i].page, s[i + 1].page))
+			continue;
+		err = spm_missing_watch((pageno_t)from, (uint32_t)(to - from));
+		first = i + 1;
+	}
+	return err;
+}
+
+static void pieces_cut(struct lazy *z)
+{
+	for (size_t i = 0; i < z->n; i++) {
+		uint32_t number = (uint32_t)(z->source[i].page / PIECE_PAGES);
+
+		if (i && z->piece[z->pieces - 1].number == number)
+			continue;
+		z->piece[z->pieces].number = number;
+		z->piece[z->pieces++].first = (uint32_t)i;
+	}
+}
+
+static void memory_free(struct lazy *z)
+{
+	if (z->source)
+		munmap(z->source, z->n * sizeof(*z->source));
+	if (z->piece)
+		munmap(z->piece, z->n * sizeof(*z->piece));
+	free(z);
+}
+
+int spm_lazy_new(struct chain *c, uint64_t version, const struct page_source *source, size_t n, struct lazy **out)
+{
+	struct lazy *z = calloc(1, sizeof(*z));
+	int err;
+
+	if (!z)
+		return -ENOMEM;
+	z->chain = c;
+	z->version = version;
+	z->n = n;
+	z->source = memory_get(n * sizeof(*z->source));
+	z->piece = memory_get(n * sizeof(*z->piece));
+	err = z->source && z->piece ? 0 : -ENOMEM;
+	if (!err) {
+		memcpy(z->source, source, n * sizeof(*source));
+		pieces_cut(z);
+		pthread_mutex_lock(&begin_lock);
+		err = answerer_have();
+		if (!err)
+			err = ranges_watch(source, n);
+		pthread_mutex_unlock(&begin_lock);
+	}
+	if (err) {
+		memory_free(z);
+		return err;
+	}
+	spm_chain_pin(c, version);
+	*out = z;
+	return 0;
+}
+
+int spm_lazy_supply(struct lazy *z, uint64_t page, const void *content)
+{
+	(void)z;
+	return spm_missing_supply((pageno_t)page, 1, content);
+}
+
+static void list_change(struct lazy *z, bool is_in)
+{
+	struct lazy *_Atomic *link = &list;
+
+	spm_capture_begin();
+	pthread_mutex_lock(&list_lock);
+	if (is_in) {
+		z->next = list;
+		list = z;
+	} else {
+		while (*link && *link != z)
+			link = &(*link)->next;
+		if (*link)
+			*link = z->next;
+	}
+	pthread_mutex_unlock(&list_lock);
+	spm_capture_end();
+}
+
+int spm_lazy_start(struct lazy *z)
+{
+	int err;
+
+	pthread_mutex_lock(&begin_lock);
+	list_change(z, true);
+	err = thread_start(&z->fetcher[0], fetcher_main, z);
+	z->fetchers = !err;
+	if (err)
+		list_change(z, false);
+	pthread_mutex_unlock(&begin_lock);
+	return err;
+}
+
+void spm_lazy_free(struct lazy *z)
+{
+	z->is_ending = true;
+	for (unsigned i = 0; i < z->fetchers; i++)
+		pthread_join(z->fetcher[i], NULL);
+	bad_poison(z);
+	pthread_mutex_lock(&begin_lock);
+	list_change(z, false);
+	pthread_mutex_unlock(&begin_lock);
+	while (readers)
+		sched_yield();
+	spm_chain_pin(z->chain, 0);
+	memory_free(z);
+}

@@ -1,0 +1,36 @@
+/* lazy.h - a restored container whose pages come when they are touched, or in the background, whichever is first.
+ *
+ * Every page is verified before anybody sees it. A damaged one is never handed out: whoever touches it is told on standard
+ * error, by page, version and block, and gets SIGBUS (a system call: EFAULT); and from when it is known, points and pSync
+ * of the container fail with EUCLEAN. The blocks of the version stay as they are until its last page is in.
+ */
+#ifndef SPM_LAZY_H
+#define SPM_LAZY_H
+
+#include "heap/heap.h"
+#include "volume/volume.h"
+
+struct lazy;
+
+/* Whether this machine can do it. After spm_track_init. */
+bool spm_lazy_is_possible(void);
+/* Prepares for the pages source[0..n) (ascending, at their own places): from here on they are missing. They are copied, and
+ * the version is pinned. 0 or -errno; -E2BIG: they are scattered over too many ranges. */
+int spm_lazy_new(struct chain *c, uint64_t version, const struct page_source *source, size_t n, struct lazy **out);
+/* Puts a page there at once: one that was not among the above. Before start. 0 or -errno. */
+int spm_lazy_supply(struct lazy *z, uint64_t page, const void *content);
+/* From here on missing pages are answered, and brought in by a thread in the background. 0 or -errno. */
+int spm_lazy_start(struct lazy *z);
+/* Waits until all are in; what was found damaged, see spm_lazy_error. Touches no heap memory meanwhile. */
+void spm_lazy_finish(struct lazy *z);
+bool spm_lazy_is_finished(const struct lazy *z);
+/* Of any container. Between spm_capture_begin and _end. */
+bool spm_lazy_is_any_missing(void);
+/* 0, or -errno of the first damage found, and its sentence. */
+int spm_lazy_error(const struct lazy *z, const char **why);
+/* For tests: true: nothing more is brought in that nobody touches, until false. */
+void spm_lazy_hold(bool hold);
+/* Gives up what is not in yet: those pages are zero from now on. */
+void spm_lazy_free(struct lazy *z);
+
+#endif
