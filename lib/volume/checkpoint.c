@@ -15,6 +15,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+enum { PAGE_BYTES_LIKELY = 16 }; /* of a page's entry */
+
 int spm_head_write(struct chain *c, const struct chain_head *head)
 {
 	struct chain_head *block = aligned_alloc(SPM_BLOCK_BYTES, SPM_BLOCK_BYTES);
@@ -34,55 +36,57 @@ int spm_head_write(struct chain *c, const struct chain_head *head)
 	return 0;
 }
 
-struct image {
-	unsigned char *bytes;
-	size_t at;
-};
-
 static int page_put(uint64_t page, struct place *p, void *arg)
 {
-	struct image *i = arg;
-	struct checkpoint_page out = {page, *p};
-
-	memcpy(i->bytes + i->at, &out, sizeof(out));
-	i->at += sizeof(out);
+	spm_entry_put(arg, &(struct record_entry){.page = page, .is = *p});
 	return 0;
 }
 
-static size_t checkpoint_bytes(const struct chain *c)
+static size_t lists_bytes(const struct chain *c)
 {
-	return sizeof(struct checkpoint) + c->pages * sizeof(struct checkpoint_page) +
-	       (c->dead_to - c->dead_from) * sizeof(struct dead) +
+	return (c->dead_to - c->dead_from) * sizeof(struct dead) +
 	       (c->record_to - c->record_from) * sizeof(struct record_place);
 }
 
-static void checkpoint_build(struct chain *c, struct image *i)
+uint64_t spm_checkpoint_weight(const struct chain *c)
 {
-	struct checkpoint *k = (struct checkpoint *)(void *)i->bytes;
+	return c->pages * PAGE_BYTES_LIKELY + lists_bytes(c);
+}
+
+/* The image, with room for whole blocks; its memory is touched only as far as it is filled. Returns its length, 0: no memory. */
+static size_t checkpoint_build(struct chain *c, unsigned char **out)
+{
+	size_t most = sizeof(struct checkpoint) + c->pages * ENTRY_BYTES_MOST + lists_bytes(c);
+	unsigned char *bytes = aligned_alloc(SPM_BLOCK_BYTES, (most / SPM_BLOCK_BYTES + 1) * SPM_BLOCK_BYTES);
+	struct entry_writer w = {.to = bytes, .bytes = sizeof(struct checkpoint)};
+	struct checkpoint *k = (struct checkpoint *)(void *)bytes;
 	size_t deads = c->dead_to - c->dead_from, records = c->record_to - c->record_from;
+
+	if (!bytes)
+		return 0;
+	spm_map_each(c, page_put, &w);
 
 	*k = (struct checkpoint){.magic = FORMAT_CHECKPOINT_MAGIC,
 	                         .chain_id = c->id,
 	                         .seq = c->seq,
-	                         .bytes = checkpoint_bytes(c),
+	                         .bytes = w.bytes + lists_bytes(c),
 	                         .pages = c->pages,
 	                         .deads = deads,
 	                         .records = records,
 	                         .oldest_kept = c->oldest_kept,
 	                         .info = c->newest};
-	i->at = sizeof(*k);
-	spm_map_each(c, page_put, i);
 	if (deads)
-		memcpy(i->bytes + i->at, c->dead + c->dead_from, deads * sizeof(struct dead));
-	i->at += deads * sizeof(struct dead);
+		memcpy(bytes + w.bytes, c->dead + c->dead_from, deads * sizeof(struct dead));
 	if (records)
-		memcpy(i->bytes + i->at, c->record + c->record_from, records * sizeof(struct record_place));
-	SPM_CHECK(i->at + records * sizeof(struct record_place) == k->bytes);
+		memcpy(bytes + w.bytes + deads * sizeof(struct dead), c->record + c->record_from,
+		       records * sizeof(struct record_place));
+	*out = bytes;
+	return k->bytes;
 }
 
 /* All that the checkpoint says, at one instant: its image, its place, the head that will name it. */
 struct plan {
-	struct image image;
+	unsigned char *image;
 	uint64_t bytes, blocks;
 	struct block_run run[HEAD_RUNS_MAX];
 	unsigned runs;
@@ -100,19 +104,17 @@ static int plan_make(struct chain *c, struct plan *p)
 {
 	int err;
 
-	p->bytes = checkpoint_bytes(c);
-	p->blocks = (p->bytes + SPM_BLOCK_BYTES - 1) / SPM_BLOCK_BYTES;
-	p->image.bytes = aligned_alloc(SPM_BLOCK_BYTES, p->blocks * SPM_BLOCK_BYTES);
-	if (!p->image.bytes)
+	p->bytes = checkpoint_build(c, &p->image);
+	if (!p->bytes)
 		return -ENOMEM;
+	p->blocks = (p->bytes + SPM_BLOCK_BYTES - 1) / SPM_BLOCK_BYTES;
 	err = spm_free_take_few(c, p->blocks, HEAD_RUNS_MAX, p->run, &p->runs);
 	if (err) {
 		runs_give(c, p->run, p->runs);
 		return err;
 	}
 	c->planned_blocks = p->blocks;
-	checkpoint_build(c, &p->image);
-	memset(p->image.bytes + p->bytes, 0, p->blocks * SPM_BLOCK_BYTES - p->bytes);
+	memset(p->image + p->bytes, 0, p->blocks * SPM_BLOCK_BYTES - p->bytes);
 	p->record_bytes = c->record_bytes_since_checkpoint;
 	p->head = c->head;
 	p->head.checkpoint_seq = p->head.durable_seq = c->seq;
@@ -126,7 +128,7 @@ static int plan_write(struct chain *c, struct plan *p)
 	uint64_t done = 0;
 
 	for (unsigned i = 0; i < p->runs; i++) {
-		int err = spm_blocks_write(c->volume, p->run[i].block, p->image.bytes + done * SPM_BLOCK_BYTES,
+		int err = spm_blocks_write(c->volume, p->run[i].block, p->image + done * SPM_BLOCK_BYTES,
 		                           p->run[i].blocks);
 
 		if (err)
@@ -139,7 +141,7 @@ static int plan_write(struct chain *c, struct plan *p)
 static int plan_announce(struct chain *c, struct plan *p)
 {
 	p->head.checkpoint_bytes = p->bytes;
-	p->head.checkpoint_sum = XXH3_64bits(p->image.bytes, p->bytes);
+	p->head.checkpoint_sum = XXH3_64bits(p->image, p->bytes);
 	memset(p->head.run, 0, sizeof(p->head.run));
 	memcpy(p->head.run, p->run, p->runs * sizeof(*p->run));
 	p->head.run_count = p->runs;
@@ -180,7 +182,7 @@ int spm_checkpoint_write(struct chain *c)
 	int err = p ? plan_carry_out(c, p) : -ENOMEM;
 
 	if (p)
-		free(p->image.bytes);
+		free(p->image);
 	free(p);
 	return err;
 }
@@ -202,30 +204,34 @@ static int image_read(struct chain *c, unsigned char *bytes, uint64_t blocks)
 	return done == blocks ? 0 : -EUCLEAN;
 }
 
+static const unsigned char *lists_of(const struct checkpoint *k)
+{
+	return (const unsigned char *)k + k->bytes - k->deads * sizeof(struct dead) - k->records * sizeof(struct record_place);
+}
+
 static int pages_take(struct chain *c, const struct checkpoint *k)
 {
-	const struct checkpoint_page *p = (const struct checkpoint_page *)(const void *)(k + 1);
+	struct entry_cursor e = {.at = (const unsigned char *)(k + 1), .end = lists_of(k)};
 
-	for (uint64_t i = 0; i < k->pages; i++) {
+	while (spm_entry_next(&e)) {
 		struct place *to;
 
-		if (!spm_map_page_is_possible(p[i].page) || !p[i].place.birth)
+		if (!spm_map_page_is_possible(e.entry.page) || !e.entry.is.birth || e.entry.was.birth)
 			return -EUCLEAN;
-		to = spm_map_make(c, p[i].page);
+		to = spm_map_make(c, e.entry.page);
 		if (!to)
 			return -ENOMEM;
 		if (to->birth)
 			return -EUCLEAN;
-		*to = p[i].place;
+		*to = e.entry.is;
+		c->pages++;
 	}
-	c->pages = k->pages;
-	return 0;
+	return !e.is_broken && c->pages == k->pages ? 0 : -EUCLEAN;
 }
 
 static int lists_take(struct chain *c, const struct checkpoint *k)
 {
-	const struct dead *d =
-	        (const struct dead *)(const void *)((const struct checkpoint_page *)(const void *)(k + 1) + k->pages);
+	const struct dead *d = (const struct dead *)(const void *)lists_of(k);
 	const struct record_place *r = (const struct record_place *)(const void *)(d + k->deads);
 	int err = 0;
 
@@ -241,11 +247,9 @@ static bool checkpoint_is_sane(const struct chain *c, const struct checkpoint *k
 	uint64_t room = c->head.checkpoint_bytes - sizeof(*k);
 
 	return k->magic == FORMAT_CHECKPOINT_MAGIC && k->chain_id == c->id && k->seq == c->head.checkpoint_seq &&
-	       k->bytes == c->head.checkpoint_bytes && k->pages <= room / sizeof(struct checkpoint_page) &&
-	       k->deads <= room / sizeof(struct dead) && k->records <= room / sizeof(struct record_place) &&
-	       k->pages * sizeof(struct checkpoint_page) + k->deads * sizeof(struct dead) +
-	                       k->records * sizeof(struct record_place) ==
-	               room;
+	       k->bytes == c->head.checkpoint_bytes && k->deads <= room / sizeof(struct dead) &&
+	       k->records <= room / sizeof(struct record_place) &&
+	       k->deads * sizeof(struct dead) + k->records * sizeof(struct record_place) <= room;
 }
 
 int spm_checkpoint_load(struct chain *c)

@@ -28,8 +28,10 @@ enum { AHEAD_BLOCKS = 128 };
 
 struct commit {
 	struct chain *c;
-	struct record *r;  /* header and entries; c->buffer if small */
+	struct record_entry *entry;
 	const void **data; /* for each entry: page to write, or NULL */
+	uint32_t entries;
+	struct record *r; /* header and entries as bytes; c->buffer if it fits in its place */
 	uint64_t data_blocks;
 	uint64_t record_blocks;
 	struct block_run taken[RECORD_RUNS_MAX - 1]; /* for continuation of the record */
@@ -61,12 +63,14 @@ static bool entry_make(struct chain *c, struct page_change *ch, struct record_en
 		return was != NULL;
 	e->is = was ? *was : (struct place){.birth = seq};
 	e->is.meta = ch->meta;
+	if (ch->meta.page_in_span)
+		memset(&e->is.meta.live, 0, sizeof(e->is.meta.live));
 	if (ch->data) {
 		uint64_t sum = XXH3_64bits(ch->data, SPM_PAGE_BYTES);
 
 		*has_data = !e->is.block || sum != e->is.sum;
 		if (*has_data)
-			e->is = (struct place){.block = 1, .sum = sum, .birth = seq, .meta = ch->meta};
+			e->is = (struct place){.block = 1, .sum = sum, .birth = seq, .meta = e->is.meta};
 	}
 	ch->is_stored = *has_data;
 	return !was || *has_data || !places_equal(was, &e->is);
@@ -74,23 +78,31 @@ static bool entry_make(struct chain *c, struct page_change *ch, struct record_en
 
 static int entries_make(struct commit *k, struct page_change *changes, size_t n)
 {
-	struct record_entry *e = (struct record_entry *)(void *)((unsigned char *)k->r + RECORD_HEADER_BYTES);
-	uint32_t count = 0;
-
 	for (size_t i = 0; i < n; i++) {
 		bool has_data;
 
 		if (!spm_map_page_is_possible(changes[i].page))
 			return -EINVAL;
-		if (!entry_make(k->c, &changes[i], &e[count], &has_data))
+		if (!entry_make(k->c, &changes[i], &k->entry[k->entries], &has_data))
 			continue;
-		k->data[count++] = has_data ? changes[i].data : NULL;
+		k->data[k->entries++] = has_data ? changes[i].data : NULL;
 		k->data_blocks += has_data;
 	}
-	k->r->entries = count;
-	k->r->bytes = RECORD_HEADER_BYTES + count * sizeof(*e);
-	k->record_blocks = (k->r->bytes + SPM_BLOCK_BYTES - 1) / SPM_BLOCK_BYTES;
 	return 0;
+}
+
+static uint64_t record_bytes(const struct commit *k)
+{
+	struct entry_writer w = {.bytes = RECORD_HEADER_BYTES};
+
+	for (uint32_t i = 0; i < k->entries; i++)
+		spm_entry_put(&w, &k->entry[i]);
+	return w.bytes;
+}
+
+static uint64_t blocks_of(uint64_t bytes)
+{
+	return (bytes + SPM_BLOCK_BYTES - 1) / SPM_BLOCK_BYTES;
 }
 
 static bool next_is_rest(const struct commit *k)
@@ -110,29 +122,51 @@ static void give_back(struct commit *k)
 		spm_free_give(k->c, k->next.block, k->next.blocks);
 }
 
-static bool fits_in_place(const struct commit *k)
+/* The pages' blocks follow each other, from `block` on. */
+static void blocks_assign(struct commit *k, uint64_t block)
 {
-	return k->record_blocks + k->data_blocks <= k->c->next[0].blocks;
+	for (uint32_t i = 0; i < k->entries; i++)
+		if (k->data[i])
+			k->entry[i].is.block = block++;
 }
 
-static struct record_entry *commit_entries(struct commit *k)
+/* Whether the record with its pages behind it fits. How long it is does not depend on where it lies: a run has pages that
+ * this record writes, or none of them. */
+static bool fits_in_place(struct commit *k)
 {
-	return (struct record_entry *)(void *)((unsigned char *)k->r + RECORD_HEADER_BYTES);
+	uint64_t most = k->c->next[0].blocks < PLACE_BLOCKS ? k->c->next[0].blocks : PLACE_BLOCKS;
+
+	if (k->data_blocks >= most)
+		return false;
+	blocks_assign(k, 1);
+	k->record_blocks = blocks_of(record_bytes(k));
+	return k->record_blocks + k->data_blocks <= most;
+}
+
+/* Header and entries; k->r has zeros where the header goes. */
+static void record_fill(struct commit *k)
+{
+	struct entry_writer w = {.to = (unsigned char *)k->r, .bytes = RECORD_HEADER_BYTES};
+
+	for (uint32_t i = 0; i < k->entries; i++)
+		spm_entry_put(&w, &k->entry[i]);
+	k->r->entries = k->entries;
+	k->r->bytes = w.bytes;
+	SPM_CHECK(blocks_of(w.bytes) == k->record_blocks);
+	memset((unsigned char *)k->r + w.bytes, 0, k->record_blocks * SPM_BLOCK_BYTES - w.bytes);
 }
 
 /* Pages follow the record in its place; the buffer is that stretch of the volume. */
-static void pages_place_inline(struct commit *k)
+static void place_inline(struct commit *k)
 {
-	struct record_entry *e = commit_entries(k);
 	uint64_t at = k->record_blocks;
 
-	for (uint32_t i = 0; i < k->r->entries; i++) {
-		if (!k->data[i])
-			continue;
-		e[i].is.block = k->c->next[0].block + at;
-		memcpy((unsigned char *)k->r + at * SPM_BLOCK_BYTES, k->data[i], SPM_BLOCK_BYTES);
-		at++;
-	}
+	k->r = (void *)k->c->buffer;
+	memset(k->r, 0, RECORD_HEADER_BYTES);
+	blocks_assign(k, k->c->next[0].block + at);
+	for (uint32_t i = 0; i < k->entries; i++)
+		if (k->data[i])
+			memcpy((unsigned char *)k->r + at++ * SPM_BLOCK_BYTES, k->data[i], SPM_BLOCK_BYTES);
 	k->r->run[0] = (struct block_run){k->c->next[0].block, k->record_blocks};
 	k->r->run_count = 1;
 	k->in_place = at;
@@ -141,7 +175,6 @@ static void pages_place_inline(struct commit *k)
 /* Writes pages i.. of the entries into the run, neighbours in memory in one go. */
 static int pages_write(struct commit *k, uint32_t *i, struct block_run run)
 {
-	struct record_entry *e = commit_entries(k);
 	uint64_t done = 0;
 
 	while (done < run.blocks) {
@@ -149,14 +182,14 @@ static int pages_write(struct commit *k, uint32_t *i, struct block_run run)
 		uint64_t n = 0;
 		int err;
 
-		for (; *i < k->r->entries && done + n < run.blocks; ++*i) {
+		for (; *i < k->entries && done + n < run.blocks; ++*i) {
 			if (!k->data[*i])
 				continue;
 			if (from && k->data[*i] != from + n * SPM_BLOCK_BYTES)
 				break;
 			if (!from)
 				from = k->data[*i];
-			e[*i].is.block = run.block + done + n++;
+			k->entry[*i].is.block = run.block + done + n++;
 		}
 		err = spm_blocks_write(k->c->volume, run.block + done, from, n);
 		if (err)
@@ -202,11 +235,19 @@ static int pages_place_outside(struct commit *k)
 	return 0;
 }
 
-/* The record's blocks after the first. */
-static int rest_take(struct commit *k)
+/* Memory for the record, and blocks for all of it but the first. */
+static int place_outside(struct commit *k)
 {
-	int err = spm_free_take_few(k->c, k->record_blocks - 1, RECORD_RUNS_MAX - 1, k->taken, &k->taken_count);
+	int err = pages_place_outside(k);
 
+	if (err)
+		return err;
+	k->record_blocks = blocks_of(record_bytes(k));
+	k->r = aligned_alloc(SPM_BLOCK_BYTES, k->record_blocks * SPM_BLOCK_BYTES);
+	if (!k->r)
+		return -ENOMEM;
+	memset(k->r, 0, RECORD_HEADER_BYTES);
+	err = spm_free_take_few(k->c, k->record_blocks - 1, RECORD_RUNS_MAX - 1, k->taken, &k->taken_count);
 	k->r->run[0] = (struct block_run){k->c->next[0].block, 1};
 	memcpy(k->r->run + 1, k->taken, k->taken_count * sizeof(*k->taken));
 	k->r->run_count = 1 + k->taken_count;
@@ -268,11 +309,8 @@ static void header_fill(struct commit *k, struct version_info *info)
 	info->version = seq;
 	info->parent = c->seq;
 	info->pages = c->pages;
-	for (uint32_t i = 0; i < r->entries; i++) {
-		struct record_entry *e = commit_entries(k);
-
-		info->pages += (uint64_t)(e[i].is.birth != 0) - (uint64_t)(e[i].was.birth != 0);
-	}
+	for (uint32_t i = 0; i < k->entries; i++)
+		info->pages += (uint64_t)(k->entry[i].is.birth != 0) - (uint64_t)(k->entry[i].was.birth != 0);
 	info->stored_pages = k->data_blocks;
 	info->stored_bytes = (k->data_blocks + k->record_blocks) * SPM_BLOCK_BYTES;
 	r->info = *info;
@@ -282,7 +320,6 @@ static int record_write(struct commit *k, bool is_inline)
 {
 	int err = 0;
 
-	memset((unsigned char *)k->r + k->r->bytes, 0, k->record_blocks * SPM_BLOCK_BYTES - k->r->bytes);
 	k->r->is_data_durable = !is_inline;
 	k->r->sum = 0;
 	k->r->sum = spm_block_sum(k->r, k->r->bytes, offsetof(struct record, sum));
@@ -301,26 +338,25 @@ static int record_write(struct commit *k, bool is_inline)
 /* Room in map and lists for what accept adds, so that it can't fail. */
 static int lists_prepare(struct commit *k)
 {
-	struct record_entry *e = commit_entries(k);
-
-	for (uint32_t i = 0; i < k->r->entries; i++)
-		if (!spm_map_make(k->c, e[i].page))
+	for (uint32_t i = 0; i < k->entries; i++)
+		if (!spm_map_make(k->c, k->entry[i].page))
 			return -ENOMEM;
-	return spm_lists_prepare(k->c, k->r->entries, 1);
+	return spm_lists_prepare(k->c, k->entries, 1);
 }
 
 /* The record is durable: what it says is so. */
 static void accept(struct commit *k, struct version_info *info)
 {
 	struct chain *c = k->c;
-	struct record_entry *e = commit_entries(k);
 	struct record_place place = {k->r->seq, k->r->sum, c->next[0].block,
 	                             k->r->run_count == 1 ? k->record_blocks : 0};
 
-	for (uint32_t i = 0; i < k->r->entries; i++) {
-		*spm_map_make(c, e[i].page) = e[i].is;
-		if (e[i].was.block && e[i].was.block != e[i].is.block)
-			SPM_CHECK(!spm_dead_add(c, e[i].was.block, k->r->seq));
+	for (uint32_t i = 0; i < k->entries; i++) {
+		const struct record_entry *e = &k->entry[i];
+
+		*spm_map_make(c, e->page) = e->is;
+		if (e->was.block && e->was.block != e->is.block)
+			SPM_CHECK(!spm_dead_add(c, e->was.block, k->r->seq));
 	}
 	SPM_CHECK(!spm_record_add(c, &place));
 	if (!next_is_rest(k))
@@ -342,14 +378,13 @@ static int commit_write(struct commit *k, struct version_info *info)
 	int err = lists_prepare(k);
 
 	if (!err && is_inline)
-		pages_place_inline(k);
+		place_inline(k);
 	else if (!err)
-		err = rest_take(k);
-	if (!err && !is_inline)
-		err = pages_place_outside(k);
+		err = place_outside(k);
 	if (!err)
 		err = next_reserve(k);
 	if (!err) {
+		record_fill(k);
 		header_fill(k, info);
 		err = record_write(k, is_inline);
 	}
@@ -360,27 +395,18 @@ static int commit_write(struct commit *k, struct version_info *info)
 	return err;
 }
 
-/* Memory for header, entries and data pointers; the chain's own buffer if it is enough. */
 static int commit_begin(struct commit *k, size_t n)
 {
-	size_t bytes = RECORD_HEADER_BYTES + n * sizeof(struct record_entry);
-	bool is_small = n <= PLACE_BLOCKS && bytes + n * SPM_BLOCK_BYTES <= BUFFER_BYTES;
-
+	k->entry = malloc((n + 1) * sizeof(*k->entry));
 	k->data = malloc((n + 1) * sizeof(*k->data));
-	bytes = (bytes + SPM_BLOCK_BYTES - 1) / SPM_BLOCK_BYTES * SPM_BLOCK_BYTES;
-	if (bytes < BUFFER_BYTES)
-		bytes = BUFFER_BYTES; /* a commit may turn out to fit in its place */
-	k->r = is_small ? (void *)k->c->buffer : aligned_alloc(SPM_BLOCK_BYTES, bytes);
-	if (!k->data || !k->r)
-		return -ENOMEM;
-	memset(k->r, 0, RECORD_HEADER_BYTES);
-	return 0;
+	return k->entry && k->data ? 0 : -ENOMEM;
 }
 
 static void commit_end(struct commit *k)
 {
 	if ((unsigned char *)k->r != k->c->buffer)
 		free(k->r);
+	free(k->entry);
 	free(k->data);
 	free(k->page_run);
 }
@@ -388,9 +414,7 @@ static void commit_end(struct commit *k)
 /* Recovery replays what has come since the checkpoint: no more than about what the map itself takes. */
 static bool wants_checkpoint(const struct chain *c, unsigned weight)
 {
-	uint64_t state = c->pages * sizeof(struct checkpoint_page) +
-	                 (c->record_to - c->record_from) * sizeof(struct record_place) +
-	                 (c->dead_to - c->dead_from) * sizeof(struct dead);
+	uint64_t state = spm_checkpoint_weight(c);
 	uint64_t least = c->volume->flags & VOLUME_EAGER ? 1 << 12 : 1 << 20;
 	uint64_t limit = state > least ? state : least;
 
@@ -405,7 +429,7 @@ static int commit_locked(struct chain *c, struct page_change *changes, size_t n,
 	err = commit_begin(&k, n);
 	if (!err)
 		err = entries_make(&k, changes, n);
-	if (!err && !k.r->entries && !force && c->seq)
+	if (!err && !k.entries && !force && c->seq)
 		*info = c->newest;
 	else if (!err)
 		err = commit_write(&k, info);

@@ -24,7 +24,7 @@
 #define FORMAT_CHECKPOINT_MAGIC UINT64_C(0x31544e494f504b43)
 
 enum {
-	FORMAT_VERSION = 1,
+	FORMAT_VERSION = 2,
 	FORMAT_ENDIAN = 0x01020304,
 	EXTENT_BLOCKS = 256,
 	EXTENT_BYTES = EXTENT_BLOCKS * SPM_BLOCK_BYTES,
@@ -88,10 +88,21 @@ struct place {          /* where a page of a version is */
 	uint64_t birth; /* record that wrote the block; 0 in `was`: the page was not in the version */
 	struct page_meta meta;
 };
-struct record_entry {
+
+/* Entries (entries.h): this, for each place that it has a run_place, `is` first, then for each page, for each place, the live
+ * slots (if it is its span's first) and the sum (if it has a block). The next page is one page, one block, and one place
+ * in the span further; after the span's last comes the first of a span like it. */
+struct page_run {
 	uint64_t page;
-	struct place is, was; /* is.birth 0: removed */
+	uint32_t pages;  /* 1 if one of the places has no block */
+	uint32_t places; /* 1: is, 2: was */
 };
+struct run_place {
+	uint64_t block, birth; /* birth is not 0 */
+	uint32_t span_pages, page_in_span;
+	uint8_t class, flags, zero[6];
+};
+
 struct record {
 	uint64_t magic, sum;
 	uint64_t chain_id, seq;
@@ -99,7 +110,7 @@ struct record {
 	uint64_t durable_seq;
 	uint64_t oldest_kept;
 	uint64_t bytes; /* of header and entries */
-	uint32_t entries;
+	uint32_t entries; /* pages in them */
 	uint32_t is_data_durable; /* its pages were flushed before it was written */
 	uint32_t run_count;
 	uint32_t epoch; /* how often a newer, damaged version had been given up by then */
@@ -109,15 +120,11 @@ struct record {
 	struct version_info info;
 };
 
-/* A checkpoint: this, then pages, deads, records. */
+/* A checkpoint: this, then entries (without was), deads, records. */
 struct checkpoint {
 	uint64_t magic, chain_id, seq, bytes;
 	uint64_t pages, deads, records, oldest_kept;
 	struct version_info info;
-};
-struct checkpoint_page {
-	uint64_t page;
-	struct place place;
 };
 struct dead { /* a block that no version from `death` on needs */
 	uint64_t block, death;
@@ -131,7 +138,6 @@ static_assert(sizeof(struct page_meta) == 48, "page_meta");
 static_assert(sizeof(struct super) == 56, "super");
 static_assert(sizeof(struct extent_table) <= SPM_BLOCK_BYTES, "extent table fits its block");
 static_assert(sizeof(struct chain_head) <= SPM_BLOCK_BYTES, "head fits its block");
-static_assert(sizeof(struct place) == 72 && sizeof(struct record_entry) == 152, "record entry");
 static_assert(sizeof(struct record) <= RECORD_HEADER_BYTES, "record header");
 
 #endif

@@ -19,7 +19,7 @@
 #ifndef SPM_VOLUME_INTERNAL_H
 #define SPM_VOLUME_INTERNAL_H
 
-#include "volume/format.h"
+#include "volume/entries.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -142,6 +142,7 @@ int spm_record_runs(struct chain *c, const struct record_place *r, struct block_
 int spm_checkpoint_write(struct chain *c);
 int spm_head_write(struct chain *c, const struct chain_head *head);
 int spm_checkpoint_load(struct chain *c);
+uint64_t spm_checkpoint_weight(const struct chain *c); /* about how many bytes the next one will have */
 
 /* commit.c: tells the head that all is durable; locks as spm_head_write */
 int spm_chain_note_durable(struct chain *c);
@@ -152,9 +153,11 @@ int spm_used_mark(struct chain *c);
 /* Makes the map that of the version before record r (which made the newest one). */
 int spm_record_undo(struct chain *c, const struct record *r);
 
-static inline const struct record_entry *record_entries(const struct record *r)
+static inline struct entry_cursor record_entries(const struct record *r)
 {
-	return (const struct record_entry *)(const void *)((const unsigned char *)r + RECORD_HEADER_BYTES);
+	const unsigned char *bytes = (const unsigned char *)r;
+
+	return (struct entry_cursor){.at = bytes + RECORD_HEADER_BYTES, .end = bytes + r->bytes};
 }
 
 #endif

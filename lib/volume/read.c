@@ -128,20 +128,17 @@ static int page_check(uint64_t page, struct place *p, void *arg)
 /* Before this record, which of the bad pages were right? */
 static int bad_before(struct check *k, const struct record *r)
 {
-	const struct record_entry *e = record_entries(r);
+	struct entry_cursor e = record_entries(r);
+	int result = 0;
 
-	for (uint32_t i = 0; i < r->entries; i++)
-		for (size_t b = 0; b < k->bad_count && e[i].is.block != e[i].was.block; b++)
-			if (k->bad[b] == e[i].page)
+	while (spm_entry_next(&e))
+		for (size_t b = 0; b < k->bad_count && e.entry.is.block != e.entry.was.block; b++)
+			if (k->bad[b] == e.entry.page)
 				k->bad[b--] = k->bad[--k->bad_count];
-	for (uint32_t i = 0; i < r->entries; i++)
-		if (e[i].is.block != e[i].was.block && e[i].was.birth) {
-			int result = page_check(e[i].page, (struct place *)(uintptr_t)&e[i].was, k);
-
-			if (result)
-				return result;
-		}
-	return 0;
+	for (e = record_entries(r); !result && spm_entry_next(&e);)
+		if (e.entry.is.block != e.entry.was.block && e.entry.was.birth)
+			result = page_check(e.entry.page, &e.entry.was, k);
+	return result;
 }
 
 /* Goes back version by version until one is whole. */

@@ -20,7 +20,7 @@ static bool record_is_sane(const struct record *r, uint64_t block)
 	uint64_t blocks = 0, wanted = (r->bytes + SPM_BLOCK_BYTES - 1) / SPM_BLOCK_BYTES;
 
 	if (r->magic != FORMAT_RECORD_MAGIC ||
-	    r->bytes != RECORD_HEADER_BYTES + (uint64_t)r->entries * sizeof(struct record_entry))
+	    r->bytes < RECORD_HEADER_BYTES || r->bytes > UINT64_MAX / 2)
 		return false;
 	if (!r->run_count || r->run_count > RECORD_RUNS_MAX || r->run[0].block != block)
 		return false;
@@ -106,7 +106,7 @@ static int pages_are_whole(struct chain *c, const struct record *r)
 	(void)c, (void)r, (void)place_is_right, (void)is_followed;
 	return 0;
 #else
-	const struct record_entry *e = record_entries(r);
+	struct entry_cursor e = record_entries(r);
 	int err;
 
 	if (r->is_data_durable || r->seq <= c->head.durable_seq)
@@ -115,9 +115,9 @@ static int pages_are_whole(struct chain *c, const struct record *r)
 	if (err != -EILSEQ)
 		return err;
 	err = 0;
-	for (uint32_t i = 0; i < r->entries && !err; i++)
-		if (e[i].is.birth == r->seq)
-			err = place_is_right(c->volume, &e[i].is, c->buffer);
+	while (!err && spm_entry_next(&e))
+		if (e.entry.is.birth == r->seq)
+			err = place_is_right(c->volume, &e.entry.is, c->buffer);
 	return err;
 #endif
 }
@@ -144,17 +144,26 @@ static int entry_apply(struct chain *c, const struct record_entry *e, const stru
 	return 0;
 }
 
+/* All have been read, and were as many as the record says. */
+static bool entries_were_right(const struct record *r, const struct entry_cursor *e, uint32_t entries)
+{
+	return !e->is_broken && entries == r->entries;
+}
+
 static int record_apply(struct chain *c, const struct record *r, uint64_t block)
 {
-	const struct record_entry *e = record_entries(r);
+	struct entry_cursor e = record_entries(r);
+	uint32_t entries = 0;
 	struct record_place place = {r->seq, r->sum, block, r->run_count == 1 ? r->run[0].blocks : 0};
 	int err = spm_record_add(c, &place);
 
-	for (uint32_t i = 0; i < r->entries && !err; i++) {
-		err = entry_apply(c, &e[i], &e[i].was, &e[i].is);
-		if (!err && e[i].was.block && e[i].was.block != e[i].is.block)
-			err = spm_dead_add(c, e[i].was.block, r->seq);
+	for (; !err && spm_entry_next(&e); entries++) {
+		err = entry_apply(c, &e.entry, &e.entry.was, &e.entry.is);
+		if (!err && e.entry.was.block && e.entry.was.block != e.entry.is.block)
+			err = spm_dead_add(c, e.entry.was.block, r->seq);
 	}
+	if (!err && !entries_were_right(r, &e, entries))
+		err = -EUCLEAN;
 	c->seq = r->seq;
 	c->last_sum = r->sum;
 	c->oldest_kept = r->oldest_kept;
@@ -166,13 +175,13 @@ static int record_apply(struct chain *c, const struct record *r, uint64_t block)
 
 int spm_record_undo(struct chain *c, const struct record *r)
 {
-	const struct record_entry *e = record_entries(r);
-
+	struct entry_cursor e = record_entries(r);
+	uint32_t entries = 0;
 	int err = 0;
 
-	for (uint32_t i = 0; i < r->entries && !err; i++)
-		err = entry_apply(c, &e[i], &e[i].is, &e[i].was);
-	return err;
+	for (; !err && spm_entry_next(&e); entries++)
+		err = entry_apply(c, &e.entry, &e.entry.is, &e.entry.was);
+	return err || entries_were_right(r, &e, entries) ? err : -EUCLEAN;
 }
 
 /* The next record, if it counts: 0; -EILSEQ if not. */

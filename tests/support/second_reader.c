@@ -5,7 +5,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-enum { BLOCK = 4096, GROUP = 32768, EXTENT = 256, RESERVED = 16, HEADER = 1152, ENTRY = 152, PAGES_MOST = 1 << 16 };
+enum { BLOCK = 4096, GROUP = 32768, EXTENT = 256, RESERVED = 16, HEADER = 1152, PAGES_MOST = 1 << 16 };
 
 struct reader {
 	const unsigned char *bytes;
@@ -66,7 +66,7 @@ static const char *super_check(const struct reader *r)
 
 	if (!s)
 		return "no superblock";
-	if (u32(s + 16) != 1 || u32(s + 20) != 0x01020304 || u32(s + 24) != 4096 || u32(s + 28) != 4096)
+	if (u32(s + 16) != 2 || u32(s + 20) != 0x01020304 || u32(s + 24) != 4096 || u32(s + 28) != 4096)
 		return "a superblock of another kind";
 	return NULL;
 }
@@ -123,16 +123,53 @@ static size_t page_find(const struct second_version *v, uint64_t page)
 	return i;
 }
 
-static struct second_page place_read(uint64_t page, const unsigned char *place)
+/* Page k of a run that has `at` for this place; *more: what the run has for the page. */
+static struct second_page place_read(uint64_t page, const unsigned char *at, uint32_t k, const unsigned char **more)
 {
-	struct second_page p = {page, u64(place), u64(place + 8), u64(place + 16), {0}};
+	uint32_t span_pages = u32(at + 16), in_span = u32(at + 20);
+	struct second_page p = {page + k, u64(at) ? u64(at) + k : 0, 0, u64(at + 8), {0}};
 
-	memcpy(p.meta, place + 24, sizeof(p.meta));
+	for (uint32_t i = 0; i < k; i++)
+		in_span = in_span + 1 == span_pages ? 0 : in_span + 1;
+	memcpy(p.meta, &span_pages, 4);
+	memcpy(p.meta + 4, &in_span, 4);
+	memcpy(p.meta + 8, at + 24, 2);
+	if (!in_span) {
+		memcpy(p.meta + 16, *more, 32);
+		*more += 32;
+	}
+	if (p.block) {
+		p.sum = u64(*more);
+		*more += 8;
+	}
 	return p;
 }
 
-static void page_put(struct second_version *v, struct second_page p)
+/* Gives fn the `is` of each page. Returns where the entries end: after so many pages. */
+static const unsigned char *entries_each(const unsigned char *at, uint64_t pages,
+                                         void (*fn)(struct second_page is, void *arg), void *arg)
 {
+	while (pages) {
+		const unsigned char *is = at + 16, *was = is + (u32(at + 12) & 1 ? 32 : 0);
+		const unsigned char *more = was + (u32(at + 12) & 2 ? 32 : 0);
+
+		for (uint32_t k = 0; k < u32(at + 8); k++, pages--) {
+			struct second_page p = {.page = u64(at) + k};
+
+			if (u32(at + 12) & 1)
+				p = place_read(u64(at), is, k, &more);
+			if (u32(at + 12) & 2)
+				place_read(u64(at), was, k, &more);
+			fn(p, arg);
+		}
+		at = more;
+	}
+	return at;
+}
+
+static void page_put(struct second_page p, void *arg)
+{
+	struct second_version *v = arg;
 	size_t i = page_find(v, p.page);
 	bool is_there = i < v->pages && v->page[i].page == p.page;
 
@@ -174,10 +211,8 @@ static const char *checkpoint_read(struct reader *r)
 	k = runs_gather(r, r->head + 200, u32(r->head + 28), bytes);
 	if (XXH3_64bits(k, bytes) != u64(r->head + 128) || memcmp(k, "CKPOINT1", 8) || u64(k + 16) != r->seq)
 		wrong = "a damaged checkpoint";
-	else if (560 + u64(k + 32) * 80 + u64(k + 40) * 16 + u64(k + 48) * 32 != bytes)
+	else if (entries_each(k + 560, u64(k + 32), page_put, r->out) + u64(k + 40) * 16 + u64(k + 48) * 32 != k + bytes)
 		wrong = "a checkpoint of another length";
-	for (uint64_t i = 0; !wrong && i < u64(k + 32); i++)
-		page_put(r->out, place_read(u64(k + 560 + i * 80), k + 560 + i * 80 + 8));
 	if (!wrong)
 		description_read(r->out, k + 64);
 	free(k);
@@ -191,8 +226,7 @@ static unsigned char *record_get(const struct reader *r, uint64_t block, uint64_
 	uint64_t bytes = first ? u64(first + 56) : 0;
 	unsigned char *all;
 
-	if (!first || memcmp(first, "SPRCORD1", 8) || bytes != HEADER + u32(first + 64) * (uint64_t)ENTRY ||
-	    bytes > r->blocks * BLOCK || u32(first + 72) > 32 || u64(first + 112) != block)
+	if (!first || memcmp(first, "SPRCORD1", 8) || bytes < HEADER || bytes > r->blocks * BLOCK || u32(first + 72) > 32 || u64(first + 112) != block)
 		return NULL;
 	all = runs_gather(r, first + 112, u32(first + 72), bytes);
 	if (sum_is_right(all, bytes) && u64(all + 16) == r->chain_id && u64(all + 24) == seq &&
@@ -211,16 +245,27 @@ static bool was_durable(const struct reader *r, uint64_t seq, uint64_t next_bloc
 	return was || u64(r->head + 112) >= seq;
 }
 
+struct look {
+	const struct reader *r;
+	uint64_t seq;
+	bool is_whole;
+};
+
+static void page_look(struct second_page is, void *arg)
+{
+	struct look *l = arg;
+	const unsigned char *p = block_at(l->r, is.block);
+
+	if (is.birth == l->seq && is.block && (!p || XXH3_64bits(p, BLOCK) != is.sum))
+		l->is_whole = false;
+}
+
 static bool pages_are_whole(const struct reader *r, const unsigned char *record)
 {
-	for (uint32_t i = 0; i < u32(record + 64); i++) {
-		const unsigned char *e = record + HEADER + i * ENTRY;
-		const unsigned char *p = block_at(r, u64(e + 8));
+	struct look l = {r, u64(record + 24), true};
 
-		if (u64(e + 24) == u64(record + 24) && u64(e + 8) && (!p || XXH3_64bits(p, BLOCK) != u64(e + 16)))
-			return false;
-	}
-	return true;
+	entries_each(record + HEADER, u32(record + 64), page_look, &l);
+	return l.is_whole;
 }
 
 static bool record_counts(const struct reader *r, const unsigned char *record)
@@ -239,8 +284,7 @@ static const char *records_replay(struct reader *r)
 	unsigned char *record;
 
 	while (record = record_get(r, r->next, r->seq + 1), record_counts(r, record)) {
-		for (uint32_t i = 0; i < u32(record + 64); i++)
-			page_put(r->out, place_read(u64(record + HEADER + i * ENTRY), record + HEADER + i * ENTRY + 8));
+		entries_each(record + HEADER, u32(record + 64), page_put, r->out);
 		description_read(r->out, record + 624);
 		r->seq++;
 		r->last_sum = u64(record + 8);
