@@ -36,7 +36,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -75,13 +74,6 @@ static bool has_answerer, has_teller, watches_fork;
 static sem_t damage_known, damage_told; /* between the answering thread and the one that writes to standard error */
 static char damage_text[700];
 static _Atomic bool is_held;
-
-static void *memory_get(size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
 
 static pageno_t piece_page(const struct piece *p)
 {
@@ -263,7 +255,7 @@ static void page_answer(pageno_t page, unsigned char *buffer)
 
 static void *answerer_main(void *arg)
 {
-	unsigned char *buffer = memory_get(PIECE_PAGES * SPM_PAGE_BYTES);
+	unsigned char *buffer = spm_pages_map(PIECE_PAGES * SPM_PAGE_BYTES, true);
 	pageno_t page;
 
 	(void)arg;
@@ -293,7 +285,7 @@ void spm_lazy_hold(bool hold)
 static void *fetcher_main(void *arg)
 {
 	struct lazy *z = arg;
-	unsigned char *buffer = memory_get(PIECE_PAGES * SPM_PAGE_BYTES);
+	unsigned char *buffer = spm_pages_map(PIECE_PAGES * SPM_PAGE_BYTES, true);
 	size_t i;
 
 	spm_stop_exempt_self();
@@ -305,7 +297,7 @@ static void *fetcher_main(void *arg)
 		if (!z->is_ending)
 			piece_serve(z, &z->piece[i], buffer);
 	}
-	munmap(buffer, PIECE_PAGES * SPM_PAGE_BYTES);
+	spm_pages_unmap(buffer, PIECE_PAGES * SPM_PAGE_BYTES);
 	if (spm_lazy_is_finished(z))
 		spm_chain_pin(z->chain, 0);
 	return NULL;
@@ -493,28 +485,27 @@ static void pieces_cut(struct lazy *z)
 
 static void memory_free(struct lazy *z)
 {
-	if (z->source)
-		munmap(z->source, z->n * sizeof(*z->source));
-	if (z->piece)
-		munmap(z->piece, z->n * sizeof(*z->piece));
+	spm_pages_unmap(z->source, z->n * sizeof(*z->source));
+	spm_pages_unmap(z->piece, z->n * sizeof(*z->piece));
 	free(z);
 }
 
-int spm_lazy_new(struct chain *c, uint64_t version, const struct page_source *source, size_t n, struct lazy **out)
+int spm_lazy_new(struct chain *c, uint64_t version, struct page_source *source, size_t n, struct lazy **out)
 {
 	struct lazy *z = calloc(1, sizeof(*z));
 	int err;
 
-	if (!z)
+	if (!z) {
+		spm_pages_unmap(source, n * sizeof(*source));
 		return -ENOMEM;
+	}
 	z->chain = c;
 	z->version = version;
 	z->n = n;
-	z->source = memory_get(n * sizeof(*z->source));
-	z->piece = memory_get(n * sizeof(*z->piece));
-	err = z->source && z->piece ? 0 : -ENOMEM;
+	z->source = source;
+	z->piece = spm_pages_map(n * sizeof(*z->piece), false);
+	err = z->piece ? 0 : -ENOMEM;
 	if (!err) {
-		memcpy(z->source, source, n * sizeof(*source));
 		pieces_cut(z);
 		pthread_mutex_lock(&begin_lock);
 		err = answerer_have();

@@ -28,7 +28,8 @@ struct loading {
 	uint64_t version;
 	struct page_source *source;    /* of page i; numbers as in the version */
 	const struct page_meta **meta; /* of page i; the chain's */
-	size_t n, room;
+	size_t n, room; /* room: pages of the version */
+	size_t lazy;    /* pages that may come later */
 	uint64_t blob_pages;
 	bool is_used[SPM_SLICES];
 	int32_t moved_by[SPM_SLICES]; /* slices */
@@ -41,23 +42,6 @@ static int damaged(const struct loading *l, const char *what, uint64_t where)
 	                (unsigned long long)where);
 }
 
-static int room_double(struct loading *l)
-{
-	size_t room = l->room ? l->room * 2 : 1024;
-	struct page_source *source = realloc(l->source, room * sizeof(*source));
-	const struct page_meta **meta;
-
-	if (!source)
-		return -ENOMEM;
-	l->source = source;
-	meta = realloc(l->meta, room * sizeof(const struct page_meta *));
-	if (!meta)
-		return -ENOMEM;
-	l->meta = meta;
-	l->room = room;
-	return 0;
-}
-
 static int page_note(const struct page_source *source, const struct page_meta *meta, void *arg)
 {
 	struct loading *l = arg;
@@ -66,8 +50,7 @@ static int page_note(const struct page_source *source, const struct page_meta *m
 		l->blob_pages++;
 		return 0;
 	}
-	if (l->n == l->room && room_double(l))
-		return -ENOMEM;
+	SPM_CHECK(l->n < l->room);
 	l->source[l->n] = *source;
 	l->meta[l->n++] = meta;
 	return 0;
@@ -254,18 +237,17 @@ static bool comes_lazily(const struct loading *l, size_t i)
 }
 
 /* $SOFTPM_RESTORE; else lazy if it is worth it: eager is as fast for small containers, and refuses a damaged one at once. */
-static bool wants_lazy(const struct loading *l)
+static bool wants_lazy(struct loading *l)
 {
 	const char *wish = getenv("SOFTPM_RESTORE");
-	size_t lazy = 0;
 
 	if (l->is_moved || !spm_lazy_is_possible() || (wish && !strcmp(wish, "eager")))
 		return false;
 	for (size_t i = 0; i < l->n; i++)
-		lazy += comes_lazily(l, i);
+		l->lazy += comes_lazily(l, i);
 	if (wish && !strcmp(wish, "lazy"))
-		return lazy > 0;
-	return lazy > lazy_pages_least && l->n - lazy < l->n / 16;
+		return l->lazy > 0;
+	return l->lazy > lazy_pages_least && l->n - l->lazy < l->n / 16;
 }
 
 static int pages_mend_now(struct loading *l)
@@ -288,7 +270,7 @@ static int pages_mend_now(struct loading *l)
 /* 1: it can't be done lazily after all. */
 static int pages_lazy(struct loading *l)
 {
-	struct page_source *source = malloc(l->n * sizeof(*source));
+	struct page_source *source = spm_pages_map(l->lazy * sizeof(*source), true);
 	size_t n = 0;
 	int err;
 
@@ -298,7 +280,6 @@ static int pages_lazy(struct loading *l)
 		if (comes_lazily(l, i))
 			source[n++] = l->source[i];
 	err = spm_lazy_new(l->c->chain, l->version, source, n, &l->c->lazy);
-	free(source);
 	return err ? 1 : pages_mend_now(l);
 }
 
@@ -395,10 +376,14 @@ static int root_set(struct loading *l, const struct version_info *info)
  * or protect, pages that are still being read, settle makes that good. */
 static int load(struct loading *l, const struct version_info *info)
 {
-	int err = spm_chain_each_page(l->c->chain, page_note, l);
+	int err;
 
-	if (err == -ENOMEM)
+	l->room = info->pages;
+	l->source = spm_pages_map(l->room * sizeof(*l->source) + 1, true);
+	l->meta = spm_pages_map(l->room * sizeof(*l->meta) + 1, true);
+	if (!l->source || !l->meta)
 		return spm_fail(ENOMEM, "container %d: no memory to restore it", l->c->magic);
+	err = spm_chain_each_page(l->c->chain, page_note, l);
 	if (err)
 		return spm_fail_volume(err);
 	if (unwatched(l, spm_track_init()) || spm_blob_load(l->c, l->blob_pages) || slices_note(l) || slices_claim(l) ||
@@ -417,8 +402,8 @@ int spm_restore(struct container *c, const struct version_info *info)
 	l->c = c;
 	l->version = info->version;
 	err = spm_heap_init() ? spm_fail(ENOMEM, "the heap window can't be had") : load(l, info);
-	free(l->source);
-	free(l->meta);
+	spm_pages_unmap(l->source, l->room * sizeof(*l->source) + 1);
+	spm_pages_unmap(l->meta, l->room * sizeof(*l->meta) + 1);
 	free(l);
 	return err;
 }

@@ -38,6 +38,11 @@ _Noreturn void spm_panic(const char *format, ...) __attribute__((format(printf, 
 /* Monotonic time in nanoseconds. */
 uint64_t spm_now_ns(void);
 
+/* Zeroed memory straight from the kernel, in whole pages; NULL: none. `now`: not page by page as it is touched, which costs several
+ * times as much for memory that will all be touched. */
+void *spm_pages_map(size_t bytes, bool now);
+void spm_pages_unmap(void *p, size_t bytes);
+
 static inline bool slotset_has(const struct slotset *s, unsigned i)
 {
 	return (s->word[i >> 6] >> (i & 63)) & 1;

@@ -226,7 +226,7 @@ static int pages_take(struct chain *c, const struct checkpoint *k)
 		*to = e.entry.is;
 		c->pages++;
 	}
-	return !e.is_broken && c->pages == k->pages ? 0 : -EUCLEAN;
+	return !e.is_broken && c->pages == k->pages && k->pages == k->info.pages ? 0 : -EUCLEAN;
 }
 
 static int lists_take(struct chain *c, const struct checkpoint *k)

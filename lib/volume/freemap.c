@@ -63,9 +63,11 @@ static struct extent *extent_of(struct chain *c, uint64_t block)
 
 int spm_free_use(struct chain *c, uint64_t block, uint64_t blocks)
 {
-	for (uint64_t b = block; b < block + blocks; b++) {
-		struct extent *e = extent_of(c, b);
+	struct extent *e = NULL;
 
+	for (uint64_t b = block; b < block + blocks; b++) {
+		if (!e || b - e->first >= EXTENT_BLOCKS)
+			e = extent_of(c, b);
 		if (!e)
 			return -EINVAL;
 		if (!is_free(e, (unsigned)(b - e->first)))

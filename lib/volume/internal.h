@@ -33,8 +33,8 @@ struct volume {
 };
 
 enum {
-	MAP_LEAF_PAGES = 8192,
-	MAP_LEAVES = 1 << 19, /* pages below 2^32 heap, then as many blob pages */
+	MAP_LEAF_PAGES = 2048,
+	MAP_LEAVES = 1 << 21, /* pages below 2^32 heap, then as many blob pages */
 	MAP_GROUP_LEAVES = 512
 };
 

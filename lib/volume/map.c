@@ -1,14 +1,13 @@
 /* map.c - page -> place, in two levels: heap pages are dense within slices and slices are few. Of the first level
- * (4 MiB) most is never touched: a flag for every 512 leaves says where to look. */
+ * (16 MiB) most is never touched: a flag for every 512 leaves says where to look. */
 #include "volume/internal.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-/* Blob pages follow the heap's 2^32 page numbers. 2^19 leaves of 2^13 pages reach to 2^32; the last leaves serve the
+/* Blob pages follow the heap's 2^32 page numbers. 2^21 leaves of 2^11 pages reach to 2^32; the last leaves serve the
  * blob. */
-enum { BLOB_LEAVES = 16, BLOB_LEAF = MAP_LEAVES - BLOB_LEAVES };
+enum { BLOB_LEAVES = 64, BLOB_LEAF = MAP_LEAVES - BLOB_LEAVES };
 
 bool spm_map_page_is_possible(uint64_t page)
 {
@@ -30,24 +29,17 @@ struct place *spm_map_get(struct chain *c, uint64_t page)
 	return leaf && leaf[page % MAP_LEAF_PAGES].birth ? &leaf[page % MAP_LEAF_PAGES] : NULL;
 }
 
-static void *space(size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
 struct place *spm_map_make(struct chain *c, uint64_t page)
 {
 	struct place **leaf;
 
 	if (!c->leaf)
-		c->leaf = space(MAP_LEAVES * sizeof(*c->leaf));
+		c->leaf = spm_pages_map(MAP_LEAVES * sizeof(*c->leaf), false);
 	if (!c->leaf)
 		return NULL;
 	leaf = &c->leaf[leaf_of(page)];
 	if (!*leaf)
-		*leaf = space(MAP_LEAF_PAGES * sizeof(**leaf));
+		*leaf = spm_pages_map(MAP_LEAF_PAGES * sizeof(**leaf), true);
 	c->has_leaves[leaf_of(page) / MAP_GROUP_LEAVES] = true;
 	return *leaf ? &(*leaf)[page % MAP_LEAF_PAGES] : NULL;
 }
@@ -84,9 +76,9 @@ int spm_map_each(struct chain *c, int (*fn)(uint64_t page, struct place *p, void
 void spm_map_free(struct chain *c)
 {
 	for (size_t l = leaf_next(c, 0); l < MAP_LEAVES; l = leaf_next(c, l + 1))
-		munmap(c->leaf[l], MAP_LEAF_PAGES * sizeof(**c->leaf));
+		spm_pages_unmap(c->leaf[l], MAP_LEAF_PAGES * sizeof(**c->leaf));
 	if (c->leaf)
-		munmap(c->leaf, MAP_LEAVES * sizeof(*c->leaf));
+		spm_pages_unmap(c->leaf, MAP_LEAVES * sizeof(*c->leaf));
 	c->leaf = NULL;
 	memset(c->has_leaves, 0, sizeof(c->has_leaves));
 	c->pages = 0;

@@ -162,7 +162,7 @@ static int record_apply(struct chain *c, const struct record *r, uint64_t block)
 		if (!err && e.entry.was.block && e.entry.was.block != e.entry.is.block)
 			err = spm_dead_add(c, e.entry.was.block, r->seq);
 	}
-	if (!err && !entries_were_right(r, &e, entries))
+	if (!err && (!entries_were_right(r, &e, entries) || c->pages != r->info.pages))
 		err = -EUCLEAN;
 	c->seq = r->seq;
 	c->last_sum = r->sum;
@@ -280,10 +280,33 @@ int spm_chain_recover(struct chain *c, unsigned flags)
 	return 0;
 }
 
+struct using {
+	struct chain *c;
+	struct block_run run; /* neighbours, still to be marked */
+};
+
 static int place_use(uint64_t page, struct place *p, void *arg)
 {
+	struct using *u = arg;
+	int err = 0;
+
 	(void)page;
-	return p->block ? spm_free_use(arg, p->block, 1) : 0;
+	if (!p->block)
+		return 0;
+	if (p->block != u->run.block + u->run.blocks) {
+		err = spm_free_use(u->c, u->run.block, u->run.blocks);
+		u->run = (struct block_run){p->block, 0};
+	}
+	u->run.blocks++;
+	return err;
+}
+
+static int places_use(struct chain *c)
+{
+	struct using u = {.c = c};
+	int err = spm_map_each(c, place_use, &u);
+
+	return err ? err : spm_free_use(c, u.run.block, u.run.blocks);
 }
 
 static int records_use(struct chain *c)
@@ -310,7 +333,7 @@ int spm_used_mark(struct chain *c)
 	while (c->record_from < c->record_to && c->record[c->record_from].seq < c->oldest_kept &&
 	       c->record[c->record_from].seq <= c->head.checkpoint_seq)
 		c->record_from++;
-	err = spm_map_each(c, place_use, c);
+	err = places_use(c);
 	for (size_t i = c->dead_from; i < c->dead_to && !err; i++)
 		err = spm_free_use(c, c->dead[i].block, 1);
 	if (!err)
