@@ -163,6 +163,7 @@ static void run_is_dirty(pageno_t first, uint32_t pages, void *arg)
 
 	(void)arg;
 	spm_container_each(container_set_dirty, &r);
+	spm_collapse_note(first, pages);
 }
 
 static void run_collect(pageno_t first, uint32_t pages, void *arg)
@@ -305,6 +306,7 @@ int spm_capture(struct container *c)
 	spm_capture_begin();
 	can_clone = !spm_lazy_is_any_missing() && !spm_clone_prepare(); /* nobody brings in pages for a clone */
 	err = spm_track_init();
+	spm_collapse_tick();
 	started = spm_now_ns();
 	if (!err && stop)
 		err = spm_stop_begin();

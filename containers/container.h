@@ -19,6 +19,7 @@
 #ifndef SPM_CONTAINER_H
 #define SPM_CONTAINER_H
 
+#include "collapse.h"
 #include "discover/marks.h"
 #include "discover/outside.h"
 #include "discover/trace.h"
@@ -89,7 +90,7 @@ struct container {
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* busy, waiters */
-	pthread_cond_t work;    /* for the worker: is_handed_over, is_ending, is_maintenance_due */
+	pthread_cond_t work;    /* for the worker: is_handed_over, is_ending, is_maintenance_due, collapse */
 	bool is_worker_asleep;  /* without a time limit */
 	bool is_busy;           /* somebody captures or writes */
 	bool is_handed_over;    /* the image waits for the worker, or the worker writes it */
@@ -104,6 +105,7 @@ struct container {
 	char failed_message[512];
 	bool is_failure_told;
 	bool is_maintenance_due;
+	enum collapse collapse;
 
 	struct image image;
 	struct hints hints; /* changed while no point is under way, or stopped */

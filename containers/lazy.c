@@ -282,6 +282,16 @@ void spm_lazy_hold(bool hold)
 	is_held = hold;
 }
 
+/* They came one by one, so they are no huge pages yet. */
+static void small_pages_note(const struct lazy *z)
+{
+	spm_capture_begin();
+	spm_collapse_tick();
+	for (size_t i = 0; i < z->pieces; i++)
+		spm_collapse_note(piece_page(&z->piece[i]), PIECE_PAGES);
+	spm_capture_end();
+}
+
 static void *fetcher_main(void *arg)
 {
 	struct lazy *z = arg;
@@ -298,8 +308,10 @@ static void *fetcher_main(void *arg)
 			piece_serve(z, &z->piece[i], buffer);
 	}
 	spm_pages_unmap(buffer, PIECE_PAGES * SPM_PAGE_BYTES);
-	if (spm_lazy_is_finished(z))
+	if (spm_lazy_is_finished(z)) {
 		spm_chain_pin(z->chain, 0);
+		small_pages_note(z);
+	}
 	return NULL;
 }
 

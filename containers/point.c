@@ -49,6 +49,7 @@ static void busy_end(struct container *c)
 {
 	c->is_busy = false;
 	c->is_maintenance_due = true;
+	c->collapse = COLLAPSE_LATER;
 	pthread_cond_broadcast(&c->changed);
 	if (c->is_worker_asleep) /* else it looks by itself soon: a wake-up a point would cost a tenth of the rate */
 		pthread_cond_signal(&c->work);
@@ -271,6 +272,20 @@ static bool wait_timed_out(struct container *c, unsigned ms)
 	return pthread_cond_timedwait(&c->work, &c->lock, &until) == ETIMEDOUT;
 }
 
+static void worker_collapse(struct container *c, unsigned steps)
+{
+	uint64_t points = c->points;
+
+	do {
+		enum collapse left;
+
+		pthread_mutex_unlock(&c->lock);
+		left = spm_collapse_step();
+		pthread_mutex_lock(&c->lock);
+		c->collapse = left;
+	} while (c->collapse == COLLAPSE_MORE && --steps && c->points == points && !c->is_handed_over && !c->is_ending);
+}
+
 /* Off the commit path: the volume grows ahead, writes its map out, and, when no point came for a while, notes what is
  * durable. */
 static void worker_maintain(struct container *c)
@@ -290,6 +305,16 @@ static void worker_maintain(struct container *c)
 	}
 	if (is_idle && !again && c->points == points)
 		c->is_maintenance_due = false;
+	worker_collapse(c, is_idle ? 32 : 1);
+}
+
+/* Nothing to do but what may turn cold. */
+static void worker_idle(struct container *c)
+{
+	c->is_worker_asleep = true;
+	if (wait_timed_out(c, c->collapse == COLLAPSE_MORE ? 20 : 1000))
+		worker_collapse(c, 32);
+	c->is_worker_asleep = false;
 }
 
 static void worker_sleep(struct container *c)
@@ -310,6 +335,8 @@ void *spm_worker_main(void *arg)
 			worker_write(c);
 		else if (c->is_maintenance_due)
 			worker_maintain(c);
+		else if (c->collapse != COLLAPSE_NOTHING)
+			worker_idle(c);
 		else
 			worker_sleep(c);
 	}
