@@ -283,6 +283,8 @@ static int capture_stopped(struct container *c, bool is_full, bool can_clone)
 	              : spm_trace_incremental(c->marks, c->root, &c->hints);
 	if (err)
 		return err;
+	if (c->attr.chunk_bytes > SPM_PAGE_BYTES)
+		spm_marks_touch_chunks(c->marks, (unsigned)(c->attr.chunk_bytes / SPM_PAGE_BYTES));
 	if (!can_clone || !clone_try(c))
 		spm_marks_take_touched(c->marks, page_freeze, c);
 	c->image.live_bytes = spm_marks_live_bytes(c->marks);

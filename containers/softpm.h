@@ -76,7 +76,9 @@ SOFTPM_API int pHint(int cID, const void *object, const void *target);
 struct cattr {
 	char name[64];          /* for people; "" */
 	unsigned versions_kept; /* 16; 0: all */
-	size_t chunk_bytes;     /* unit of writing: 4096 to 1 MiB, power of two; 4096 */
+	/* Unit of writing, 4096 to 1 MiB, a power of two; 4096. Where a page changed, all pages of its aligned chunk are
+	 * written, and lie together: later reads are longer, writes too. */
+	size_t chunk_bytes;
 	int stop_threads;       /* 1: other threads are stopped for the instant of capture */
 	/* Full traces drop unreachable data that was never freed: so many points apart at least, and as rare as it
 	 * takes to cost less than a tenth of all pauses; 0: never; 1000. pFullTrace asks for one. */

@@ -203,6 +203,40 @@ void spm_marks_take_dirty(struct marks *m, void (*fn)(pageno_t page, void *arg),
 	}
 }
 
+/* Chunks of less than 64 pages: all bits of a chunk in which one is set. */
+static uint64_t chunks_fill(uint64_t bits, unsigned chunk_pages)
+{
+	uint64_t chunk = (UINT64_C(1) << chunk_pages) - 1, filled = 0;
+
+	for (; bits; bits &= ~filled)
+		filled |= chunk << __builtin_ctzll(bits) / chunk_pages * chunk_pages;
+	return filled;
+}
+
+static void slice_touch_chunks(struct slice_marks *sm, unsigned chunk_pages)
+{
+	unsigned words = chunk_pages < 64 ? 1 : chunk_pages / 64;
+
+	for (unsigned from = 0; from < BITMAP_WORDS; from += words) {
+		uint64_t any = 0;
+
+		for (unsigned w = from; w < from + words; w++)
+			any |= sm->touched[w];
+		if (any && chunk_pages < 64)
+			any = chunks_fill(any, chunk_pages);
+		else if (any)
+			any = ~UINT64_C(0);
+		for (unsigned w = from; w < from + words; w++)
+			sm->touched[w] |= sm->member[w] & any;
+	}
+}
+
+void spm_marks_touch_chunks(struct marks *m, unsigned chunk_pages)
+{
+	for (unsigned u = 0; u < m->used_count; u++)
+		slice_touch_chunks(m->slice[m->used[u]], chunk_pages);
+}
+
 size_t spm_marks_touched(const struct marks *m)
 {
 	size_t pages = 0;

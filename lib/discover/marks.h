@@ -46,6 +46,9 @@ bool spm_marks_is_member(const struct marks *m, pageno_t page);
 
 /* Calls fn for each dirty member page, touches it, and forgets that it is dirty. */
 void spm_marks_take_dirty(struct marks *m, void (*fn)(pageno_t page, void *arg), void *arg);
+/* Touches the other member pages of each aligned chunk in which a page is touched. chunk_pages: a power of two, at most
+ * 8192. */
+void spm_marks_touch_chunks(struct marks *m, unsigned chunk_pages);
 /* How many pages are touched. */
 size_t spm_marks_touched(const struct marks *m);
 /* Calls fn for each touched page in ascending order and forgets it: is_live: the page belongs to the version from now

@@ -48,15 +48,44 @@ static bool places_equal(const struct place *a, const struct place *b)
 	return a->block == b->block && !memcmp(&a->meta, &b->meta, sizeof(a->meta));
 }
 
-/* Turns a change into an entry (its block still open); false if it changes nothing. */
-static bool entry_make(struct chain *c, struct page_change *ch, struct record_entry *e, bool *has_data)
+static void content_compare(const struct chain *c, struct page_change *ch)
 {
-	struct place *was = spm_map_get(c, ch->page);
+	const struct place *was = spm_map_get(c, ch->page);
+
+	ch->is_stored = false;
+	if (!ch->data || ch->is_removed)
+		return;
+	ch->sum = XXH3_64bits(ch->data, SPM_PAGE_BYTES);
+	ch->is_stored = !was || !was->block || was->sum != ch->sum;
+}
+
+/* If one page of a chunk is written, all are that the caller has given: so they lie together. */
+static void chunk_complete(struct page_change *changes, size_t n)
+{
+	bool is_any_stored = false;
+
+	for (size_t i = 0; i < n; i++)
+		is_any_stored |= changes[i].is_stored;
+	for (size_t i = 0; i < n && is_any_stored; i++)
+		changes[i].is_stored = changes[i].data && !changes[i].is_removed;
+}
+
+static void chunks_complete(struct page_change *changes, size_t n, uint64_t chunk_pages)
+{
+	for (size_t from = 0, to; from < n; from = to) {
+		for (to = from + 1; to < n && changes[to].page / chunk_pages == changes[from].page / chunk_pages;)
+			to++;
+		chunk_complete(changes + from, to - from);
+	}
+}
+
+/* Turns a change into an entry (its block still open); false if it changes nothing. */
+static bool entry_make(const struct chain *c, const struct page_change *ch, struct record_entry *e)
+{
+	const struct place *was = spm_map_get(c, ch->page);
 	uint64_t seq = c->seq + 1;
 
 	*e = (struct record_entry){.page = ch->page};
-	*has_data = false;
-	ch->is_stored = false;
 	if (was)
 		e->was = *was;
 	if (ch->is_removed)
@@ -65,28 +94,27 @@ static bool entry_make(struct chain *c, struct page_change *ch, struct record_en
 	e->is.meta = ch->meta;
 	if (ch->meta.page_in_span)
 		memset(&e->is.meta.live, 0, sizeof(e->is.meta.live));
-	if (ch->data) {
-		uint64_t sum = XXH3_64bits(ch->data, SPM_PAGE_BYTES);
-
-		*has_data = !e->is.block || sum != e->is.sum;
-		if (*has_data)
-			e->is = (struct place){.block = 1, .sum = sum, .birth = seq, .meta = e->is.meta};
-	}
-	ch->is_stored = *has_data;
-	return !was || *has_data || !places_equal(was, &e->is);
+	if (ch->is_stored)
+		e->is = (struct place){.block = 1, .sum = ch->sum, .birth = seq, .meta = e->is.meta};
+	return !was || ch->is_stored || !places_equal(was, &e->is);
 }
 
-static int entries_make(struct commit *k, struct page_change *changes, size_t n)
+static int entries_make(struct commit *k, struct page_change *changes, size_t n, uint64_t chunk_pages)
 {
 	for (size_t i = 0; i < n; i++) {
-		bool has_data;
-
 		if (!spm_map_page_is_possible(changes[i].page))
 			return -EINVAL;
-		if (!entry_make(k->c, &changes[i], &k->entry[k->entries], &has_data))
+		content_compare(k->c, &changes[i]);
+	}
+	if (chunk_pages > 1)
+		chunks_complete(changes, n, chunk_pages);
+	for (size_t i = 0; i < n; i++) {
+		const struct page_change *ch = &changes[i];
+
+		if (!entry_make(k->c, ch, &k->entry[k->entries]))
 			continue;
-		k->data[k->entries++] = has_data ? changes[i].data : NULL;
-		k->data_blocks += has_data;
+		k->data[k->entries++] = ch->is_stored ? ch->data : NULL;
+		k->data_blocks += ch->is_stored;
 	}
 	return 0;
 }
@@ -428,7 +456,7 @@ static int commit_locked(struct chain *c, struct page_change *changes, size_t n,
 
 	err = commit_begin(&k, n);
 	if (!err)
-		err = entries_make(&k, changes, n);
+		err = entries_make(&k, changes, n, info->chunk_bytes / SPM_PAGE_BYTES);
 	if (!err && !k.entries && !force && c->seq)
 		*info = c->newest;
 	else if (!err)

@@ -22,7 +22,7 @@ static size_t leaf_of(uint64_t page)
 	                                      : page / MAP_LEAF_PAGES);
 }
 
-struct place *spm_map_get(struct chain *c, uint64_t page)
+struct place *spm_map_get(const struct chain *c, uint64_t page)
 {
 	struct place *leaf = c->leaf && spm_map_page_is_possible(page) ? c->leaf[leaf_of(page)] : NULL;
 

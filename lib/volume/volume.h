@@ -39,7 +39,8 @@ struct page_change {
 	uint64_t page;
 	const void *data; /* 4096 bytes; NULL: only the meta changes, content (if any) as before */
 	bool is_removed;  /* the page leaves the version */
-	bool is_stored;   /* out: data differed from what the chain had and was written */
+	bool is_stored;   /* out: data, or that of a page of the same chunk, differed from what the chain had: it was written */
+	uint64_t sum;     /* out: of data */
 	struct page_meta meta;
 };
 

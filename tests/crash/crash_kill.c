@@ -2,7 +2,7 @@
  *
  * The victim runs three threads: one writes container 1 with asynchronous points and a sync now and then, one writes
  * container 2 with synchronous points, one only allocates and frees. After each sync they note, in memory shared with
- * the test, how many steps are durable. In some lives every point is frozen by a clone of the process. After the kill
+ * the test, how many steps are durable. Container 1 is written in chunks of 16 KiB. In some lives every point is frozen by a clone of the process. After the kill
  * another process restores both: each must be whole by an independent model, and not older than the note. The volume
  * lives on from kill to kill.
  */
@@ -34,6 +34,18 @@ static void give_up(int code)
 	_exit(code);
 }
 
+static void chunks_set(int id)
+{
+	struct cattr *attr = pCGetAttr(1);
+
+	if (!attr)
+		give_up(7);
+	attr->chunk_bytes = 16384;
+	if (pCSetAttr(id, attr))
+		give_up(7);
+	pCAttrFree(attr);
+}
+
 static struct book *book_open(int magic, int *id)
 {
 	void *root;
@@ -49,6 +61,8 @@ static struct book *book_open(int magic, int *id)
 		_exit(2);
 	}
 	((struct book *)root)->seed = seed + (unsigned)magic;
+	if (magic == 1)
+		chunks_set(*id);
 	return root;
 }
 

@@ -640,6 +640,76 @@ static void attributes_travel_with_the_versions(void **state)
 	in_process(attributes, scratch("attr.vol"));
 }
 
+static int note_stored(const struct pversion *v, void *arg)
+{
+	*(uint64_t *)arg = v->stored_pages;
+	return 1;
+}
+
+enum { ARRAY_WORDS = 1 << 18 };
+
+/* In chunks of 16 pages. What is changed and kept is as it would be in pages. */
+static int chunks(const char *volume)
+{
+	struct cattr a = {.versions_kept = 16, .chunk_bytes = 64 << 10, .stop_threads = 1};
+	uint64_t **array, stored = 0, x = 99;
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(1, 64, &root);
+	EXPECT(!pCSetAttr(id, &a));
+	array = root;
+	*array = pMalloc(ARRAY_WORDS * sizeof(uint64_t));
+	for (unsigned i = 0; i < ARRAY_WORDS; i++)
+		(*array)[i] = i;
+	EXPECT(pPointSync(id) == 1);
+	(*array)[ARRAY_WORDS / 2]++;
+	EXPECT(pPointSync(id) == 2);
+	EXPECT(pVersions(1, note_stored, &stored) == 1 && stored == 16);
+	(*array)[ARRAY_WORDS / 2]--; /* as it was two versions ago */
+	EXPECT(pPointSync(id) == 3);
+	EXPECT(pVersions(1, note_stored, &stored) == 1 && stored == 16);
+	for (unsigned round = 0; round < 50; round++) {
+		uint64_t at = test_random(&x) % (ARRAY_WORDS - 2);
+
+		(*array)[at]++;
+		(*array)[at + 1]--;
+		EXPECT(pPointSync(id) > 3);
+	}
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static int chunks_look(const char *volume)
+{
+	uint64_t **array, x = 99;
+	void *root;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCRestore(1, &root) > 0);
+	array = root;
+	for (unsigned round = 0; round < 50; round++) {
+		uint64_t at = test_random(&x) % (ARRAY_WORDS - 2);
+
+		(*array)[at]--;
+		(*array)[at + 1]++;
+	}
+	for (unsigned i = 0; i < ARRAY_WORDS; i++)
+		EXPECT((*array)[i] == i);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void pages_of_a_chunk_are_written_together(void **state)
+{
+	const char *volume = scratch("chunk.vol");
+
+	(void)state;
+	in_process(chunks, volume);
+	in_process(chunks_look, volume);
+}
+
 static int second_writer(const char *volume)
 {
 	int ready[2], done[2], status;
@@ -712,6 +782,7 @@ int main(void)
 	        cmocka_unit_test(a_killed_writer_locks_nobody_out),
 	        cmocka_unit_test(concurrent_sync_points_share_commits),
 	        cmocka_unit_test(attributes_travel_with_the_versions),
+	        cmocka_unit_test(pages_of_a_chunk_are_written_together),
 	        cmocka_unit_test(a_second_writer_is_told_who_holds_the_container),
 	        cmocka_unit_test(wrong_calls_get_clear_errors),
 	};
