@@ -1,0 +1,309 @@
+/* discover.c - what discovery costs: a full trace by the shape of the data, an incremental one by the container's size.
+ *
+ *   bench_discover [LARGEST_MIB [LARGEST_CONTAINER_MIB]]      (1024 and 4096: 6 GiB of memory, about a minute)
+ *
+ * 1. spm_trace_full over data that is nothing but small objects and pointers, in ms for each MiB of live slots
+ *    (spm_marks_live_bytes). `first`: a container without marks, as at its first point; `again`: the median of the
+ *    traces that follow, which find their tables in memory. Target: 0.6 ms a MiB, again.
+ *      list, in order     nodes of 64 bytes, each links to the one allocated after it
+ *      list, shuffled     the same nodes, linked in random order
+ *      tree               a balanced tree of 64-byte nodes whose keys came in random order
+ *      hash table         as many chains as half the entries; entries of 32 bytes with strings of 16 to 79
+ *      array              one array of pointers to objects of 32 bytes in order of allocation
+ * 2. Ten pages of a list are written, spread evenly; then, in us, the median of the steps of a point's discovery in
+ *    their order: asking the tracker, spm_trace_incremental, listing the touched pages (spm_marks_take_touched).
+ *    Target: the same whatever the container's size.
+ *
+ * No thread is stopped and nothing is written to a volume. Each row is a process of its own, with an empty heap.
+ */
+#include "discover/trace.h"
+#include "track/track.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { NODE = 64, ENTRY = 32, OBJECT = 32, AGAIN_MOST = 101, POINTS = 201, DIRTY_PAGES = 10 };
+
+struct node {
+	struct node *left, *right; /* a list has only left */
+	uint64_t value[NODE / 8 - 2];
+};
+struct entry {
+	struct entry *next;
+	char *string;
+	uint64_t hash, value;
+};
+
+static uint64_t random_state = 88172645463325252u;
+
+static uint64_t next_random(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state;
+}
+
+static void need(bool ok, const char *what)
+{
+	if (ok)
+		return;
+	fprintf(stderr, "bench_discover: %s failed\n", what);
+	exit(1);
+}
+
+static void *object_new(size_t bytes)
+{
+	void *p = spm_heap_alloc(bytes, 0);
+
+	need(p, "spm_heap_alloc");
+	return p;
+}
+
+/* ---- the data; each returns its root ---- */
+
+static struct node **nodes_make(size_t count)
+{
+	struct node **node = malloc(count * sizeof(struct node *));
+
+	need(node, "malloc");
+	for (size_t i = 0; i < count; i++)
+		node[i] = object_new(NODE);
+	return node;
+}
+
+static void shuffle(struct node **node, size_t count)
+{
+	for (size_t i = count - 1; i > 0; i--) {
+		size_t other = next_random() % (i + 1);
+		struct node *n = node[i];
+
+		node[i] = node[other];
+		node[other] = n;
+	}
+}
+
+static void *list_make(struct node **node, size_t count)
+{
+	struct node *root = node[0];
+
+	for (size_t i = 0; i + 1 < count; i++)
+		node[i]->left = node[i + 1];
+	free(node);
+	return root;
+}
+
+static void *list_in_order(size_t bytes)
+{
+	return list_make(nodes_make(bytes / NODE), bytes / NODE);
+}
+
+static void *list_shuffled(size_t bytes)
+{
+	struct node **node = nodes_make(bytes / NODE);
+
+	shuffle(node, bytes / NODE);
+	return list_make(node, bytes / NODE);
+}
+
+static void *tree(size_t bytes)
+{
+	size_t count = bytes / NODE;
+	struct node **node = nodes_make(count), *root;
+
+	shuffle(node, count);
+	root = node[0];
+	for (size_t i = 1; i < count; i++)
+		*(i % 2 ? &node[(i - 1) / 2]->left : &node[(i - 1) / 2]->right) = node[i];
+	free(node);
+	return root;
+}
+
+static void *hash_table(size_t bytes)
+{
+	size_t entries = bytes / (ENTRY + 52 + sizeof(void *) / 2), chains = entries / 2; /* 52: a string's slot */
+	struct entry **chain = object_new(chains * sizeof(struct entry *));
+
+	for (size_t i = 0; i < entries; i++) {
+		uint64_t hash = next_random();
+		size_t length = 15 + (hash >> 32) % 64;
+		struct entry *e = object_new(ENTRY);
+
+		e->string = object_new(length + 1);
+		memset(e->string, 'a' + (int)(hash >> 48) % 26, length);
+		e->hash = hash;
+		e->next = chain[hash % chains];
+		chain[hash % chains] = e;
+	}
+	return chain;
+}
+
+static void *array(size_t bytes)
+{
+	size_t objects = bytes / (OBJECT + sizeof(void *));
+	uint64_t **at = object_new(objects * sizeof(uint64_t *));
+
+	for (size_t i = 0; i < objects; i++) {
+		at[i] = object_new(OBJECT);
+		*at[i] = i;
+	}
+	return at;
+}
+
+/* ---- measuring ---- */
+
+static int by_size(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double median(uint64_t *sample, size_t count)
+{
+	qsort(sample, count, sizeof(*sample), by_size);
+	return (double)sample[count / 2];
+}
+
+/* In a process of its own. */
+static void apart(void (*measure)(const void *arg, size_t bytes), const void *arg, size_t bytes)
+{
+	pid_t child;
+	int status;
+
+	fflush(stdout);
+	child = fork();
+	need(child >= 0, "fork");
+	if (!child) {
+		measure(arg, bytes);
+		fflush(stdout);
+		_exit(0);
+	}
+	if (waitpid(child, &status, 0) != child || status)
+		fprintf(stderr, "bench_discover: no figure for %zu MiB\n", bytes >> 20);
+}
+
+static const struct hints no_hints;
+
+struct shape {
+	const char *name;
+	void *(*make)(size_t bytes);
+};
+
+static uint64_t full_trace_ns(struct marks *m, const void *root)
+{
+	uint64_t began = spm_now_ns();
+
+	need(!spm_trace_full(m, (uintptr_t)root, &no_hints), "spm_trace_full");
+	return spm_now_ns() - began;
+}
+
+static void full_trace_row(const void *arg, size_t bytes)
+{
+	const struct shape *shape = arg;
+	const void *root = shape->make(bytes);
+	struct marks *m = spm_marks_new();
+	uint64_t first, again[AGAIN_MOST];
+	size_t count = bytes >> 20 >= 1024 ? 3 : bytes >> 20 >= 64 ? 11 : AGAIN_MOST;
+	double mib;
+
+	need(m, "spm_marks_new");
+	first = full_trace_ns(m, root);
+	for (size_t i = 0; i < count; i++)
+		again[i] = full_trace_ns(m, root);
+	mib = (double)spm_marks_live_bytes(m) / (1 << 20);
+	need(mib > 0.9 * (double)(bytes >> 20), "finding all that was made");
+	printf("| %s | %.0f | %.2f | %.2f |\n", shape->name, mib, (double)first / 1e6 / mib,
+	       median(again, count) / 1e6 / mib);
+}
+
+static void run_is_dirty(pageno_t first, uint32_t pages, void *m)
+{
+	spm_marks_set_dirty(m, first, pages);
+}
+
+static void run_collect(pageno_t first, uint32_t pages, void *m)
+{
+	need(!spm_track_collect(first, pages, run_is_dirty, m), "spm_track_collect");
+}
+
+static void page_count(pageno_t page, bool is_live, bool was_member, void *count)
+{
+	(void)page, (void)is_live, (void)was_member;
+	++*(size_t *)count;
+}
+
+static struct node *list_with_stops(size_t bytes, struct node **stop)
+{
+	size_t count = bytes / NODE;
+	struct node *root = object_new(NODE), *n = root;
+
+	for (size_t i = 1, s = 0; i < count; i++) {
+		n->left = object_new(NODE);
+		n = n->left;
+		if (i == s * (count / DIRTY_PAGES) + count / DIRTY_PAGES / 2 && s < DIRTY_PAGES)
+			stop[s++] = n;
+	}
+	return root;
+}
+
+static void incremental_row(const void *arg, size_t bytes)
+{
+	static uint64_t collect[POINTS], trace[POINTS], touched[POINTS];
+	struct node *stop[DIRTY_PAGES], *root = list_with_stops(bytes, stop);
+	struct marks *m = spm_marks_new();
+	size_t pages = 0;
+
+	(void)arg;
+	need(m && !spm_track_init(), "beginning");
+	spm_heap_each_run(run_collect, m);
+	full_trace_ns(m, root);
+	spm_marks_take_touched(m, page_count, &pages);
+	for (unsigned i = 0; i < POINTS; i++) {
+		uint64_t t[4];
+
+		for (unsigned s = 0; s < DIRTY_PAGES; s++)
+			stop[s]->value[0]++;
+		pages = 0;
+		t[0] = spm_now_ns();
+		spm_heap_each_run(run_collect, m);
+		t[1] = spm_now_ns();
+		need(!spm_trace_incremental(m, (uintptr_t)root, &no_hints), "spm_trace_incremental");
+		t[2] = spm_now_ns();
+		spm_marks_take_touched(m, page_count, &pages);
+		t[3] = spm_now_ns();
+		need(pages == DIRTY_PAGES, "finding ten touched pages");
+		collect[i] = t[1] - t[0];
+		trace[i] = t[2] - t[1];
+		touched[i] = t[3] - t[2];
+	}
+	printf("| %zu | %.1f | %.1f | %.1f |\n", bytes >> 20, median(collect, POINTS) / 1e3,
+	       median(trace, POINTS) / 1e3, median(touched, POINTS) / 1e3);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct shape shape[] = {{"list, in order", list_in_order},
+	                                     {"list, shuffled", list_shuffled},
+	                                     {"tree", tree},
+	                                     {"hash table", hash_table},
+	                                     {"array", array}};
+	static const size_t full_mib[] = {1, 64, 1024}, container_mib[] = {1, 16, 256, 1024, 4096};
+	size_t full_most = argc > 1 ? strtoull(argv[1], NULL, 10) : 1024;
+	size_t container_most = argc > 2 ? strtoull(argv[2], NULL, 10) : 4096;
+
+	printf("Full trace\n\n| data | MiB | first, ms/MiB | again, ms/MiB |\n| --- | ---: | ---: | ---: |\n");
+	for (unsigned s = 0; s < sizeof(shape) / sizeof(*shape); s++)
+		for (unsigned i = 0; i < 3; i++)
+			if (full_mib[i] <= full_most)
+				apart(full_trace_row, &shape[s], full_mib[i] << 20);
+	printf("\nTen dirty pages\n\n| container, MiB | tracker, us | trace, us | list touched, us |\n"
+	       "| ---: | ---: | ---: | ---: |\n");
+	for (unsigned i = 0; i < 5; i++)
+		if (container_mib[i] <= container_most)
+			apart(incremental_row, NULL, container_mib[i] << 20);
+	return 0;
+}
