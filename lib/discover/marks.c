@@ -114,8 +114,10 @@ bool spm_marks_add(struct marks *m, struct span *s, unsigned slot)
 	if (slotset_has(live, slot))
 		return false;
 	slotset_add(live, slot);
-	bit_set(sm->heads, s->first);
-	s->is_marked = 1;
+	if (!bit_has(sm->heads, s->first))
+		bit_set(sm->heads, s->first);
+	if (!s->is_marked) /* the store is a fence, and would make the trace wait for each word before it */
+		s->is_marked = 1;
 	m->live_bytes += s->slot_bytes;
 	if (!m->is_anew)
 		slot_touch(m, s, slot);
