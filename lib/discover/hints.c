@@ -32,7 +32,7 @@ static size_t excluded_from(const struct hints *h, uint64_t place)
 	return low;
 }
 
-bool spm_hints_is_excluded(const struct hints *h, uint64_t place)
+bool spm_hints_has_excluded(const struct hints *h, uint64_t place)
 {
 	size_t i = excluded_from(h, place);
 

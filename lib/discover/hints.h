@@ -31,7 +31,11 @@ int spm_hints_exclude(struct hints *h, uint64_t place);
 int spm_hints_refer(struct hints *h, uint64_t object, uint64_t target);
 /* Takes back all references of the object at that address. */
 void spm_hints_unrefer(struct hints *h, uint64_t object);
-bool spm_hints_is_excluded(const struct hints *h, uint64_t place);
+bool spm_hints_has_excluded(const struct hints *h, uint64_t place);
+static inline bool spm_hints_is_excluded(const struct hints *h, uint64_t place)
+{
+	return h->excluded_count && spm_hints_has_excluded(h, place);
+}
 /* Calls fn for each excluded place in [from, from + bytes). Stopped. */
 void spm_hints_each_excluded(const struct hints *h, uint64_t from, uint64_t bytes,
                              void (*fn)(uint64_t place, void *arg), void *arg);

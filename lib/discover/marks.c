@@ -4,26 +4,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { BITMAP_WORDS = SPM_SLICE_PAGES / 64 };
-
-struct slice_marks {
-	struct slotset live[SPM_SLICE_PAGES];
-	struct slotset aside[SPM_SLICE_PAGES]; /* during a full trace: what was live before */
-	uint64_t member[BITMAP_WORDS], dirty[BITMAP_WORDS], touched[BITMAP_WORDS];
-	uint64_t heads[BITMAP_WORDS]; /* pages with (now or once) a live slot in live[] */
-};
-
-/* Reserved for all slices beforehand (9 GiB of addresses, no memory), so that marking, which happens while other
- * threads stand still, can't fail. */
-struct marks {
-	struct slice_marks *slice[SPM_SLICES]; /* NULL: has no marks */
-	uint16_t used[SPM_SLICES];             /* numbers of the slices that have marks, ascending */
-	unsigned used_count;
-	uint64_t live_bytes;
-	bool is_anew;
-	struct slice_marks room[SPM_SLICES];
-};
-
 static void *pages_get(size_t bytes)
 {
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -96,7 +76,7 @@ bool spm_marks_is_member(const struct marks *m, pageno_t page)
 }
 
 /* Touches the pages that a slot lies on and the span's first, which carries the live set. */
-static void slot_touch(struct marks *m, const struct span *s, unsigned slot)
+void spm_marks_touch_slot(struct marks *m, const struct span *s, unsigned slot)
 {
 	uint64_t from = spm_slot_address(s, slot);
 	pageno_t last = spm_page_of(from + s->slot_bytes - 1);
@@ -106,22 +86,12 @@ static void slot_touch(struct marks *m, const struct span *s, unsigned slot)
 	spm_marks_touch(m, s->first);
 }
 
-bool spm_marks_add(struct marks *m, struct span *s, unsigned slot)
+/* Before its first slot becomes live. */
+void spm_marks_begin_span(struct marks *m, struct span *s)
 {
-	struct slice_marks *sm = slice_make(m, s->first);
-	struct slotset *live = &sm->live[s->first % SPM_SLICE_PAGES];
-
-	if (slotset_has(live, slot))
-		return false;
-	slotset_add(live, slot);
-	if (!bit_has(sm->heads, s->first))
-		bit_set(sm->heads, s->first);
+	bit_set(slice_make(m, s->first)->heads, s->first);
 	if (!s->is_marked) /* the store is a fence, and would make the trace wait for each word before it */
 		s->is_marked = 1;
-	m->live_bytes += s->slot_bytes;
-	if (!m->is_anew)
-		slot_touch(m, s, slot);
-	return true;
 }
 
 void spm_marks_restore(struct marks *m, struct span *s, const struct slotset *live)
@@ -148,7 +118,7 @@ void spm_marks_drop(struct marks *m, const struct span *s, const struct slotset 
 
 		live->word[w] &= ~gone;
 		for (; gone; gone &= gone - 1) {
-			slot_touch(m, s, w * 64 + (unsigned)__builtin_ctzll(gone));
+			spm_marks_touch_slot(m, s, w * 64 + (unsigned)__builtin_ctzll(gone));
 			m->live_bytes -= s->slot_bytes;
 		}
 	}
@@ -192,7 +162,7 @@ void spm_marks_take_dirty(struct marks *m, void (*fn)(pageno_t page, void *arg),
 		unsigned i = m->used[u];
 		struct slice_marks *sm = m->slice[i];
 
-		for (unsigned w = 0; w < BITMAP_WORDS; w++) {
+		for (unsigned w = 0; w < SPM_MARKS_WORDS; w++) {
 			uint64_t bits = sm->dirty[w] & sm->member[w];
 
 			if (!sm->dirty[w])
@@ -244,7 +214,7 @@ size_t spm_marks_touched(const struct marks *m)
 	size_t pages = 0;
 
 	for (unsigned u = 0; u < m->used_count; u++)
-		for (unsigned w = 0; w < BITMAP_WORDS; w++)
+		for (unsigned w = 0; w < SPM_MARKS_WORDS; w++)
 			pages += (unsigned)__builtin_popcountll(m->slice[m->used[u]]->touched[w]);
 	return pages;
 }
@@ -290,7 +260,7 @@ void spm_marks_take_touched(struct marks *m, void (*fn)(pageno_t, bool, bool, vo
 		unsigned i = m->used[u];
 		struct slice_marks *sm = m->slice[i];
 
-		for (unsigned w = 0; w < BITMAP_WORDS; w++) {
+		for (unsigned w = 0; w < SPM_MARKS_WORDS; w++) {
 			uint64_t bits = sm->touched[w];
 
 			for (sm->touched[w] = 0; bits; bits &= bits - 1)
@@ -308,7 +278,7 @@ static void each_head(struct marks *m, void (*fn)(struct marks *m, struct slice_
 		unsigned i = m->used[u];
 		struct slice_marks *sm = m->slice[i];
 
-		for (unsigned w = 0; w < BITMAP_WORDS; w++)
+		for (unsigned w = 0; w < SPM_MARKS_WORDS; w++)
 			for (uint64_t bits = sm->heads[w]; bits; bits &= bits - 1)
 				fn(m, sm, i * SPM_SLICE_PAGES + w * 64 + (pageno_t)__builtin_ctzll(bits), arg);
 	}
@@ -362,7 +332,7 @@ static void head_compare(struct marks *m, struct slice_marks *sm, pageno_t head,
 	(void)arg;
 	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
 		for (uint64_t diff = sm->aside[i].word[w] ^ sm->live[i].word[w]; diff; diff &= diff - 1)
-			slot_touch(m, s, w * 64 + (unsigned)__builtin_ctzll(diff));
+			spm_marks_touch_slot(m, s, w * 64 + (unsigned)__builtin_ctzll(diff));
 	sm->aside[i] = (struct slotset){{0}};
 }
 

@@ -1,11 +1,29 @@
-/* trace.c - see trace.h. */
+/* trace.c - see trace.h.
+ *
+ * A trace waits for memory more than it computes: each pointer leads to four places (the page's span number, the span,
+ * its marks, the slot), seldom in a cache. So all of them are asked for when the pointer is found, and used AHEAD
+ * pointers later:
+ *
+ *   range_scan -> pointer found, prefetched -> ring of AHEAD words -> marked -> stack of ranges -> range_scan
+ *
+ * What comes back from the depth of the stack is asked for again, SOON ranges before its turn. One long list gains
+ * nothing by this: where it goes on is only known from the node that is awaited.
+ */
 #include "discover/trace.h"
 
 #include <errno.h>
 #include <sys/mman.h>
 
+enum { AHEAD = 16, SOON = 8 }; /* AHEAD: a power of two */
+
 struct range {
-	uint64_t from, bytes;
+	uint64_t from, bytes; /* multiples of 8 */
+};
+
+/* A word that leads into a span. */
+struct found {
+	uint64_t word;
+	pageno_t head; /* the span's first page */
 };
 
 /* The stack is address space only until it is used; no container can need more than one entry a slot. */
@@ -15,7 +33,9 @@ static const size_t stack_keep_bytes = (size_t)1 << 20;
 struct trace {
 	struct marks *marks;
 	const struct hints *hints;
-	bool found; /* a slot became live */
+	bool has_found; /* a slot became live */
+	struct found ring[AHEAD];
+	unsigned put, taken; /* counts; the difference is in the ring */
 	struct range *stack;
 	size_t depth, deepest;
 };
@@ -44,18 +64,15 @@ static void trace_end(struct trace *t)
 		madvise((char *)t->stack + stack_keep_bytes, used - stack_keep_bytes, MADV_DONTNEED);
 }
 
-/* The word may be an address: if it lies in an allocated slot that is not live yet, that becomes live. */
-static void word_follow(struct trace *t, uint64_t word)
+/* The slot that the word lies in becomes live, if it is allocated and not live yet. */
+static inline void found_mark(struct trace *t, struct found f)
 {
-	struct span *s = spm_span_of(word);
-	unsigned slot;
+	struct span *s = &spm_spans[f.head];
+	unsigned slot = spm_span_slot(s, f.word);
 
-	if (!s)
-		return;
-	slot = spm_span_slot(s, word);
 	if (slot >= s->slots || !spm_slot_is_allocated(s, slot) || !spm_marks_add(t->marks, s, slot))
 		return;
-	t->found = true;
+	t->has_found = true;
 	if (s->flags & HEAP_NOPTR)
 		return;
 	t->stack[t->depth++] = (struct range){spm_slot_address(s, slot), s->slot_bytes};
@@ -63,10 +80,32 @@ static void word_follow(struct trace *t, uint64_t word)
 		t->deepest = t->depth;
 }
 
+static inline void oldest_mark(struct trace *t)
+{
+	found_mark(t, t->ring[t->taken++ % AHEAD]);
+}
+
+/* A word of the window: what it leads to will be looked at when it has come from memory. */
+static inline void word_follow(struct trace *t, uint64_t word)
+{
+	uint32_t head = spm_page_span[spm_page_of(word)];
+
+	if (!head)
+		return;
+	head--;
+	__builtin_prefetch((const void *)(uintptr_t)word);
+	__builtin_prefetch(&spm_spans[head]);
+	__builtin_prefetch(&spm_spans[head].remote);
+	__builtin_prefetch(spm_marks_place(t->marks, head));
+	if (t->put - t->taken == AHEAD)
+		oldest_mark(t);
+	t->ring[t->put++ % AHEAD] = (struct found){word, head};
+}
+
 static void range_scan(struct trace *t, struct range r)
 {
-	const volatile uint64_t *word = (const volatile uint64_t *)(uintptr_t)((r.from + 7) & ~UINT64_C(7));
-	const volatile uint64_t *end = (const volatile uint64_t *)(uintptr_t)((r.from + r.bytes) & ~UINT64_C(7));
+	const volatile uint64_t *word = (const volatile uint64_t *)(uintptr_t)r.from;
+	const volatile uint64_t *end = (const volatile uint64_t *)(uintptr_t)(r.from + r.bytes);
 
 	for (; word < end; word++) {
 		uint64_t value = *word;
@@ -76,10 +115,22 @@ static void range_scan(struct trace *t, struct range r)
 	}
 }
 
-static void stack_empty(struct trace *t)
+/* Until there is nothing left to scan. */
+static void all_follow(struct trace *t)
 {
-	while (t->depth)
-		range_scan(t, t->stack[--t->depth]);
+	for (;;) {
+		if (t->depth) {
+			struct range r = t->stack[--t->depth];
+
+			if (t->depth >= SOON)
+				__builtin_prefetch((const void *)(uintptr_t)t->stack[t->depth - SOON].from);
+			range_scan(t, r);
+		} else if (t->put != t->taken) {
+			oldest_mark(t);
+		} else {
+			return;
+		}
+	}
 }
 
 /* Scans the live slots of a dirty page, as far as they lie on it. */
@@ -102,7 +153,7 @@ static void page_scan(pageno_t page, void *arg)
 
 		if (slotset_has(&live, i)) {
 			range_scan(t, (struct range){low, high - low});
-			stack_empty(t);
+			all_follow(t);
 		}
 	}
 }
@@ -121,13 +172,13 @@ static void references_follow(struct trace *t)
 	const struct hints *h = t->hints;
 
 	do {
-		t->found = false;
+		t->has_found = false;
 		for (size_t i = 0; i < h->reference_count; i++)
 			if (is_live(t, h->reference[i].object)) {
 				word_follow(t, h->reference[i].target);
-				stack_empty(t);
+				all_follow(t);
 			}
-	} while (t->found);
+	} while (t->has_found);
 }
 
 int spm_trace_incremental(struct marks *m, uint64_t root, const struct hints *hints)
@@ -138,7 +189,7 @@ int spm_trace_incremental(struct marks *m, uint64_t root, const struct hints *hi
 	if (err)
 		return err;
 	word_follow(&t, root);
-	stack_empty(&t);
+	all_follow(&t);
 	spm_marks_take_dirty(m, page_scan, &t);
 	references_follow(&t);
 	trace_end(&t);
@@ -160,7 +211,7 @@ int spm_trace_full(struct marks *m, uint64_t root, const struct hints *hints)
 	spm_marks_take_dirty(m, page_ignore, NULL);
 	spm_marks_begin_anew(m);
 	word_follow(&t, root);
-	stack_empty(&t);
+	all_follow(&t);
 	references_follow(&t);
 	spm_marks_end_anew(m);
 	trace_end(&t);
