@@ -170,9 +170,11 @@ static bool is_in_its_span(const struct loading *l, size_t i)
 static int spans_make(struct loading *l)
 {
 	for (size_t i = 0; i < l->n; i++) {
+		bool is_ours = l->is_used[l->source[i].page / SPM_SLICE_PAGES]; /* else another container's span is there */
+
 		if (is_head(l, i) && span_make(l, i))
 			return -1;
-		if (!is_in_its_span(l, i))
+		if (!is_ours || !is_in_its_span(l, i))
 			return damaged(l, "a page belongs to no span", l->source[i].page);
 	}
 	return 0;

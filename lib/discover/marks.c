@@ -2,25 +2,15 @@
 #include "discover/marks.h"
 
 #include <string.h>
-#include <sys/mman.h>
-
-static void *pages_get(size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
 
 struct marks *spm_marks_new(void)
 {
-	return pages_get(sizeof(struct marks));
+	return spm_pages_map(sizeof(struct marks), false);
 }
 
 void spm_marks_free(struct marks *m)
 {
-	if (!m)
-		return;
-	munmap(m, sizeof(*m));
+	spm_pages_unmap(m, sizeof(*m));
 }
 
 static struct slice_marks *slice_have(const struct marks *m, pageno_t page)
@@ -189,7 +179,7 @@ static void slice_touch_chunks(struct slice_marks *sm, unsigned chunk_pages)
 {
 	unsigned words = chunk_pages < 64 ? 1 : chunk_pages / 64;
 
-	for (unsigned from = 0; from < BITMAP_WORDS; from += words) {
+	for (unsigned from = 0; from < SPM_MARKS_WORDS; from += words) {
 		uint64_t any = 0;
 
 		for (unsigned w = from; w < from + words; w++)

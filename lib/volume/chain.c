@@ -230,7 +230,15 @@ static int extent_note(uint64_t first_block, const struct extent_entry *e, void 
 {
 	struct chain *c = arg;
 
-	return e->owner == c->id ? spm_free_add_extent(c, first_block, is_chain(e)) : 0;
+	if (e->owner != c->id)
+		return 0;
+	if (is_chain(e) && head_block_of(first_block) != c->head_block)
+		return spm_volume_fail(
+		        -EUCLEAN,
+		        "container %d: the extents at blocks %llu and %llu both claim to begin its chain; it "
+		        "can be read but not written: restore the volume from a copy",
+		        c->magic, (unsigned long long)c->head_block, (unsigned long long)first_block);
+	return spm_free_add_extent(c, first_block, is_chain(e));
 }
 
 static int chain_must_be_absent(struct chain *c)

@@ -229,12 +229,26 @@ static int pages_take(struct chain *c, const struct checkpoint *k)
 	return !e.is_broken && c->pages == k->pages && k->pages == k->info.pages ? 0 : -EUCLEAN;
 }
 
+/* Invariant 2. */
+static bool are_in_order(const struct checkpoint *k, const struct dead *d, const struct record_place *r)
+{
+	for (uint64_t i = 1; i < k->deads; i++)
+		if (d[i].death < d[i - 1].death)
+			return false;
+	for (uint64_t i = 0; i < k->records; i++)
+		if (r[i].seq != k->seq - k->records + 1 + i)
+			return false;
+	return true;
+}
+
 static int lists_take(struct chain *c, const struct checkpoint *k)
 {
 	const struct dead *d = (const struct dead *)(const void *)lists_of(k);
 	const struct record_place *r = (const struct record_place *)(const void *)(d + k->deads);
 	int err = 0;
 
+	if (!are_in_order(k, d, r))
+		return -EUCLEAN;
 	for (uint64_t i = 0; i < k->deads && !err; i++)
 		err = spm_dead_add(c, d[i].block, d[i].death);
 	for (uint64_t i = 0; i < k->records && !err; i++)
@@ -249,7 +263,8 @@ static bool checkpoint_is_sane(const struct chain *c, const struct checkpoint *k
 	return k->magic == FORMAT_CHECKPOINT_MAGIC && k->chain_id == c->id && k->seq == c->head.checkpoint_seq &&
 	       k->bytes == c->head.checkpoint_bytes && k->deads <= room / sizeof(struct dead) &&
 	       k->records <= room / sizeof(struct record_place) &&
-	       k->deads * sizeof(struct dead) + k->records * sizeof(struct record_place) <= room;
+	       k->deads * sizeof(struct dead) + k->records * sizeof(struct record_place) <= room &&
+	       spm_info_is_sane(&k->info, k->seq);
 }
 
 int spm_checkpoint_load(struct chain *c)

@@ -65,7 +65,9 @@ int spm_free_use(struct chain *c, uint64_t block, uint64_t blocks)
 {
 	struct extent *e = NULL;
 
-	for (uint64_t b = block; b < block + blocks; b++) {
+	for (uint64_t i = 0; i < blocks; i++) { /* what is on the disk may say that it goes beyond 2^64 */
+		uint64_t b = block + i;
+
 		if (!e || b - e->first >= EXTENT_BLOCKS)
 			e = extent_of(c, b);
 		if (!e)

@@ -135,6 +135,7 @@ int spm_record_add(struct chain *c, const struct record_place *r);
 int spm_lists_prepare(struct chain *c, size_t deads, size_t records); /* so many adds will not fail */
 void spm_reclaim(struct chain *c); /* frees what no version from oldest_kept on needs */
 int spm_record_read(struct volume *v, uint64_t block, struct record **out); /* whole, its sum verified; malloced */
+bool spm_info_is_sane(const struct version_info *i, uint64_t seq); /* its text ends, its number is that */
 bool spm_record_is_ours(const struct chain *c, const struct record *r, uint64_t seq);
 int spm_record_runs(struct chain *c, const struct record_place *r, struct block_run *run, unsigned *n);
 

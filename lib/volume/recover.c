@@ -15,6 +15,12 @@
 #include <string.h>
 #include <xxhash.h>
 
+bool spm_info_is_sane(const struct version_info *i, uint64_t seq)
+{
+	return i->version == seq && seq <= INT64_MAX && !i->branch[sizeof(i->branch) - 1] &&
+	       !i->name[sizeof(i->name) - 1] && !i->message[sizeof(i->message) - 1];
+}
+
 static bool record_is_sane(const struct record *r, uint64_t block)
 {
 	uint64_t blocks = 0, wanted = (r->bytes + SPM_BLOCK_BYTES - 1) / SPM_BLOCK_BYTES;
@@ -29,8 +35,7 @@ static bool record_is_sane(const struct record *r, uint64_t block)
 			return false;
 		blocks += r->run[i].blocks;
 	}
-	return blocks == wanted && !r->info.branch[sizeof(r->info.branch) - 1] &&
-	       !r->info.name[sizeof(r->info.name) - 1] && !r->info.message[sizeof(r->info.message) - 1];
+	return blocks == wanted && spm_info_is_sane(&r->info, r->seq);
 }
 
 static int record_read_all(struct volume *v, const struct record *first, struct record **out)
@@ -341,7 +346,7 @@ int spm_used_mark(struct chain *c)
 	for (unsigned i = 0; i < c->head.run_count && !err; i++)
 		err = spm_free_use(c, c->head.run[i].block, c->head.run[i].blocks);
 	for (unsigned i = 0; i < 2 && !err; i++)
-		err = spm_free_use(c, c->next[i].block, c->next[i].blocks);
+		err = c->next[i].blocks ? spm_free_use(c, c->next[i].block, c->next[i].blocks) : -EINVAL;
 	if (err == -EINVAL || err == -EEXIST || err == -EILSEQ)
 		err = spm_volume_fail(
 		        -EUCLEAN,

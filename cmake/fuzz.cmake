@@ -1,0 +1,61 @@
+# The fuzzer (tests/fuzz): the library and the target compiled once more, by clang, with libFuzzer and the sanitizers. `ctest`
+# runs it over its seeds (label fault) and some mutations of them (label slow).
+#
+#   build/fuzz/fuzz_volume build/fuzz/found build/fuzz/seeds     fuzz on, for as long as you like
+find_program(SPM_CLANG clang)
+set(fuzz_folder ${PROJECT_BINARY_DIR}/fuzz)
+set(fuzz_flags -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined)
+
+if(SPM_CLANG AND NOT DEFINED SPM_HAS_LIBFUZZER)
+  file(WRITE ${fuzz_folder}/probe.c "int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return d && n > 9; }\n")
+  execute_process(COMMAND ${SPM_CLANG} ${fuzz_flags} ${fuzz_folder}/probe.c -o ${fuzz_folder}/probe
+                  RESULT_VARIABLE result OUTPUT_QUIET ERROR_QUIET)
+  if(result EQUAL 0)
+    set(SPM_HAS_LIBFUZZER TRUE CACHE INTERNAL "")
+  else()
+    set(SPM_HAS_LIBFUZZER FALSE CACHE INTERNAL "")
+  endif()
+endif()
+if(NOT SPM_HAS_LIBFUZZER)
+  message(STATUS "No clang with libFuzzer: the fuzzer is not built")
+  return()
+endif()
+
+set(fuzz_objects)
+foreach(source ${SPM_SOURCES} ${SPM_TEST_SUPPORT} tests/fuzz/packed.c tests/fuzz/fuzz_volume.c)
+  cmake_path(ABSOLUTE_PATH source BASE_DIRECTORY ${PROJECT_SOURCE_DIR})
+  cmake_path(RELATIVE_PATH source BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE name)
+  string(REPLACE "/" "_" name ${name})
+  set(object ${fuzz_folder}/${name}.o)
+  add_custom_command(
+    OUTPUT ${object}
+    COMMAND ${SPM_CLANG} -std=gnu17 -O1 -g ${fuzz_flags} -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion
+            -D_GNU_SOURCE "-DSOFTPM_VERSION=\"${PROJECT_VERSION}\"" "-DTEST_SOURCE=\"${PROJECT_SOURCE_DIR}\"" -DSPM_DEBUG
+            -I${PROJECT_SOURCE_DIR}/lib -I${PROJECT_SOURCE_DIR}/containers -I${PROJECT_SOURCE_DIR}/tests/support
+            -MD -MF ${object}.d -c ${source} -o ${object}
+    DEPENDS ${source} DEPFILE ${object}.d VERBATIM)
+  list(APPEND fuzz_objects ${object})
+endforeach()
+add_custom_command(
+  OUTPUT ${fuzz_folder}/fuzz_volume
+  COMMAND ${SPM_CLANG} ${fuzz_flags} ${fuzz_objects} -o ${fuzz_folder}/fuzz_volume ${XXHASH_LINK_LIBRARIES}
+          ${ELF_LINK_LIBRARIES} -lpthread
+  DEPENDS ${fuzz_objects} VERBATIM)
+add_custom_target(fuzz_volume ALL DEPENDS ${fuzz_folder}/fuzz_volume)
+
+add_executable(fuzz_seeds tests/fuzz/fuzz_seeds.c tests/fuzz/packed.c ${SPM_TEST_SUPPORT})
+target_include_directories(fuzz_seeds PRIVATE tests/support)
+target_compile_definitions(fuzz_seeds PRIVATE TEST_SOURCE="${PROJECT_SOURCE_DIR}")
+target_link_libraries(fuzz_seeds PRIVATE softpm_objects ${CMAKE_DL_LIBS})
+
+file(MAKE_DIRECTORY ${fuzz_folder}/seeds)
+add_test(NAME fault/fuzz_seeds COMMAND fuzz_seeds ${fuzz_folder}/seeds)
+set_tests_properties(fault/fuzz_seeds PROPERTIES LABELS fault FIXTURES_SETUP fuzz_seeds ENVIRONMENT
+                                                 "${SPM_TEST_ENVIRONMENT}")
+add_test(NAME fault/fuzz_replay COMMAND ${fuzz_folder}/fuzz_volume -runs=0 ${fuzz_folder}/seeds)
+add_test(NAME slow/fuzz_volume COMMAND ${fuzz_folder}/fuzz_volume -runs=20000 -seed=1 -max_len=700000 -timeout=60
+                                       ${fuzz_folder}/seeds)
+set_tests_properties(fault/fuzz_replay PROPERTIES LABELS fault)
+set_tests_properties(slow/fuzz_volume PROPERTIES LABELS slow)
+set_tests_properties(fault/fuzz_replay slow/fuzz_volume PROPERTIES TIMEOUT 600 FIXTURES_REQUIRED fuzz_seeds ENVIRONMENT
+                                                        "${SPM_TEST_ENVIRONMENT}")

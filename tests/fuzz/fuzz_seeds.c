@@ -1,0 +1,158 @@
+/* fuzz_seeds.c - writes small volumes of many kinds, packed for fuzz_volume, into a folder: its seed corpus.
+ *
+ * The volume kept in the tree (tests/fault/golden.vol.txt), which a program made and which has checkpoints, dropped
+ * versions and pages that went; and some made here, page by page.
+ */
+#include "packed.h"
+#include "sim_driver.h"
+#include "sparse.h"
+#include "volume/volume.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static unsigned char bytes[SIM_BYTES_MOST];
+static const char *folder;
+
+static void must(bool is_so, const char *what)
+{
+	if (is_so)
+		return;
+	fprintf(stderr, "fuzz_seeds: %s failed: %s\n", what, spm_volume_error());
+	exit(1);
+}
+
+static void seed_write(const char *name, const unsigned char *volume, uint64_t length, unsigned flags)
+{
+	size_t n;
+	uint8_t *packed = packed_make(volume, length, flags, &n);
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	must(packed && !file_write(path, packed, n), path);
+	free(packed);
+}
+
+/* `pages` pages from page `from` on, told apart by version. */
+static void commit(struct chain *c, uint64_t from, uint64_t pages, uint64_t version, bool is_removed)
+{
+	static uint64_t data[300][512] __attribute__((aligned(4096)));
+	static struct page_change change[300];
+	struct version_info info = {.versions_kept = 3, .branch = "main", .name = "seed", .message = "a message"};
+
+	for (uint64_t i = 0; i < pages; i++) {
+		data[i][0] = version;
+		data[i][1] = i;
+		change[i] = (struct page_change){.page = from + i, .data = data[i], .is_removed = is_removed};
+		change[i].meta.span_pages = 1;
+	}
+	must(!spm_chain_commit(c, change, pages, true, &info), "commit");
+}
+
+static struct volume *begin(void)
+{
+	struct volume *v;
+
+	memset(bytes, 0, sizeof(bytes));
+	must(!spm_volume_open(sim_state_driver(bytes, 0), VOLUME_CREATE | VOLUME_EAGER, &v), "a volume");
+	return v;
+}
+
+static void present_write(struct volume *v, const char *name)
+{
+	struct volume_info info;
+
+	must(!spm_volume_info(v, &info), "its description");
+	seed_write(name, bytes, info.bytes, 0);
+}
+
+static void end(struct volume *v, const char *name)
+{
+	present_write(v, name);
+	spm_volume_close(v);
+}
+
+static void empty_make(void)
+{
+	end(begin(), "empty");
+}
+
+static void crashed_make(void)
+{
+	struct volume *v = begin();
+	struct chain *c;
+
+	must(!spm_chain_create(v, 1, "main", &c), "a chain");
+	for (uint64_t version = 1; version <= 6; version++)
+		commit(c, 100 + version, 3, version, false);
+	present_write(v, "crashed"); /* as a killed process leaves it: nothing is known durable but by records */
+	spm_chain_close(c);
+	spm_volume_close(v);
+}
+
+static void checkpoints_make(void)
+{
+	struct volume *v = begin();
+	struct chain *c;
+	bool again = true;
+
+	must(!spm_chain_create(v, 2, "main", &c), "a chain");
+	commit(c, 200, 20, 1, false);
+	for (uint64_t version = 2; version <= 8; version++) {
+		commit(c, 195 + version, 2, version, version % 3 == 0);
+		for (again = version == 5; again;)
+			must(!spm_chain_maintain(c, true, &again), "maintenance");
+	}
+	spm_chain_close(c);
+	end(v, "checkpoints");
+}
+
+/* A record that lies in several runs, pages outside its place. */
+static void large_make(void)
+{
+	struct volume *v = begin();
+	struct chain *c, *other;
+
+	must(!spm_chain_create(v, 3, "main", &c), "a chain");
+	commit(c, 1, 100, 1, false);
+	commit(c, 1, 60, 2, true);
+	spm_chain_close(c);
+	must(!spm_chain_create(v, 4, "main", &other), "another chain");
+	commit(other, SPM_BLOB_PAGE, 2, 1, false);
+	spm_chain_close(other);
+	end(v, "large");
+}
+
+static void deleted_make(void)
+{
+	struct volume *v = begin();
+	struct chain *c;
+
+	must(!spm_chain_create(v, 5, "main", &c), "a chain");
+	commit(c, 1, 5, 1, false);
+	spm_chain_close(c);
+	must(!spm_chain_delete(v, 5), "deleting");
+	must(!spm_chain_create(v, 6, "main", &c), "a chain");
+	spm_chain_close(c);
+	end(v, "deleted");
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t length;
+	unsigned char *golden = sparse_read(test_source("fault/golden.vol.txt"), &length);
+
+	if (argc != 2 || !golden)
+		return fprintf(stderr, "usage: fuzz_seeds FOLDER\n"), 2;
+	folder = argv[1];
+	seed_write("golden", golden, length, 0);
+	seed_write("golden-restore", golden, length, PACKED_WITH_RESTORE);
+	empty_make();
+	crashed_make();
+	checkpoints_make();
+	large_make();
+	deleted_make();
+	free(golden);
+	return 0;
+}
