@@ -34,6 +34,7 @@ struct loading {
 	bool is_used[SPM_SLICES];
 	int32_t moved_by[SPM_SLICES]; /* slices */
 	bool is_moved;
+	size_t spans_of; /* the spans of so many pages are made */
 };
 
 static int damaged(const struct loading *l, const char *what, uint64_t where)
@@ -170,14 +171,34 @@ static bool is_in_its_span(const struct loading *l, size_t i)
 static int spans_make(struct loading *l)
 {
 	for (size_t i = 0; i < l->n; i++) {
-		bool is_ours = l->is_used[l->source[i].page / SPM_SLICE_PAGES]; /* else another container's span is there */
+		bool is_ours =
+		        l->is_used[l->source[i].page / SPM_SLICE_PAGES]; /* else another container's span is there */
 
 		if (is_head(l, i) && span_make(l, i))
 			return -1;
+		l->spans_of = i + 1;
 		if (!is_ours || !is_in_its_span(l, i))
 			return damaged(l, "a page belongs to no span", l->source[i].page);
 	}
 	return 0;
+}
+
+/* After a failure: nobody else will ever free them. Not lazy ones: freeing touches their pages, which may not be had.
+ */
+static void spans_unmake(struct loading *l)
+{
+	int error = errno;
+
+	for (size_t i = 0; i < l->spans_of && !l->c->lazy; i++) {
+		const struct page_meta *m = l->meta[i];
+		const struct span *s =
+		        is_head(l, i) ? spm_span_of(spm_page_address(moved_page(l, l->source[i].page))) : NULL;
+
+		for (unsigned slot = 0; s && slot < s->slots; slot++)
+			if (slotset_has(&m->live, slot) && spm_slot_is_allocated(s, slot))
+				spm_heap_free((void *)(uintptr_t)spm_slot_address(s, slot));
+	}
+	errno = error;
 }
 
 struct warn_note {
@@ -238,7 +259,8 @@ static bool comes_lazily(const struct loading *l, size_t i)
 	return l->source[i].block && !fill_wants_mending(l, i);
 }
 
-/* $SOFTPM_RESTORE; else lazy if it is worth it: eager is as fast for small containers, and refuses a damaged one at once. */
+/* $SOFTPM_RESTORE; else lazy if it is worth it: eager is as fast for small containers, and refuses a damaged one at
+ * once. */
 static bool wants_lazy(struct loading *l)
 {
 	const char *wish = getenv("SOFTPM_RESTORE");
@@ -335,8 +357,8 @@ static int unwatched(const struct loading *l, int err)
 	           : 0;
 }
 
-/* From here on the tracker watches: what was just read is not dirty. One collect at a time in the process. Lazy pages are
- * watched already, and come as clean ones. */
+/* From here on the tracker watches: what was just read is not dirty. One collect at a time in the process. Lazy pages
+ * are watched already, and come as clean ones. */
 static int settle(struct loading *l)
 {
 	int err = 0;
@@ -404,6 +426,8 @@ int spm_restore(struct container *c, const struct version_info *info)
 	l->c = c;
 	l->version = info->version;
 	err = spm_heap_init() ? spm_fail(ENOMEM, "the heap window can't be had") : load(l, info);
+	if (err)
+		spans_unmake(l);
 	spm_pages_unmap(l->source, l->room * sizeof(*l->source) + 1);
 	spm_pages_unmap(l->meta, l->room * sizeof(*l->meta) + 1);
 	free(l);

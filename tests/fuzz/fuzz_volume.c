@@ -335,7 +335,7 @@ static size_t blocks_change(uint8_t *data, uint64_t entries)
 
 static void flags_change(uint8_t *data)
 {
-	uint32_t flags = (uint32_t)(any(16) ? 0 : PACKED_SUMS_AS_THEY_ARE) | (any(4) ? 0 : PACKED_WITH_RESTORE);
+	uint32_t flags = (uint32_t)(any(16) ? 0 : PACKED_SUMS_AS_THEY_ARE) | (any(16) ? 0 : PACKED_WITH_RESTORE);
 
 	memcpy(data + 4, &flags, sizeof(flags));
 }
