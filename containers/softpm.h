@@ -28,7 +28,8 @@ extern "C" {
 /* Chooses the process's volume: PATH or file:PATH, with ?wait=SECONDS to wait for another writer of a container.
  * Without it: $SOFTPM_VOLUME, else softpm.vol in the working directory, at the first call that needs it. A missing file
  * is created (mode 0600). EBUSY: containers of another volume are open; EUCLEAN: no volume or a damaged one; EROFS,
- * ENOTSUP: a file system that cannot keep the promise; or open(2)'s errno. */
+ * ENOTSUP: a file system that cannot keep the promise; or open(2)'s errno. A volume on tmpfs outlives the process, but not the
+ * machine. */
 SOFTPM_API int pVOpen(const char *uri);
 /* Finishes outstanding points, forgets all containers, closes the volume. -1 if a point failed (errno of the failure).
  */
