@@ -41,6 +41,17 @@ void spm_capture_begin(void)
 	spm_unpark();
 }
 
+bool spm_capture_try_begin(void)
+{
+	bool is_free;
+
+	pthread_mutex_lock(&capture_lock);
+	is_free = !is_capturing;
+	is_capturing = true;
+	pthread_mutex_unlock(&capture_lock);
+	return is_free;
+}
+
 void spm_capture_end(void)
 {
 	pthread_mutex_lock(&capture_lock);

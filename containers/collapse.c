@@ -73,7 +73,8 @@ enum collapse spm_collapse_step(void)
 {
 	enum collapse left;
 
-	spm_capture_begin();
+	if (!spm_capture_try_begin())
+		return COLLAPSE_LATER;
 	spm_collapse_tick();
 	left = sweep();
 	spm_capture_end();

@@ -90,8 +90,8 @@ struct container {
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* busy, waiters */
-	pthread_cond_t work;    /* for the worker: is_handed_over, is_ending, is_maintenance_due, collapse */
-	bool is_worker_asleep;  /* without a time limit */
+	pthread_cond_t work;    /* for the worker: is_handed_over, is_ending, upkeep_ns */
+	bool is_worker_asleep;
 	bool is_busy;           /* somebody captures or writes */
 	bool is_handed_over;    /* the image waits for the worker, or the worker writes it */
 	bool is_ending;
@@ -104,8 +104,9 @@ struct container {
 	int failed; /* -errno of a point that failed since the last pSync */
 	char failed_message[512];
 	bool is_failure_told;
-	bool is_maintenance_due;
-	enum collapse collapse;
+	uint64_t upkeep_ns;        /* when the worker looks what there is to do beside points; 0: not before the next one */
+	bool is_upkeep_far;        /* so far that a point brings it forward */
+	uint64_t points_at_upkeep; /* at the last one */
 
 	struct image image;
 	struct hints hints; /* changed while no point is under way, or stopped */
@@ -148,7 +149,9 @@ void spm_image_settle(struct image *image);
 void spm_capture_undo(struct container *c);
 /* Routes what the tracker found to the containers; clears it. For restore. */
 int spm_capture_settle(pageno_t first, uint32_t pages);
-void spm_capture_begin(void); /* waits until no other capture is under way */
+/* Waits until no other capture is under way. Not for a worker: one may wait for its worker to read the pages from the clone. */
+void spm_capture_begin(void);
+bool spm_capture_try_begin(void);
 void spm_capture_end(void);
 void spm_image_free(struct image *image);
 

@@ -45,13 +45,27 @@ static void busy_begin(struct container *c, const char *message)
 		strncpy(c->message, message, sizeof(c->message) - 1);
 }
 
+enum { UPKEEP_MS = 20, UPKEEP_FAR_MS = 1000 };
+
+static void upkeep_in(struct container *c, unsigned ms)
+{
+	uint64_t at = spm_now_ns() + ms * UINT64_C(1000000);
+
+	if (c->upkeep_ns && c->upkeep_ns <= at)
+		return;
+	c->upkeep_ns = at;
+	c->is_upkeep_far = ms > UPKEEP_MS;
+}
+
+/* The worker is woken only if it would not look by itself soon: a wake-up a point would cost a tenth of the rate. */
 static void busy_end(struct container *c)
 {
 	c->is_busy = false;
-	c->is_maintenance_due = true;
-	c->collapse = COLLAPSE_LATER;
 	pthread_cond_broadcast(&c->changed);
-	if (c->is_worker_asleep) /* else it looks by itself soon: a wake-up a point would cost a tenth of the rate */
+	if (c->upkeep_ns && !c->is_upkeep_far)
+		return;
+	upkeep_in(c, UPKEEP_MS);
+	if (c->is_worker_asleep)
 		pthread_cond_signal(&c->work);
 }
 
@@ -261,66 +275,52 @@ static void worker_write(struct container *c)
 	busy_end(c);
 }
 
-static bool wait_timed_out(struct container *c, unsigned ms)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (long)ms * 1000000;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	return pthread_cond_timedwait(&c->work, &c->lock, &until) == ETIMEDOUT;
-}
-
-static void worker_collapse(struct container *c, unsigned steps)
+/* One step if the program is at work, else as long as it is not. */
+static enum collapse worker_collapse(struct container *c, bool is_idle)
 {
 	uint64_t points = c->points;
+	enum collapse left;
 
 	do {
-		enum collapse left;
-
 		pthread_mutex_unlock(&c->lock);
 		left = spm_collapse_step();
 		pthread_mutex_lock(&c->lock);
-		c->collapse = left;
-	} while (c->collapse == COLLAPSE_MORE && --steps && c->points == points && !c->is_handed_over && !c->is_ending);
+	} while (left == COLLAPSE_MORE && is_idle && c->points == points && !c->is_handed_over && !c->is_ending);
+	return left;
 }
 
 /* Off the commit path: the volume grows ahead, writes its map out, and, when no point came for a while, notes what is
- * durable. */
-static void worker_maintain(struct container *c)
+ * durable; cold memory becomes huge pages. */
+static void worker_upkeep(struct container *c)
 {
 	uint64_t points = c->points;
-	bool is_idle, again = true;
+	bool is_idle = points == c->points_at_upkeep, again = true;
+	enum collapse left;
 
-	if (!wait_timed_out(c, 20))
-		return; /* there is work */
-	is_idle = c->points == points;
-	points = c->points;
+	c->points_at_upkeep = points;
+	c->upkeep_ns = 0;
 	for (unsigned steps = 0; again && steps < 64 && !c->is_handed_over; steps++) {
 		pthread_mutex_unlock(&c->lock);
 		if (spm_chain_maintain(c->chain, is_idle, &again))
 			again = false; /* the next point meets the same trouble and reports it */
 		pthread_mutex_lock(&c->lock);
 	}
-	if (is_idle && !again && c->points == points)
-		c->is_maintenance_due = false;
-	worker_collapse(c, is_idle ? 32 : 1);
+	left = worker_collapse(c, is_idle);
+	if (!is_idle || again || left == COLLAPSE_MORE)
+		upkeep_in(c, UPKEEP_MS);
+	else if (left == COLLAPSE_LATER)
+		upkeep_in(c, UPKEEP_FAR_MS);
 }
 
-/* Nothing to do but what may turn cold. */
-static void worker_idle(struct container *c)
+static void worker_wait(struct container *c)
 {
-	c->is_worker_asleep = true;
-	if (wait_timed_out(c, c->collapse == COLLAPSE_MORE ? 20 : 1000))
-		worker_collapse(c, 32);
-	c->is_worker_asleep = false;
-}
+	struct timespec until = {(time_t)(c->upkeep_ns / 1000000000), (long)(c->upkeep_ns % 1000000000)};
 
-static void worker_sleep(struct container *c)
-{
 	c->is_worker_asleep = true;
-	pthread_cond_wait(&c->work, &c->lock);
+	if (c->upkeep_ns)
+		pthread_cond_timedwait(&c->work, &c->lock, &until);
+	else
+		pthread_cond_wait(&c->work, &c->lock);
 	c->is_worker_asleep = false;
 }
 
@@ -333,12 +333,10 @@ void *spm_worker_main(void *arg)
 	while (!c->is_ending || c->is_handed_over) {
 		if (c->is_handed_over)
 			worker_write(c);
-		else if (c->is_maintenance_due)
-			worker_maintain(c);
-		else if (c->collapse != COLLAPSE_NOTHING)
-			worker_idle(c);
-		else
-			worker_sleep(c);
+		if (c->upkeep_ns && spm_now_ns() >= c->upkeep_ns)
+			worker_upkeep(c);
+		else if (!c->is_handed_over && !c->is_ending)
+			worker_wait(c);
 	}
 	pthread_mutex_unlock(&c->lock);
 	return NULL;

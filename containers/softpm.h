@@ -3,15 +3,30 @@
  * Keep your state in ordinary heap structures from pMalloc (or link -lsoftpm-malloc and keep calling malloc), hang
  * them all on one root structure, and call pPoint at the moments when the state is worth keeping. Everything
  * reachable from the root is then one new version on disk, atomically; only what changed is written. pCRestore
- * gives the root back after a crash.
+ * gives the root back after a crash. The idea is that of SoftPM (Guerra et al., "Software Persistent Memory", USENIX ATC
+ * 2012): containers, roots, points; finding pointers as conservative garbage collectors do (Boehm and Weiser, 1988).
  *
- * Unless a function says otherwise: IDs and versions are > 0, and 0 means failure; other functions return 0, or -1
- * on failure. errno says which, pErrorMsg() says it in words. All functions may be called by any thread.
+ * Conventions. IDs and versions are > 0, and 0 means failure; functions that return int otherwise give 0, or -1 on
+ * failure. errno says which failure, pErrorMsg() says it in words. All functions may be called by any thread at any time,
+ * unless they say otherwise. Besides what they name, they fail with ENOMEM, and those that take an ID with EINVAL (no such
+ * container is open) and ECHILD (this process is a child made by fork: it may read the memory, no more). Those that look
+ * at the volume open it if need be, and fail as pVOpen then.
  *
- * Limits. Pointers are found at 8-byte aligned places; pointers that are encoded, compressed or unaligned need
- * pMallocNoPtr-free plain copies. Objects of the operating system (files, sockets, threads, locks held) do not persist:
- * pointers into memory outside the heap are NULL after restore; pointers into code and static data of the same
- * program are mended. A volume is read on the kind of CPU that wrote it (x86-64).
+ * Limits
+ *
+ * - Pointers are found at 8-byte aligned places. Those that are unaligned, encoded or compressed need pHint. An integer that looks
+ *   like an address in the heap keeps what lies there alive; one that looks like an address of anything else that is mapped is
+ *   zero after a restore: keep large plain data in memory from pMallocNoPtr.
+ * - Objects of the operating system (open files, sockets, threads, locks held) do not persist. A pointer to anything outside
+ *   the heap is NULL after a restore (pOutside lists them), unless it leads to code or static data of the program or a library:
+ *   these are mended, also if the program was built anew, as long as the symbol is there.
+ * - Compilers may assume that memory is only seen by the program: a store just before free(), or one of the value that is
+ *   there already, need not happen; what a point captures is what memory holds at that instant.
+ * - At a point other threads are stopped by a signal (SIGRTMAX - 2): their blocking calls may return EINTR, even with
+ *   SA_RESTART, as poll and nanosleep do after any signal.
+ * - Writes that bypass the page tables need pDirty. Before Linux 6.7, or if $SOFTPM_TRACK is "mprotect" (else "wp"), a system call
+ *   that writes (read, recv) into memory that the program has not written to itself since the last point fails with EFAULT.
+ * - A volume is read on the kind of CPU that wrote it (x86-64).
  */
 #ifndef SOFTPM_H
 #define SOFTPM_H
@@ -25,105 +40,129 @@ extern "C" {
 
 #define SOFTPM_API __attribute__((visibility("default")))
 
-/* Chooses the process's volume: PATH or file:PATH, with ?wait=SECONDS to wait for another writer of a container.
- * Without it: $SOFTPM_VOLUME, else softpm.vol in the working directory, at the first call that needs it. A missing file
- * is created (mode 0600). EBUSY: containers of another volume are open; EUCLEAN: no volume or a damaged one; EROFS,
- * ENOTSUP: a file system that cannot keep the promise; or open(2)'s errno. A volume on tmpfs outlives the process, but not the
- * machine. */
+/* Chooses the process's volume. uri: PATH or file:PATH, a file or block device, with ?wait=SECONDS to wait so long for
+ * another writer of a container. A process that does not call it has $SOFTPM_VOLUME, else softpm.vol in the working
+ * directory, from the first call that needs it. A missing file is created (mode 0600). On tmpfs it outlives the process, but
+ * not the machine.
+ *
+ * EINVAL: not such a name; EBUSY: a volume is open already; EUCLEAN: no volume, a damaged one, or one of another format
+ * version; EROFS, ENOTSUP: a file system that cannot keep the promise; else open(2)'s errno. */
 SOFTPM_API int pVOpen(const char *uri);
-/* Finishes outstanding points, forgets all containers, closes the volume. -1 if a point failed (errno of the failure).
- */
+/* Waits for all points, forgets all containers (as pCFree), closes the volume. -1: a point failed, with its errno; the
+ * volume is closed all the same. No other call may be in progress. */
 SOFTPM_API int pVClose(void);
 
-/* Makes a container known by `magic` with a zeroed root structure of cSSize bytes, stored in *cStruct. Nothing of it is
- * durable before its first point. EEXIST: the volume has that magic; ENOSPC; EAGAIN: another process writes it. */
+/* Makes a container: magic, any number, is its name; *cStruct becomes the address of its zeroed root structure of cSSize
+ * bytes (> 0). Returns the ID that other functions take, 0 on failure. Nothing of it is durable before its first point.
+ *
+ * EINVAL; EEXIST: the volume has that magic, with versions; EBUSY: it is open in this process; EAGAIN: another process
+ * (named) writes it; EMFILE: 4,096 containers are open; ENOSPC, EIO: the volume. */
 SOFTPM_API int pCAlloc(int magic, int cSSize, void **cStruct);
-/* Brings back the newest version of branch main; the root's address in *cStruct. ENOENT: the volume has none (message
- * tells a container without points from no container); EUCLEAN: damaged: the message names the damage and the newest
- * whole version; EAGAIN: another process (named) writes it; EBUSY: it is open already.
+/* Brings back the newest version of branch main: all that was reachable at that point, at the addresses it had. *cStruct
+ * becomes the root's address. Returns the ID, 0 on failure. If the addresses are taken in this process (containers made in two
+ * processes can want the same), whole slices of 32 MiB move, and all words that look like pointers into them change with them.
+ *
+ * ENOENT: the volume has no such container, or one without a point (the message tells); EUCLEAN: damage: the message names it
+ * and the newest whole version; EAGAIN: another process (named) writes it; EBUSY: it is open in this process; EMFILE.
  *
  * Where the machine allows it (Linux 6.7, and root or vm.unprivileged_userfaultfd=1), containers over 32 MiB come lazily:
  * pCRestore returns at once, a page is read and verified when it is touched, and a thread brings in the rest. $SOFTPM_RESTORE
- * forces "lazy" or "eager". A damaged page is not handed out in either case. Lazily, only damage to the container's records and
- * maps makes pCRestore fail; a damaged page makes pPoint, pSync and pRestoreWait fail with EUCLEAN from when it is found, and
+ * forces "lazy" or "eager". A damaged page is never handed out. Lazily, only damage to the container's records and maps
+ * makes pCRestore fail; a damaged page makes pPoint, pSync and pRestoreWait fail with EUCLEAN from when it is found, and
  * who touches it gets SIGBUS, after a sentence on standard error; a system call gets EFAULT. fork(2) waits until all is in. */
 SOFTPM_API int pCRestore(int magic, void **cStruct);
-/* Waits until all pages of a container that is restored lazily are in memory and verified; at once for any other. -1: EUCLEAN,
- * the message names a damaged page; EINVAL. */
+/* Waits until all pages of a container that is restored lazily are in memory and verified; returns at once for any other.
+ * EUCLEAN: the message names a damaged page. */
 SOFTPM_API int pRestoreWait(int cID);
-/* Persistence point, asynchronous: returns when the state is captured. The new version's number, or the present one's
- * if nothing changed. Waits for the point before to be written. 0: EIO, ENOSPC (a point before failed: memory is
- * unharmed, call again when the cause is gone), EINVAL: no such container, ECHILD: in a child after fork(2). */
+/* Persistence point, asynchronous: waits until the point before is written, captures the state, and returns while that is
+ * being written. Returns the new version's number, or the present one's if nothing changed, 0 on failure. The program, and other
+ * threads, stand still only while the state is captured (pStats tells how long).
+ *
+ * Any failure leaves memory unharmed and the newest durable version as it was. ENOSPC, EIO: this point, or the one before,
+ * could not be written: call again when the cause is gone; EUCLEAN: a lazy restore met damage. */
 SOFTPM_API int64_t pPoint(int cID);
-/* The same with a message for `softpm log` (at most 199 bytes are kept). */
+/* The same with a message for `softpm log` (at most 199 bytes are kept; NULL: none). */
 SOFTPM_API int64_t pPointMsg(int cID, const char *message);
-/* Waits until every point so far is durable; -1 and errno if one failed since the last pSync. */
+/* Waits until every point so far is durable: no crash of the process or the machine can lose it from then on. -1: one since the
+ * last pSync failed, with its errno. */
 SOFTPM_API int pSync(int cID);
-/* pPoint and pSync in one; concurrent callers share a commit. */
+/* pPoint and pSync in one. Callers at the same time share one capture and one commit (group commit). Fails as pPoint. */
 SOFTPM_API int64_t pPointSync(int cID);
-/* Forgets the in-memory container: the volume keeps it. Its heap memory stays allocated. */
+/* Waits for the container's points and forgets it: the volume keeps its versions, its heap memory stays allocated. Other calls
+ * on it may not be in progress. No failure is told: call pSync first. */
 SOFTPM_API void pCFree(int cID);
-/* Deletes the container's versions, on disk and in memory. ENOENT; EAGAIN: another process writes it. */
+/* Deletes all versions of a container on disk; if it is open here, forgets it and frees its memory. ENOENT; EAGAIN:
+ * another process (named) writes it; EIO. */
 SOFTPM_API int pCDelete(int magic);
 /* ptr is the address of a pointer: it is not followed, and is NULL after restore, in this and all later versions, until
- * the object that it is in is freed. EINVAL: no aligned address in the heap; ENOMEM. */
+ * the object that it is in is freed. Waits for the point in progress. EINVAL: no aligned address in the heap. */
 SOFTPM_API int pExclude(int cID, void *ptr);
 /* object refers to target by a pointer that discovery can't see: encoded, not aligned to 8 bytes, or in memory from
  * pMallocNoPtr. target lives as long as object does, in this and all later versions, until one of them is freed. NULL
- * takes back all that was said of this object. If a restore moves the container (pCRestore beside another container
- * made at the same addresses), such pointers are not adjusted. EINVAL: not in the heap; ENOMEM. */
+ * takes back all that was said of this object. If a restore moves the container (see pCRestore), such pointers are not
+ * adjusted. Waits for the point in progress. EINVAL: not in the heap. */
 SOFTPM_API int pHint(int cID, const void *object, const void *target);
 
+/* Attributes of a container; they are kept with each version. In the comments: what they are without pCSetAttr. */
 struct cattr {
 	char name[64];          /* for people; "" */
 	unsigned versions_kept; /* 16; 0: all */
-	/* Unit of writing, 4096 to 1 MiB, a power of two; 4096. Where a page changed, all pages of its aligned chunk are
-	 * written, and lie together: later reads are longer, writes too. */
+	/* Unit of writing in bytes, 4096 to 1 MiB, a power of two; 4096. Where a page changed, all pages of its aligned chunk
+	 * are written, and lie together: later reads are longer, writes too. */
 	size_t chunk_bytes;
-	int stop_threads;       /* 1: other threads are stopped for the instant of capture */
+	/* 1: other threads are stopped for the instant of capture. 0: they run on; what they change meanwhile may be in the
+	 * version or not, word by word, but is in the next. */
+	int stop_threads;
 	/* Full traces drop unreachable data that was never freed: so many points apart at least, and as rare as it
 	 * takes to cost less than a tenth of all pauses; 0: never; 1000. pFullTrace asks for one. */
 	unsigned full_trace_every;
 };
 /* Takes effect at the next point, which makes a version even if nothing else changed. EINVAL names the field. */
 SOFTPM_API int pCSetAttr(int cID, const struct cattr *attr);
-/* A copy to be released with pCAttrFree, of an open container's or, if it is not open, the volume's. NULL: ENOENT. */
+/* A copy, to be released with pCAttrFree, of an open container's attributes or, if it is not open, of its newest version's.
+ * NULL on failure. ENOENT: no such container, or no version yet. */
 SOFTPM_API struct cattr *pCGetAttr(int magic);
 SOFTPM_API void pCAttrFree(struct cattr *attr);
 
-/* Drops at the next point whatever became unreachable without being freed. */
+/* Drops at the next point whatever became unreachable without being freed. That point's pause grows with the container. */
 SOFTPM_API int pFullTrace(int cID);
-/* Pointers that led out of the heap at the last point: fn(address of the pointer, its value, what: "stack", "heap of
- * libc", a mapping's name, arg) until it returns non-zero. They are NULL after restore. */
+/* Pointers that led out of the heap at the last point and will be NULL after a restore: fn(address of the pointer, its value,
+ * what it led to in words: "stack", "heap of libc", a mapping's name, arg) until it returns non-zero, which is returned. fn may
+ * not call functions of SoftPM. Waits for the point in progress. */
 SOFTPM_API int pOutside(int cID, int (*fn)(void *place, void *value, const char *what, void *arg), void *arg);
 
-/* The heap: as their namesakes in C; memory is zeroed. */
+/* The heap: as their namesakes in C, but that memory is zeroed. NULL: ENOMEM. What is not reachable from a container's root does
+ * not persist. Freeing what is not allocated ends the program with a sentence. */
 SOFTPM_API void *pMalloc(size_t bytes);
 SOFTPM_API void *pCalloc(size_t n, size_t bytes);
 SOFTPM_API void *pRealloc(void *p, size_t bytes);
+/* align: a power of two up to 32 MiB, else EINVAL. */
 SOFTPM_API void *pAlignedAlloc(size_t align, size_t bytes);
 SOFTPM_API char *pStrdup(const char *s);
 SOFTPM_API void pFree(void *p);
+/* Bytes that may be used: at least those asked for. 0 for NULL. */
 SOFTPM_API size_t pUsableSize(const void *p);
-/* Memory that the program promises to keep free of pointers: never scanned. */
+/* Memory that the program promises to keep free of pointers: never searched, kept as it is byte by byte. */
 SOFTPM_API void *pMallocNoPtr(size_t bytes);
-/* These bytes were changed in a way that no page table sees (O_DIRECT reads in flight, registered io_uring buffers,
- * another mapping of the same memory). */
+/* These n bytes were changed in a way that no page table sees: O_DIRECT reads that were in flight at a point, registered
+ * io_uring buffers, another mapping of the same memory. They are in the next point. */
 SOFTPM_API void pDirty(const void *p, size_t n);
-/* This thread's allocations are placed with that container from now on (0: none). Only placement, never meaning. */
+/* This thread's allocations are placed with that container from now on (0: none). It makes points of programs with several
+ * containers write less; what is reachable decides what persists, here as ever. */
 SOFTPM_API int pCUse(int cID);
 
-/* What a version tells of itself. */
+/* What a version tells of itself. Good during the call of fn that gets it. */
 struct pversion {
-	int64_t version, parent;
-	int64_t time_ns; /* since 1970 */
+	int64_t version, parent; /* parent 0: the first */
+	int64_t time_ns;         /* since 1970 */
 	const char *branch, *message;
-	uint64_t pages, live_bytes, stored_pages, stored_bytes, pause_ns;
+	uint64_t pages, live_bytes, stored_pages, stored_bytes, pause_ns; /* of 4096 bytes; stored: written for it */
 };
-/* fn for each version of branch main, newest first, until it returns non-zero (which is returned); -1 on failure. Works
- * on open and closed containers. */
+/* fn for each version of branch main, newest first, until it returns non-zero, which is returned. Works on open and closed
+ * containers. ENOENT; EUCLEAN: damage. */
 SOFTPM_API int pVersions(int magic, int (*fn)(const struct pversion *version, void *arg), void *arg);
 
+/* What a volume tells of a container. Good during the call of fn that gets it. */
 struct pcontainer {
 	int magic;
 	const char *name, *branch;
@@ -131,10 +170,11 @@ struct pcontainer {
 	uint64_t pages, live_bytes;
 	const char *damage; /* NULL, or why it can't be read */
 };
+/* fn for each container of the volume, until it returns non-zero, which is returned. */
 SOFTPM_API int pContainers(int (*fn)(const struct pcontainer *container, void *arg), void *arg);
 
 struct pvolume {
-	unsigned format;
+	unsigned format; /* version of the format on disk, docs/format.md */
 	unsigned char uuid[16];
 	uint64_t bytes, free_bytes, containers;
 };
@@ -147,15 +187,17 @@ struct pstats {
 	uint64_t full_traces, dirty_pages; /* in all */
 	const char *tracker;               /* "wp" or "mprotect" */
 };
-/* Of an open container in this process; for any other, as its newest version recorded them. */
+/* Of an open container in this process; for any other, as its newest version recorded them. ENOENT: there is none. */
 SOFTPM_API int pStats(int magic, struct pstats *out);
 
-/* Verifies a container on disk: fn gets a sentence for each damage. *newest_whole: newest version that is wholly right,
- * 0: none. 0: whole; 1: damage found; -1: could not look. */
+/* Verifies all of a container on disk, every version: fn gets a sentence for each damage (good during the call), until it returns
+ * non-zero. *newest_whole: newest version that is wholly right, 0: none. Returns 0: whole; 1: damage found; -1: could not look.
+ * It reads all there is. ENOENT; EIO. */
 SOFTPM_API int pCheck(int magic, int (*fn)(const char *damage, void *arg), void *arg, int64_t *newest_whole);
 
 /* Why the calling thread's last failed call failed, in words. Never NULL. Valid until its next call. */
 SOFTPM_API const char *pErrorMsg(void);
+/* "0.1.0" */
 SOFTPM_API const char *pVersionString(void);
 
 #ifdef __cplusplus
