@@ -1,0 +1,4 @@
+#!/bin/sh
+# What a persistence point costs the program. Argument: the build folder.
+set -eu
+exec "$1/bench_points" "${TMPDIR:-.}"
