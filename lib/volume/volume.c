@@ -454,32 +454,36 @@ static int super_read(struct volume *v)
 	return err;
 }
 
-static int block_is_zero(struct volume *v, uint64_t block, bool *zero)
+/* Zero, or the extent table of a volume that was not finished. */
+static int block_is_nobodys(struct volume *v, uint64_t block, bool *nobodys)
 {
 	uint64_t *b = block_new();
 	int err = b ? spm_blocks_read(v, block, b, 1) : -ENOMEM;
 
-	*zero = true;
+	*nobodys = true;
 	for (size_t i = 0; !err && i < SPM_BLOCK_BYTES / 8; i++)
-		*zero &= !b[i];
+		*nobodys &= !b[i];
+	if (!err && (block == TABLE_BLOCK || block == TABLE_BLOCK + 1))
+		*nobodys |= b[0] == FORMAT_TABLE_MAGIC;
 	free(b);
 	return err;
 }
 
 /* An empty file, a device that begins with zeros, or what a crash left of creating: the superblock is written last, and
- * a superblock fits one sector, so then both copies are zero. Anything else is somebody's data. */
+ * a superblock fits one sector, so then both copies are zero. Anything else is somebody's data; file systems have their
+ * mark up to 64 KiB behind the start of a device (btrfs). */
 static int is_unborn(struct volume *v, bool *unborn)
 {
 	uint64_t bytes = 0;
 	int err = spm_volume_bytes(v, &bytes);
-	unsigned blocks = bytes > EXTENT_BYTES ? 4 : 2;
+	unsigned blocks = bytes > EXTENT_BYTES ? EXTENT_BLOCKS : 2;
 
 	*unborn = !err && bytes == 0;
 	if (err || bytes < 2 * SPM_BLOCK_BYTES)
 		return err;
 	*unborn = true;
 	for (unsigned i = 0; i < blocks && !err && *unborn; i++)
-		err = block_is_zero(v, i, unborn);
+		err = block_is_nobodys(v, i, unborn);
 	return err;
 }
 
