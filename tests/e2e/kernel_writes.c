@@ -55,7 +55,8 @@ static void in_process(int (*fn)(const char *volume), const char *volume, const 
 		fail_msg("%s: the process ended with status 0x%x", tracker, status);
 }
 
-/* --- ways for the kernel to write `text` to `to`: the number of bytes, or -errno; `impossible`: can't be tried here --- */
+/* --- ways for the kernel to write `text` to `to`: the number of bytes, or -errno; `impossible`: can't be tried here
+ * --- */
 
 static const char *text;
 static const int impossible = -100000;
