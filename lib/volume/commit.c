@@ -297,7 +297,7 @@ static int next_reserve(struct commit *k)
 		spm_free_extend(c, PLACE_BLOCKS, &k->next);
 	if (k->next.blocks < least) {
 		spm_free_give(c, k->next.block + k->rest.blocks, k->next.blocks - k->rest.blocks);
-		err = spm_free_take(c, least, PLACE_BLOCKS, &k->next);
+		err = spm_free_take_place(c, least, PLACE_LEAST_BLOCKS, PLACE_BLOCKS, &k->next);
 		if (err)
 			k->next = k->rest; /* small, but a place if not empty */
 	}

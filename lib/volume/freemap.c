@@ -255,19 +255,37 @@ int spm_free_take(struct chain *c, uint64_t least, uint64_t most, struct block_r
 	return err;
 }
 
+/* It has twice the room that it needs. */
+static bool is_roomy(const struct chain *c)
+{
+	return c->free_blocks > c->extents * EXTENT_BLOCKS / 2;
+}
+
+int spm_free_take_place(struct chain *c, uint64_t wanted, uint64_t least, uint64_t most, struct block_run *run)
+{
+	uint64_t enough = is_roomy(c) ? least : wanted;
+
+	for (uint64_t n = wanted; n >= enough; n = n / 2 > enough || n == enough ? n / 2 : enough)
+		if (cursor_find(c, n)) {
+			*run = cursor_take(c, most);
+			return 0;
+		}
+	return spm_free_take(c, wanted, most, run);
+}
+
 int spm_free_take_bulk(struct chain *c, uint64_t most, struct block_run *run)
 {
-	bool is_roomy = c->free_blocks > c->extents * EXTENT_BLOCKS / 2;
+	bool takes_holes = is_roomy(c);
 
 	for (uint64_t least = most < 64 ? most : 64; least; least /= 4) {
 		if (cursor_find(c, least)) {
 			*run = cursor_take(c, most);
 			return 0;
 		}
-		if (!is_roomy)
+		if (!takes_holes)
 			break;
 	}
-	return spm_free_take(c, is_roomy || most < 16 ? 1 : 16, most, run);
+	return spm_free_take(c, takes_holes || most < 16 ? 1 : 16, most, run);
 }
 
 int spm_free_take_few(struct chain *c, uint64_t blocks, unsigned runs_max, struct block_run *run, unsigned *n)

@@ -120,6 +120,9 @@ void spm_free_give(struct chain *c, uint64_t block, uint64_t blocks);
 /* At least `least` and up to `most` free blocks in a row, after the last ones taken. Takes extents if there are none so
  * long; if the volume is full, what there is. */
 int spm_free_take(struct chain *c, uint64_t least, uint64_t most, struct block_run *run);
+/* The place for a record: of `wanted` blocks or more, to `most`; but a chain that has twice the room that it must have
+ * makes do with `least`. */
+int spm_free_take_place(struct chain *c, uint64_t wanted, uint64_t least, uint64_t most, struct block_run *run);
 /* Up to `most` for pages: long runs are preferred, but holes are filled before the chain is twice what it must be. */
 int spm_free_take_bulk(struct chain *c, uint64_t most, struct block_run *run);
 /* `blocks` in at most `runs_max` runs, appended to run[*n]. On failure *n tells what to give back. */
@@ -135,7 +138,7 @@ int spm_record_add(struct chain *c, const struct record_place *r);
 int spm_lists_prepare(struct chain *c, size_t deads, size_t records); /* so many adds will not fail */
 void spm_reclaim(struct chain *c); /* frees what no version from oldest_kept on needs */
 int spm_record_read(struct volume *v, uint64_t block, struct record **out); /* whole, its sum verified; malloced */
-bool spm_info_is_sane(const struct version_info *i, uint64_t seq); /* its text ends, its number is that */
+bool spm_info_is_sane(const struct version_info *i, uint64_t seq);          /* its text ends, its number is that */
 bool spm_record_is_ours(const struct chain *c, const struct record *r, uint64_t seq);
 int spm_record_runs(struct chain *c, const struct record_place *r, struct block_run *run, unsigned *n);
 
