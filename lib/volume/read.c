@@ -141,6 +141,14 @@ static int bad_before(struct check *k, const struct record *r)
 	return result;
 }
 
+static int record_report(struct check *k, const struct record_place *r, const char *what)
+{
+	spm_volume_fail(-EUCLEAN,
+	                "container %d: the record of version %llu (block %llu) %s: versions before it can't be reached",
+	                k->c->magic, (unsigned long long)r->seq, (unsigned long long)r->block, what);
+	return report(k, spm_volume_error());
+}
+
 /* Goes back version by version until one is whole. */
 static int versions_check(struct check *k, uint64_t *newest_whole)
 {
@@ -154,18 +162,14 @@ static int versions_check(struct check *k, uint64_t *newest_whole)
 
 		if (seq <= c->oldest_kept)
 			break;
-		if (spm_record_read(c->volume, c->record[i - 1].block, &r)) {
-			spm_volume_fail(-EUCLEAN,
-			                "container %d: the record of version %llu (block %llu) is damaged: versions "
-			                "before it can't be "
-			                "reached",
-			                c->magic, (unsigned long long)seq, (unsigned long long)c->record[i - 1].block);
-			return report(k, spm_volume_error());
-		}
+		if (spm_record_read(c->volume, c->record[i - 1].block, &r))
+			return record_report(k, &c->record[i - 1], "is damaged");
 		result = bad_before(k, r);
 		if (!result)
 			result = spm_record_undo(c, r);
 		free(r);
+		if (result == -EUCLEAN)
+			return record_report(k, &c->record[i - 1], "contradicts the map");
 		c->seq = seq - 1;
 		if (!result && !k->bad_count && !*newest_whole)
 			*newest_whole = seq - 1;

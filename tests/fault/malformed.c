@@ -359,6 +359,32 @@ static void what_makes_no_sense_is_refused(void **state)
 	}
 }
 
+static int sentence_keep(const char *sentence, void *arg)
+{
+	snprintf(arg, 200, "%s", sentence);
+	return 0;
+}
+
+/* The checkpoint's list of records leads to one that undoes other changes than were made: the newest version is right,
+ * and softpm check says what is not. */
+static void check_names_a_record_that_contradicts_the_map(void **state)
+{
+	char sentence[200] = "";
+	struct volume *v;
+	uint64_t whole;
+
+	(void)state;
+	memcpy(image, golden, sizeof(image));
+	assert_true(checkpoint()->records > 1);
+	checkpoint_record(checkpoint()->records - 1)->block = checkpoint_record(checkpoint()->records - 2)->block;
+	resum(image, image_bytes);
+	assert_int_equal(spm_volume_open(sim_state_driver(image, image_bytes), VOLUME_READ_ONLY, &v), 0);
+	assert_int_equal(spm_volume_check(v, CONTAINER, "main", sentence_keep, sentence, &whole), 1);
+	assert_non_null(strstr(sentence, "contradicts the map"));
+	assert_int_equal(whole, record(0)->seq);
+	spm_volume_close(v);
+}
+
 static int golden_read(void **state)
 {
 	unsigned char *bytes = sparse_read(test_source("fault/golden.vol.txt"), &image_bytes);
@@ -373,7 +399,10 @@ static int golden_read(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(what_makes_no_sense_is_refused)};
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(what_makes_no_sense_is_refused),
+	        cmocka_unit_test(check_names_a_record_that_contradicts_the_map),
+	};
 
 	return cmocka_run_group_tests(tests, golden_read, NULL);
 }
