@@ -19,9 +19,12 @@ struct driver_ops {
 	int (*write_durable)(struct driver *d, uint64_t offset, const void *buffer, size_t bytes);
 	int (*flush)(struct driver *d);
 	int (*size)(struct driver *d, uint64_t *bytes);
-	/* Makes [0, bytes) exist and be written with zeros where it did not; durable after the next flush.
-	 * -ENOSPC if the file system or device has no room. */
+	/* Makes [0, bytes) exist, zero where it did not; durable after the next flush. -ENOSPC if the file system or device has
+	 * no room. */
 	int (*grow)(struct driver *d, uint64_t bytes);
+	/* NULL, or: writes zeros to what was grown and is not in use yet, so that the first durable write to it costs no
+	 * more than later ones. */
+	int (*warm)(struct driver *d, uint64_t offset, uint64_t bytes);
 	/* Takes or frees lock number `which` (any number) for this process. wait_ms 0: at once. -EAGAIN if another
 	 * holds it, *holder (if not NULL) is its process id or 0. -EAGAIN also within one process if taken twice through
 	 * two drivers. */

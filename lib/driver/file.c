@@ -124,31 +124,38 @@ static int file_size(struct driver *d, uint64_t *bytes)
 	return 0;
 }
 
-/* Written with real zeros, not only allocated: an overwrite of written space is twice as fast to make durable. */
+static int zeros_write(struct driver *d, uint64_t from, uint64_t to)
+{
+	void *zeros = aligned_alloc(SPM_BLOCK_BYTES, PIECE_BYTES);
+	int err = zeros ? 0 : -ENOMEM;
+
+	if (zeros)
+		memset(zeros, 0, PIECE_BYTES);
+	for (; !err && from < to; from += PIECE_BYTES)
+		err = file_write(d, from, zeros, to - from < PIECE_BYTES ? (size_t)(to - from) : PIECE_BYTES);
+	free(zeros);
+	return err;
+}
+
 static int file_grow(struct driver *d, uint64_t bytes)
 {
 	struct file *f = file_of(d);
 	uint64_t have;
-	void *zeros;
 	int err = file_size(d, &have);
 
 	if (err || bytes <= have)
 		return err;
 	if (f->is_device)
 		return -ENOSPC;
-	zeros = aligned_alloc(SPM_BLOCK_BYTES, PIECE_BYTES);
-	if (!zeros)
-		return -ENOMEM;
-	memset(zeros, 0, PIECE_BYTES);
 	have &= ~(uint64_t)(SPM_BLOCK_BYTES - 1);
-	while (!err && have < bytes) {
-		size_t n = bytes - have < PIECE_BYTES ? (size_t)(bytes - have) : PIECE_BYTES;
+	err = TEMP_FAILURE_RETRY(fallocate(f->fd, 0, (off_t)have, (off_t)(bytes - have))) ? -errno : 0;
+	return err == -EOPNOTSUPP ? zeros_write(d, have, bytes) : err;
+}
 
-		err = file_write(d, have, zeros, n);
-		have += n;
-	}
-	free(zeros);
-	return err;
+/* Allocated is not enough: an overwrite of written space is twice as fast to make durable. */
+static int file_warm(struct driver *d, uint64_t offset, uint64_t bytes)
+{
+	return file_of(d)->is_device ? 0 : zeros_write(d, offset, offset + bytes);
 }
 
 static int lock_set(int fd, int command, short type, off_t at)
@@ -214,6 +221,7 @@ static const struct driver_ops file_ops = {
         .flush = file_flush,
         .size = file_size,
         .grow = file_grow,
+        .warm = file_warm,
         .lock = file_lock,
         .unlock = file_unlock,
         .close = file_close,

@@ -109,12 +109,15 @@ static int extents_add(struct chain *c, uint64_t first, unsigned n)
 	return err;
 }
 
+/* Those for a large commit are about to be written anyway: no zeros before. */
 static int extents_more(struct chain *c, uint64_t blocks)
 {
 	unsigned got;
 	uint64_t first;
 	int err = spm_extents_take(c->volume, c->id, c->magic, NULL, NULL, extents_wanted(c, blocks), &first, &got);
 
+	if (!err && blocks < EXTENT_BLOCKS)
+		err = spm_extents_warm(c->volume, first, got);
 	return err ? err : extents_add(c, first, got);
 }
 
@@ -128,6 +131,8 @@ int spm_free_grow(struct chain *c)
 	wanted = extents_wanted(c, 1);
 	pthread_mutex_unlock(&c->lock);
 	err = spm_extents_take(c->volume, c->id, c->magic, NULL, NULL, wanted, &first, &got);
+	if (!err)
+		err = spm_extents_warm(c->volume, first, got);
 	if (err)
 		return err;
 	pthread_mutex_lock(&c->lock);
@@ -226,26 +231,26 @@ static struct block_run cursor_take(struct chain *c, uint64_t most)
 	return run;
 }
 
-/* Takes extents until there is such a run. Those that come may lie in several groups, so a run may need more than one
- * try. */
-static int run_make(struct chain *c, uint64_t least)
+/* Takes extents, if need be for `wanted` blocks in all, until there is such a run. Those that come may lie in several groups,
+ * so a run may need more than one try. */
+static int run_make(struct chain *c, uint64_t least, uint64_t wanted)
 {
 	int err = 0;
 
 	for (unsigned tries = 0; tries < 4 && !err; tries++) {
-		err = extents_more(c, least);
+		err = extents_more(c, wanted);
 		if (!err && cursor_find(c, least))
 			return 0;
 	}
 	return err ? err : -ENOSPC;
 }
 
-int spm_free_take(struct chain *c, uint64_t least, uint64_t most, struct block_run *run)
+static int run_take(struct chain *c, uint64_t least, uint64_t most, uint64_t wanted, struct block_run *run)
 {
 	int err = 0;
 
 	if (!cursor_find(c, least))
-		err = run_make(c, least);
+		err = run_make(c, least, wanted);
 	while (err == -ENOSPC && least > 1) {
 		least /= 2;
 		err = cursor_find(c, least) ? 0 : err;
@@ -253,6 +258,11 @@ int spm_free_take(struct chain *c, uint64_t least, uint64_t most, struct block_r
 	if (!err)
 		*run = cursor_take(c, most);
 	return err;
+}
+
+int spm_free_take(struct chain *c, uint64_t least, uint64_t most, struct block_run *run)
+{
+	return run_take(c, least, most, least, run);
 }
 
 /* It has twice the room that it needs. */
@@ -285,7 +295,7 @@ int spm_free_take_bulk(struct chain *c, uint64_t most, struct block_run *run)
 		if (!takes_holes)
 			break;
 	}
-	return spm_free_take(c, takes_holes || most < 16 ? 1 : 16, most, run);
+	return run_take(c, takes_holes || most < 16 ? 1 : 16, most, most, run);
 }
 
 int spm_free_take_few(struct chain *c, uint64_t blocks, unsigned runs_max, struct block_run *run, unsigned *n)

@@ -322,6 +322,14 @@ out:
 	return err;
 }
 
+int spm_extents_warm(struct volume *v, uint64_t first_block, unsigned n)
+{
+	const struct driver_ops *ops = v->driver->ops;
+	int err = ops->warm ? ops->warm(v->driver, first_block * SPM_BLOCK_BYTES, (uint64_t)n * EXTENT_BYTES) : 0;
+
+	return err ? spm_volume_fail_io(err, "writing zeros to", first_block) : 0;
+}
+
 /* One pass over all tables under the lock: `change` says whether it changed the entry. */
 static int extents_change(struct volume *v, bool (*change)(struct extent_entry *e, uint64_t owner), uint64_t owner)
 {

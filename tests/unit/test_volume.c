@@ -89,8 +89,17 @@ static void watch_close(struct driver *d)
 	(void)d;
 }
 
-static const struct driver_ops watch_ops = {watch_read, watch_write, watch_write_durable, watch_flush, watch_size,
-                                            watch_grow, watch_lock,  watch_unlock,        watch_close};
+static const struct driver_ops watch_ops = {
+        .read = watch_read,
+        .write = watch_write,
+        .write_durable = watch_write_durable,
+        .flush = watch_flush,
+        .size = watch_size,
+        .grow = watch_grow,
+        .lock = watch_lock,
+        .unlock = watch_unlock,
+        .close = watch_close,
+};
 
 static void watch_open(struct watch *w)
 {
