@@ -1,7 +1,39 @@
 /* marks.c - see marks.h. */
 #include "discover/marks.h"
 
+#include <assert.h>
 #include <string.h>
+
+enum { BITMAP_WORDS = SPM_SLICE_PAGES / 64, SLICE_WORDS = SPM_SLICES / 64 };
+
+static_assert(BITMAP_WORDS == 128, "set_take looks at two words of words");
+
+/* Sets of pages that are mostly empty: found without a look at the slices and words that have none. */
+enum set { DIRTY, TOUCHED, SETS };
+struct page_set {
+	uint64_t words[BITMAP_WORDS / 64]; /* which of word[] are not zero; may name some that are */
+	uint64_t word[BITMAP_WORDS];
+};
+
+struct slice_marks {
+	struct slotset live[SPM_SLICE_PAGES];
+	struct slotset aside[SPM_SLICE_PAGES]; /* during a full trace: what was live before */
+	uint64_t member[BITMAP_WORDS];
+	struct page_set set[SETS];
+	uint64_t heads[BITMAP_WORDS]; /* pages with (now or once) a live slot in live[] */
+};
+
+/* Reserved for all slices beforehand (9 GiB of addresses, no memory), so that marking, which happens while other
+ * threads stand still, can't fail. */
+struct marks {
+	struct slice_marks *slice[SPM_SLICES]; /* NULL: has no marks */
+	uint16_t used[SPM_SLICES];             /* numbers of the slices that have marks, ascending */
+	unsigned used_count;
+	uint64_t slices[SETS][SLICE_WORDS]; /* those whose page_set has words */
+	uint64_t live_bytes;
+	bool is_anew;
+	struct slice_marks room[SPM_SLICES];
+};
 
 struct marks *spm_marks_new(void)
 {
@@ -48,9 +80,46 @@ static bool bit_has(const uint64_t *map, pageno_t page)
 	return (map[page % SPM_SLICE_PAGES / 64] >> (page & 63)) & 1;
 }
 
+/* Adds bits of a word of 64 pages, the first of which is `first`, in a slice that has marks. */
+static void set_add(struct marks *m, enum set set, pageno_t first, uint64_t bits)
+{
+	unsigned slice = first / SPM_SLICE_PAGES, w = first % SPM_SLICE_PAGES / 64;
+	struct page_set *pages = &m->slice[slice]->set[set];
+
+	pages->word[w] |= bits;
+	pages->words[w / 64] |= UINT64_C(1) << (w % 64);
+	m->slices[set][slice / 64] |= UINT64_C(1) << (slice % 64);
+}
+
+/* Takes the first word of the set that has pages out of it; *from is 0 at first, and kept from call to call. False:
+ * there is none any more. */
+static bool set_take(struct marks *m, enum set set, unsigned *from, pageno_t *first, uint64_t *bits)
+{
+	for (; *from < SLICE_WORDS; ++*from) {
+		uint64_t *slices = &m->slices[set][*from];
+
+		for (; *slices; *slices &= *slices - 1) {
+			unsigned slice = *from * 64 + (unsigned)__builtin_ctzll(*slices);
+			struct page_set *pages = &m->slice[slice]->set[set];
+			unsigned w = pages->words[0] ? 0 : 64;
+
+			if (!pages->words[w / 64])
+				continue;
+			w += (unsigned)__builtin_ctzll(pages->words[w / 64]);
+			pages->words[w / 64] &= pages->words[w / 64] - 1;
+			*bits = pages->word[w];
+			pages->word[w] = 0;
+			*first = slice * SPM_SLICE_PAGES + w * 64;
+			return true;
+		}
+	}
+	return false;
+}
+
 void spm_marks_touch(struct marks *m, pageno_t page)
 {
-	bit_set(slice_make(m, page)->touched, page);
+	slice_make(m, page);
+	set_add(m, TOUCHED, page & ~UINT32_C(63), UINT64_C(1) << (page & 63));
 }
 
 void spm_marks_set_member(struct marks *m, pageno_t page)
@@ -65,23 +134,44 @@ bool spm_marks_is_member(const struct marks *m, pageno_t page)
 	return sm && bit_has(sm->member, page);
 }
 
-/* Touches the pages that a slot lies on and the span's first, which carries the live set. */
-void spm_marks_touch_slot(struct marks *m, const struct span *s, unsigned slot)
+/* Touches the pages that the slots lie on and the span's first, which carries the live set. */
+static void slots_touch(struct marks *m, const struct span *s, const struct slotset *slots)
 {
-	uint64_t from = spm_slot_address(s, slot);
-	pageno_t last = spm_page_of(from + s->slot_bytes - 1);
+	pageno_t next = s->first; /* those before are touched, or have none of the slots */
 
-	for (pageno_t p = spm_page_of(from); p <= last; p++)
-		spm_marks_touch(m, p);
-	spm_marks_touch(m, s->first);
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
+		for (uint64_t bits = slots->word[w]; bits; bits &= bits - 1) {
+			uint64_t from = spm_slot_address(s, w * 64 + (unsigned)__builtin_ctzll(bits));
+			pageno_t first = spm_page_of(from), last = spm_page_of(from + s->slot_bytes - 1);
+
+			for (next = first > next ? first : next; next <= last; next++)
+				spm_marks_touch(m, next);
+		}
+	if (!slotset_empty(slots))
+		spm_marks_touch(m, s->first);
 }
 
-/* Before its first slot becomes live. */
-void spm_marks_begin_span(struct marks *m, struct span *s)
+static uint64_t slots_bytes(const struct span *s, const struct slotset *slots)
 {
-	bit_set(slice_make(m, s->first)->heads, s->first);
-	if (!s->is_marked) /* the store is a fence, and would make the trace wait for each word before it */
-		s->is_marked = 1;
+	unsigned count = 0;
+
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
+		count += (unsigned)__builtin_popcountll(slots->word[w]);
+	return count * s->slot_bytes;
+}
+
+void spm_marks_add(struct marks *m, struct span *s, const struct slotset *slots)
+{
+	struct slice_marks *sm = slice_make(m, s->first);
+	struct slotset *live = &sm->live[s->first % SPM_SLICE_PAGES];
+
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
+		live->word[w] |= slots->word[w];
+	bit_set(sm->heads, s->first);
+	s->is_marked = 1;
+	m->live_bytes += slots_bytes(s, slots);
+	if (!m->is_anew)
+		slots_touch(m, s, slots);
 }
 
 void spm_marks_restore(struct marks *m, struct span *s, const struct slotset *live)
@@ -91,27 +181,23 @@ void spm_marks_restore(struct marks *m, struct span *s, const struct slotset *li
 	sm->live[s->first % SPM_SLICE_PAGES] = *live;
 	bit_set(sm->heads, s->first);
 	s->is_marked = 1;
-	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
-		m->live_bytes += s->slot_bytes * (unsigned)__builtin_popcountll(live->word[w]);
+	m->live_bytes += slots_bytes(s, live);
 }
 
 void spm_marks_drop(struct marks *m, const struct span *s, const struct slotset *slots)
 {
 	struct slice_marks *sm = slice_have(m, s->first);
-	struct slotset *live;
+	struct slotset *live, gone;
 
 	if (!sm)
 		return;
 	live = &sm->live[s->first % SPM_SLICE_PAGES];
 	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++) {
-		uint64_t gone = live->word[w] & slots->word[w];
-
-		live->word[w] &= ~gone;
-		for (; gone; gone &= gone - 1) {
-			spm_marks_touch_slot(m, s, w * 64 + (unsigned)__builtin_ctzll(gone));
-			m->live_bytes -= s->slot_bytes;
-		}
+		gone.word[w] = live->word[w] & slots->word[w];
+		live->word[w] &= ~gone.word[w];
 	}
+	m->live_bytes -= slots_bytes(s, &gone);
+	slots_touch(m, s, &gone);
 }
 
 struct slotset spm_marks_live(const struct marks *m, const struct span *s)
@@ -142,71 +228,79 @@ void spm_marks_set_dirty(struct marks *m, pageno_t first, uint32_t pages)
 			p |= SPM_SLICE_PAGES - 1;
 			continue;
 		}
-		bit_set(sm->dirty, p);
+		set_add(m, DIRTY, p & ~UINT32_C(63), UINT64_C(1) << (p & 63));
 	}
 }
 
 void spm_marks_take_dirty(struct marks *m, void (*fn)(pageno_t page, void *arg), void *arg)
 {
-	for (unsigned u = 0; u < m->used_count; u++) {
-		unsigned i = m->used[u];
-		struct slice_marks *sm = m->slice[i];
+	unsigned from = 0;
+	pageno_t first;
+	uint64_t bits;
 
-		for (unsigned w = 0; w < SPM_MARKS_WORDS; w++) {
-			uint64_t bits = sm->dirty[w] & sm->member[w];
-
-			if (!sm->dirty[w])
-				continue;
-			sm->dirty[w] = 0;
-			sm->touched[w] |= bits;
-			for (; bits; bits &= bits - 1)
-				fn(i * SPM_SLICE_PAGES + w * 64 + (pageno_t)__builtin_ctzll(bits), arg);
-		}
+	while (set_take(m, DIRTY, &from, &first, &bits)) {
+		bits &= slice_have(m, first)->member[first % SPM_SLICE_PAGES / 64];
+		if (bits)
+			set_add(m, TOUCHED, first, bits);
+		for (; bits; bits &= bits - 1)
+			fn(first + (pageno_t)__builtin_ctzll(bits), arg);
 	}
 }
 
-/* Chunks of less than 64 pages: all bits of a chunk in which one is set. */
-static uint64_t chunks_fill(uint64_t bits, unsigned chunk_pages)
+static size_t slice_touched(const struct page_set *pages)
 {
-	uint64_t chunk = (UINT64_C(1) << chunk_pages) - 1, filled = 0;
+	size_t count = 0;
 
-	for (; bits; bits &= ~filled)
-		filled |= chunk << __builtin_ctzll(bits) / chunk_pages * chunk_pages;
-	return filled;
+	for (unsigned i = 0; i < BITMAP_WORDS / 64; i++)
+		for (uint64_t words = pages->words[i]; words; words &= words - 1)
+			count += (unsigned)__builtin_popcountll(pages->word[i * 64 + (unsigned)__builtin_ctzll(words)]);
+	return count;
 }
 
-static void slice_touch_chunks(struct slice_marks *sm, unsigned chunk_pages)
+size_t spm_marks_touched(const struct marks *m)
 {
-	unsigned words = chunk_pages < 64 ? 1 : chunk_pages / 64;
+	size_t count = 0;
 
-	for (unsigned from = 0; from < SPM_MARKS_WORDS; from += words) {
-		uint64_t any = 0;
+	for (unsigned i = 0; i < SLICE_WORDS; i++)
+		for (uint64_t slices = m->slices[TOUCHED][i]; slices; slices &= slices - 1)
+			count += slice_touched(&m->slice[i * 64 + (unsigned)__builtin_ctzll(slices)]->set[TOUCHED]);
+	return count;
+}
 
-		for (unsigned w = from; w < from + words; w++)
-			any |= sm->touched[w];
-		if (any && chunk_pages < 64)
-			any = chunks_fill(any, chunk_pages);
-		else if (any)
-			any = ~UINT64_C(0);
-		for (unsigned w = from; w < from + words; w++)
-			sm->touched[w] |= sm->member[w] & any;
+/* Touches the members of a stretch of at most a word. */
+static void stretch_touch(struct marks *m, pageno_t first, unsigned pages)
+{
+	uint64_t bits = (pages < 64 ? (UINT64_C(1) << pages) - 1 : ~UINT64_C(0)) << (first & 63);
+
+	bits &= slice_have(m, first)->member[first % SPM_SLICE_PAGES / 64];
+	if (bits)
+		set_add(m, TOUCHED, first & ~UINT32_C(63), bits);
+}
+
+/* Each word of touched pages is looked at in the order of the pages, and what it touches in words before it has been looked at
+ * or touches the same chunk. */
+static void word_touch_chunks(struct marks *m, pageno_t word, uint64_t bits, unsigned chunk_pages)
+{
+	while (bits) {
+		pageno_t page = word + (pageno_t)__builtin_ctzll(bits), first = page & ~(chunk_pages - 1);
+
+		for (unsigned done = 0; done < chunk_pages; done += 64)
+			stretch_touch(m, first + done, chunk_pages < 64 ? chunk_pages : 64);
+		while (bits && word + (pageno_t)__builtin_ctzll(bits) < first + chunk_pages)
+			bits &= bits - 1;
 	}
 }
 
 void spm_marks_touch_chunks(struct marks *m, unsigned chunk_pages)
 {
-	for (unsigned u = 0; u < m->used_count; u++)
-		slice_touch_chunks(m->slice[m->used[u]], chunk_pages);
-}
+	for (unsigned i = 0; i < SLICE_WORDS; i++)
+		for (uint64_t slices = m->slices[TOUCHED][i]; slices; slices &= slices - 1) {
+			unsigned slice = i * 64 + (unsigned)__builtin_ctzll(slices);
+			const struct page_set *pages = &m->slice[slice]->set[TOUCHED];
 
-size_t spm_marks_touched(const struct marks *m)
-{
-	size_t pages = 0;
-
-	for (unsigned u = 0; u < m->used_count; u++)
-		for (unsigned w = 0; w < SPM_MARKS_WORDS; w++)
-			pages += (unsigned)__builtin_popcountll(m->slice[m->used[u]]->touched[w]);
-	return pages;
+			for (unsigned w = 0; w < BITMAP_WORDS; w++)
+				word_touch_chunks(m, slice * SPM_SLICE_PAGES + w * 64, pages->word[w], chunk_pages);
+		}
 }
 
 /* Whether the page belongs to the version by the present marks. */
@@ -246,18 +340,13 @@ static void touched_page_take(struct marks *m, struct slice_marks *sm, pageno_t 
 
 void spm_marks_take_touched(struct marks *m, void (*fn)(pageno_t, bool, bool, void *), void *arg)
 {
-	for (unsigned u = 0; u < m->used_count; u++) {
-		unsigned i = m->used[u];
-		struct slice_marks *sm = m->slice[i];
+	unsigned from = 0;
+	pageno_t first;
+	uint64_t bits;
 
-		for (unsigned w = 0; w < SPM_MARKS_WORDS; w++) {
-			uint64_t bits = sm->touched[w];
-
-			for (sm->touched[w] = 0; bits; bits &= bits - 1)
-				touched_page_take(m, sm, i * SPM_SLICE_PAGES + w * 64 + (pageno_t)__builtin_ctzll(bits),
-				                  fn, arg);
-		}
-	}
+	while (set_take(m, TOUCHED, &from, &first, &bits))
+		for (; bits; bits &= bits - 1)
+			touched_page_take(m, slice_have(m, first), first + (pageno_t)__builtin_ctzll(bits), fn, arg);
 }
 
 /* Calls fn for each page in a slice's `heads`. */
@@ -268,7 +357,7 @@ static void each_head(struct marks *m, void (*fn)(struct marks *m, struct slice_
 		unsigned i = m->used[u];
 		struct slice_marks *sm = m->slice[i];
 
-		for (unsigned w = 0; w < SPM_MARKS_WORDS; w++)
+		for (unsigned w = 0; w < BITMAP_WORDS; w++)
 			for (uint64_t bits = sm->heads[w]; bits; bits &= bits - 1)
 				fn(m, sm, i * SPM_SLICE_PAGES + w * 64 + (pageno_t)__builtin_ctzll(bits), arg);
 	}
@@ -317,12 +406,13 @@ int spm_marks_begin_anew(struct marks *m)
 static void head_compare(struct marks *m, struct slice_marks *sm, pageno_t head, void *arg)
 {
 	unsigned i = head % SPM_SLICE_PAGES;
-	const struct span *s = &spm_spans[head];
+	struct slotset differ;
 
 	(void)arg;
 	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
-		for (uint64_t diff = sm->aside[i].word[w] ^ sm->live[i].word[w]; diff; diff &= diff - 1)
-			spm_marks_touch_slot(m, s, w * 64 + (unsigned)__builtin_ctzll(diff));
+		differ.word[w] = sm->aside[i].word[w] ^ sm->live[i].word[w];
+	if (!slotset_empty(&differ))
+		slots_touch(m, &spm_spans[head], &differ);
 	sm->aside[i] = (struct slotset){{0}};
 }
 

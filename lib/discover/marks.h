@@ -20,52 +20,13 @@
 #include "base/base.h"
 #include "heap/heap.h"
 
-enum { SPM_MARKS_WORDS = SPM_SLICE_PAGES / 64 };
-
-/* Open for the sake of the inline functions below: a trace marks a slot every few nanoseconds. */
-struct slice_marks {
-	struct slotset live[SPM_SLICE_PAGES];
-	struct slotset aside[SPM_SLICE_PAGES]; /* during a full trace: what was live before */
-	uint64_t member[SPM_MARKS_WORDS], dirty[SPM_MARKS_WORDS], touched[SPM_MARKS_WORDS];
-	uint64_t heads[SPM_MARKS_WORDS]; /* pages with (now or once) a live slot in live[] */
-};
-
-/* Reserved for all slices beforehand (9 GiB of addresses, no memory), so that marking, which happens while other
- * threads stand still, can't fail. */
-struct marks {
-	struct slice_marks *slice[SPM_SLICES]; /* NULL: has no marks */
-	uint16_t used[SPM_SLICES];             /* numbers of the slices that have marks, ascending */
-	unsigned used_count;
-	uint64_t live_bytes;
-	bool is_anew;
-	struct slice_marks room[SPM_SLICES];
-};
+struct marks;
 
 struct marks *spm_marks_new(void); /* NULL: no memory */
 void spm_marks_free(struct marks *m);
 
-/* Where the live slots of the span that begins at that page are kept, or would be. */
-static inline struct slotset *spm_marks_place(struct marks *m, pageno_t head)
-{
-	return &m->room[head / SPM_SLICE_PAGES].live[head % SPM_SLICE_PAGES];
-}
-void spm_marks_begin_span(struct marks *m, struct span *s);
-void spm_marks_touch_slot(struct marks *m, const struct span *s, unsigned slot);
-/* The slot becomes live; false if it was. */
-static inline bool spm_marks_add(struct marks *m, struct span *s, unsigned slot)
-{
-	struct slotset *live = spm_marks_place(m, s->first);
-
-	if (slotset_has(live, slot))
-		return false;
-	if (!live->word[slot >> 6]) /* may be the first of its span */
-		spm_marks_begin_span(m, s);
-	slotset_add(live, slot);
-	m->live_bytes += s->slot_bytes;
-	if (!m->is_anew)
-		spm_marks_touch_slot(m, s, slot);
-	return true;
-}
+/* The slots, none of which is live, become live. */
+void spm_marks_add(struct marks *m, struct span *s, const struct slotset *slots);
 /* The slots are no longer live (those that were). */
 void spm_marks_drop(struct marks *m, const struct span *s, const struct slotset *slots);
 /* Live slots of the span; all empty if the container has none there. */

@@ -116,6 +116,20 @@ static inline bool spm_slot_is_allocated(const struct span *s, unsigned slot)
 
 	return !(((s->free.word[slot >> 6] | remote) >> (slot & 63)) & 1);
 }
+/* All allocated slots at once. */
+static inline struct slotset spm_span_allocated(const struct span *s)
+{
+	struct slotset all = {{0}};
+
+	for (unsigned w = 0; w * 64 < s->slots; w++) {
+		uint64_t remote = __atomic_load_n((const uint64_t *)&s->remote[w], __ATOMIC_ACQUIRE);
+
+		all.word[w] = ~(s->free.word[w] | remote);
+	}
+	if (s->slots & 63)
+		all.word[s->slots >> 6] &= (UINT64_C(1) << (s->slots & 63)) - 1;
+	return all;
+}
 
 /* Arenas keep a container's slots together, in slices of their own; 0 is the common one. Only placement. */
 uint32_t spm_arena_new(void);
