@@ -1,11 +1,13 @@
 /* window.c - see window.h.
  *
  * The whole window is one PROT_NONE mapping made once. A slice is made readable and writable when it is first used,
- * and stays so. Runs are found first-fit by bitmap, slice by slice; `longest` skips the slices that cannot serve.
+ * and stays so. What is taken is the shortest free run that serves, from the arena's bins (runs.h): first-fit left a
+ * quarter of bench/malloc's pages in holes.
  *
  * Pages given back stay with the process, marked written, for the next span that wants them. When there are too many
  * of them the kernel gets them back (purge).
  */
+#include "heap/runs.h"
 #include "heap/window.h"
 
 #include <errno.h>
@@ -19,9 +21,7 @@ struct slice {
 	uint64_t written[SPM_SLICE_WORDS]; /* only meaningful where used is clear, or was set by spm_run_take */
 	uint32_t arena;
 	uint32_t free_pages;
-	uint32_t longest;
-	uint32_t lowest; /* all pages below are used */
-	uint32_t next;   /* slice number plus one */
+	uint32_t next; /* slice number plus one */
 	bool is_used;
 	bool is_open;
 };
@@ -103,7 +103,13 @@ int spm_window_init(void)
 	is_mapped = !err;
 	if (err || spm_table_have((void **)&slices, SPM_SLICES * sizeof(*slices)))
 		return err ? err : -ENOMEM;
-	return spm_table_have((void **)&arena_slices, SPM_ARENAS * sizeof(*arena_slices));
+	err = spm_table_have((void **)&arena_slices, SPM_ARENAS * sizeof(*arena_slices));
+	return err ? err : spm_runs_init();
+}
+
+static bool is_set(const uint64_t *words, uint32_t n)
+{
+	return (words[n >> 6] >> (n & 63)) & 1;
 }
 
 /* The first page at or after `from` whose bit is `value`; SPM_SLICE_PAGES if none. */
@@ -156,25 +162,10 @@ static uint32_t count_bits(const uint64_t *words, uint32_t from, uint32_t n)
 	return count;
 }
 
-/* First fit. SPM_SLICE_PAGES if there is none; then what was learnt about the longest run is kept. */
-static uint32_t slice_find(struct slice *s, uint32_t pages, uint32_t align)
+/* The slice's first page that may be handed out. */
+static pageno_t slice_start(uint32_t n)
 {
-	uint32_t longest = 0;
-	uint32_t p = next_bit(s->used, s->lowest, false);
-
-	s->lowest = p;
-	while (p < SPM_SLICE_PAGES) {
-		uint32_t end = next_bit(s->used, p, true);
-		uint32_t aligned = (p + align - 1) & ~(align - 1);
-
-		if (aligned < end && end - aligned >= pages)
-			return aligned;
-		if (end - p > longest)
-			longest = end - p;
-		p = next_bit(s->used, end, false);
-	}
-	s->longest = longest;
-	return SPM_SLICE_PAGES;
+	return n * SPM_SLICE_PAGES + (n == 0);
 }
 
 /* Makes an unused slice the arena's. */
@@ -191,8 +182,7 @@ static int slice_adopt(uint32_t n, uint32_t arena)
 		s->used[0] = n == 0; /* window page 0 is never handed out: its number may mean "none" */
 	}
 	s->free_pages = SPM_SLICE_PAGES - (n == 0);
-	s->longest = SPM_SLICE_PAGES;
-	s->lowest = 0;
+	spm_runs_add(arena, slice_start(n), s->free_pages);
 	s->arena = arena;
 	s->next = arena_slices[arena];
 	s->is_used = true;
@@ -238,6 +228,7 @@ static void slice_drop_if_empty(uint32_t n)
 	if (!slice_is_empty(n) || (s->arena == 0 && *link == n + 1 && !s->next))
 		return;
 	slice_purge(n);
+	spm_runs_remove(s->arena, slice_start(n));
 	while (*link != n + 1)
 		link = &slices[*link - 1].next;
 	*link = s->next;
@@ -259,12 +250,58 @@ static void purge_if_too_many(void)
 			slice_purge(n);
 }
 
+/* The first page of the free run that free page p of slice n lies in. */
+static uint32_t run_start(uint32_t n, uint32_t p)
+{
+	const uint64_t *used = slices[n].used;
+
+	while (p && !is_set(used, p - 1))
+		p = (p & 63) == 0 && !used[(p - 1) >> 6] ? p - 64 : p - 1;
+	return p;
+}
+
+/* Cuts pages [p, p+pages) of slice n out of the free run they lie in. */
+static void run_cut(uint32_t n, uint32_t p, uint32_t pages)
+{
+	uint32_t arena = slices[n].arena;
+	uint32_t start = run_start(n, p);
+	pageno_t first = n * SPM_SLICE_PAGES + start;
+	uint32_t end = start + spm_runs_pages(first);
+
+	spm_runs_remove(arena, first);
+	if (start < p)
+		spm_runs_add(arena, first, p - start);
+	if (p + pages < end)
+		spm_runs_add(arena, n * SPM_SLICE_PAGES + p + pages, end - p - pages);
+}
+
+/* Pages [p, p+pages) of slice n, which are not used, become a free run, with the free ones on either side. */
+static void run_join(uint32_t n, uint32_t p, uint32_t pages)
+{
+	struct slice *s = &slices[n];
+	pageno_t base = n * SPM_SLICE_PAGES;
+
+	if (p + pages < SPM_SLICE_PAGES && !is_set(s->used, p + pages)) {
+		spm_runs_remove(s->arena, base + p + pages);
+		pages += spm_runs_pages(base + p + pages);
+	}
+	if (p && !is_set(s->used, p - 1)) {
+		uint32_t before = spm_runs_pages(base + p - 1);
+
+		spm_runs_remove(s->arena, base + p - before);
+		p -= before;
+		pages += before;
+	}
+	spm_runs_add(s->arena, base + p, pages);
+}
+
 /* Pages [p, p+pages) of slice n, which are free, become used. */
 static bool slice_take(uint32_t n, uint32_t p, uint32_t pages)
 {
 	struct slice *s = &slices[n];
 	uint32_t written = count_bits(s->written, p, pages);
 
+	run_cut(n, p, pages);
 	set_bits(s->used, p, pages, true);
 	set_bits(s->written, p, pages, false);
 	s->free_pages -= pages;
@@ -330,31 +367,15 @@ static int take_new_slices(uint32_t arena, uint32_t pages, pageno_t *first)
 	return 0;
 }
 
-static int find_in_arena(uint32_t arena, uint32_t pages, uint32_t align, pageno_t *first)
-{
-	for (uint32_t n = arena_slices[arena]; n; n = slices[n - 1].next) {
-		uint32_t p;
-
-		if (slices[n - 1].longest < pages)
-			continue;
-		p = slice_find(&slices[n - 1], pages, align);
-		if (p == SPM_SLICE_PAGES)
-			continue;
-		*first = (n - 1) * SPM_SLICE_PAGES + p;
-		return 0;
-	}
-	return -ENOMEM;
-}
-
 static int find_run(uint32_t arena, uint32_t pages, uint32_t align, pageno_t *first)
 {
-	int err = pages <= SPM_SLICE_PAGES ? find_in_arena(arena, pages, align, first) : -ENOMEM;
+	int err = pages <= SPM_SLICE_PAGES ? spm_runs_find(arena, pages, align, first) : -ENOMEM;
 
 	if (!err)
 		return 0;
 	err = take_new_slices(arena, pages, first);
 	if (!err && *first == 0) /* slice 0: its first page is taken */
-		err = find_in_arena(arena, pages, align, first);
+		err = spm_runs_find(arena, pages, align, first);
 	return err;
 }
 
@@ -407,9 +428,7 @@ static void slice_give(uint32_t n, uint32_t p, uint32_t pages)
 	set_bits(s->written, p, pages, true);
 	set_bits(s->used, p, pages, false);
 	s->free_pages += pages;
-	s->longest = s->free_pages;
-	if (p < s->lowest)
-		s->lowest = p;
+	run_join(n, p, pages);
 	idle_pages += pages;
 	taken_pages -= pages;
 	slice_drop_if_empty(n);
@@ -491,7 +510,7 @@ void spm_window_check(void)
 		for (uint32_t p = next_bit(s->used, 0, false); p < SPM_SLICE_PAGES;) {
 			uint32_t end = next_bit(s->used, p, true);
 
-			SPM_CHECK(end - p <= s->longest);
+			spm_runs_check(s->arena, n * SPM_SLICE_PAGES + p, end - p);
 			p = next_bit(s->used, end, false);
 		}
 	}

@@ -6,7 +6,7 @@
  * Invariants
  *  1. Exactly the slices with is_used set are on their arena's list.
  *  2. free_pages counts the zero bits of used[].
- *  3. No run of free pages is longer than longest.
+ *  3. The runs of free pages of the slices in use, and no others, are in the bins of their arena (runs.h).
  *  4. A page with neither bit set is zero in all its bytes.
  *
  * All functions but spm_window_init and spm_window_each_run take the one lock of the window, the innermost of the heap.
