@@ -26,7 +26,7 @@ struct slice {
 	bool is_open;
 };
 
-enum { IDLE_PAGES_MIN = 4096 };
+enum { IDLE_PAGES_MIN = 4096, BIG_PAGES = 4096 };
 
 static pthread_mutex_t window_lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP; /* held shortly: spin before sleeping */
 static struct slice *slices;
@@ -37,6 +37,7 @@ static uint32_t slice_limit;              /* one past the highest slice ever use
 static uint32_t slice_first = SPM_SLICES; /* the lowest ever used */
 static uint64_t idle_pages;               /* written and in no span */
 static uint64_t taken_pages;
+static bool is_big; /* slices may be served in huge pages; once set it stays */
 
 void (*spm_window_on_give_back)(pageno_t first, uint32_t pages);
 
@@ -162,6 +163,20 @@ static uint32_t count_bits(const uint64_t *words, uint32_t from, uint32_t n)
 	return count;
 }
 
+static void allow_huge(uint32_t n)
+{
+	madvise((void *)spm_page_address(n * SPM_SLICE_PAGES), SPM_SLICE_BYTES, MADV_HUGEPAGE);
+}
+
+/* A program with little memory gets it by the page: rounded up to huge pages it would be a third more. */
+static void become_big(void)
+{
+	is_big = true;
+	for (uint32_t n = slice_first; n < slice_limit; n++)
+		if (slices[n].is_open)
+			allow_huge(n);
+}
+
 /* The slice's first page that may be handed out. */
 static pageno_t slice_start(uint32_t n)
 {
@@ -172,13 +187,14 @@ static pageno_t slice_start(uint32_t n)
 static int slice_adopt(uint32_t n, uint32_t arena)
 {
 	struct slice *s = &slices[n];
-	void *at = (void *)(SPM_WINDOW_START + n * SPM_SLICE_BYTES);
+	void *at = (void *)spm_page_address(n * SPM_SLICE_PAGES);
 
 	if (!s->is_open) {
 		if (mprotect(at, SPM_SLICE_BYTES, PROT_READ | PROT_WRITE))
 			return -ENOMEM;
-		madvise(at, SPM_SLICE_BYTES, MADV_HUGEPAGE);
 		s->is_open = true;
+		if (is_big)
+			allow_huge(n);
 		s->used[0] = n == 0; /* window page 0 is never handed out: its number may mean "none" */
 	}
 	s->free_pages = SPM_SLICE_PAGES - (n == 0);
@@ -307,6 +323,8 @@ static bool slice_take(uint32_t n, uint32_t p, uint32_t pages)
 	s->free_pages -= pages;
 	idle_pages -= written;
 	taken_pages += pages;
+	if (!is_big && taken_pages >= BIG_PAGES)
+		become_big();
 	return written == 0;
 }
 
