@@ -1,7 +1,7 @@
 /* class.c - the table of size classes, see class.h. */
 #include "heap/class.h"
 
-enum { SPAN_PAGES_WISHED = 16, SPAN_PAGES_MAX = 64, SLOTS_WISHED = 8 };
+enum { SPAN_PAGES_WISHED = 16, SLOTS_WISHED = 4 };
 
 struct span_class spm_classes[SPM_CLASSES];
 
@@ -14,12 +14,12 @@ static uint32_t slot_bytes_of(unsigned class)
 	return (5 + (over & 3)) << (over / 4 + 5);
 }
 
-/* The longest span of up to 16 pages, or else the shortest with eight slots. */
+/* The longest span of up to 16 pages, or else the shortest with four slots. */
 static uint16_t pages_for(uint32_t slot_bytes)
 {
 	uint16_t best = 0;
 
-	for (uint16_t pages = 1; pages <= SPAN_PAGES_MAX; pages++) {
+	for (uint16_t pages = 1; pages <= SPM_SPAN_PAGES_MAX; pages++) {
 		uint32_t bytes = (uint32_t)pages * SPM_PAGE_BYTES;
 		uint32_t slots = bytes / slot_bytes;
 

@@ -642,12 +642,17 @@ void *spm_heap_realloc(void *p, size_t bytes)
 
 static int restore_check(pageno_t first, uint32_t pages, uint8_t class, uint8_t flags, const struct slotset *live)
 {
-	unsigned slots = class < SPM_CLASSES ? spm_classes[class].slots : 1;
+	unsigned slots = 1;
 
 	if (flags & ~(unsigned)HEAP_NOPTR)
 		return -EINVAL;
-	if (class != SPM_CLASS_LARGE && (class >= SPM_CLASSES || pages != spm_classes[class].pages))
+	if (class != SPM_CLASS_LARGE && (class >= SPM_CLASSES || pages > SPM_SPAN_PAGES_MAX))
 		return -EINVAL;
+	if (class != SPM_CLASS_LARGE) {
+		slots = pages * SPM_PAGE_BYTES / spm_classes[class].slot_bytes;
+		if (pages * SPM_PAGE_BYTES % spm_classes[class].slot_bytes || slots > SPM_SPAN_SLOTS_MAX)
+			return -EINVAL;
+	}
 	if (!first || !pages || (uint64_t)first + pages > (uint64_t)SPM_SLICES * SPM_SLICE_PAGES)
 		return -EINVAL;
 	for (unsigned i = slots; i < SPM_SPAN_SLOTS_MAX; i++)

@@ -70,7 +70,7 @@ static struct span *span_fill(pageno_t first, const struct span_class *cut, uint
 	s->pages = pages;
 	s->slot_bytes = cut ? cut->slot_bytes : (uint64_t)pages << SPM_PAGE_SHIFT;
 	s->recip = cut ? cut->recip : 0;
-	s->slots = cut ? cut->slots : 1;
+	s->slots = cut ? (uint16_t)(pages * SPM_PAGE_BYTES / cut->slot_bytes) : 1;
 	s->class = cut ? (uint8_t)(cut - spm_classes) : SPM_CLASS_LARGE;
 	s->fresh = is_zero ? 0 : s->slots;
 	s->used = 0;

@@ -54,8 +54,8 @@ static void every_offset_resolves_to_its_slot(void **state)
 
 		assert_true(k->pages > 0);
 		assert_int_equal(bytes, (uint64_t)k->slots * k->slot_bytes);
-		assert_in_range(k->slots, 8, SPM_SPAN_SLOTS_MAX);
-		for (uint64_t at = 0; at < bytes; at++)
+		assert_in_range(k->slots, 4, SPM_SPAN_SLOTS_MAX);
+		for (uint64_t at = 0; at < (uint64_t)SPM_SPAN_PAGES_MAX * SPM_PAGE_BYTES; at++)
 			if ((at * k->recip) >> 32 != at / k->slot_bytes)
 				fail_msg("class %u offset %llu", c, (unsigned long long)at);
 	}
@@ -424,7 +424,7 @@ static void untrusted_spans_are_refused(void **state)
 	pageno_t first;
 	uint32_t arena = spm_arena_new();
 	struct slotset one = {{1}}, none = {{0}}, high = {{0, 0, 0, UINT64_C(1) << 63}};
-	unsigned small = spm_class_of(4096);
+	unsigned small = spm_class_of(20480);
 	uint32_t pages;
 
 	(void)state;
@@ -444,6 +444,36 @@ static void untrusted_spans_are_refused(void **state)
 	assert_int_equal(spm_heap_claim(first, 0, arena), -EINVAL);
 	assert_int_equal(spm_heap_restore_span(first + 1, 10, SPM_CLASS_LARGE, HEAP_NOPTR, &one, arena), 0);
 	assert_int_equal(spm_heap_restore_span(first + 10, pages, (uint8_t)small, 0, &one, arena), -EEXIST);
+	spm_heap_check();
+}
+
+/* A volume written when spans of a class had another length. */
+static void spans_of_another_length_are_restored(void **state)
+{
+	pageno_t first;
+	uint32_t arena = spm_arena_new(), before;
+	struct slotset live = {{UINT64_C(1) << 7}};
+	unsigned class = spm_class_of(32768);
+	struct span *s;
+	void *p[8];
+
+	(void)state;
+	assert_int_equal(spm_heap_find_slices(1, &first), 0);
+	assert_int_equal(spm_heap_claim(first, SPM_SLICE_PAGES, arena), 0);
+	assert_int_not_equal(spm_classes[class].pages, 64);
+	assert_int_equal(spm_heap_restore_span(first + 1, 64, (uint8_t) class, 0, &live, arena), 0);
+	s = spm_span_of(spm_page_address(first + 64));
+	assert_int_equal(s->first, first + 1);
+	assert_int_equal(s->slots, 8);
+	spm_heap_check();
+	before = spm_arena_use(arena);
+	for (unsigned i = 0; i < 8; i++)
+		p[i] = i < 7 ? spm_heap_alloc(32768, 0) : (void *)spm_slot_address(s, 7);
+	for (unsigned i = 0; i < 8; i++) {
+		assert_ptr_equal(spm_span_of((uint64_t)p[i]), s);
+		spm_heap_free(p[i]);
+	}
+	spm_arena_use(before);
 	spm_heap_check();
 }
 
@@ -550,6 +580,7 @@ int main(void)
 	        cmocka_unit_test(restored_spans_serve),
 	        cmocka_unit_test(arenas_keep_to_their_slices),
 	        cmocka_unit_test(untrusted_spans_are_refused),
+	        cmocka_unit_test(spans_of_another_length_are_restored),
 	        cmocka_unit_test(misuse_is_named),
 	        cmocka_unit_test(a_child_can_allocate),
 	};
