@@ -25,6 +25,7 @@
  */
 #include "heap/heap.h"
 #include "heap/class.h"
+#include "heap/guard.h"
 #include "heap/span.h"
 #include "heap/window.h"
 
@@ -275,6 +276,8 @@ static int init(void)
 	if (!err)
 		err = spm_span_init();
 	if (!err)
+		err = spm_guard_init();
+	if (!err)
 		err = spm_table_have((void **)&heaps, HEAPS_MAX * sizeof(*heaps));
 	return err ? err : -pthread_key_create(&exit_key, thread_exit);
 }
@@ -415,7 +418,8 @@ static inline void *hand_out(struct span *s, unsigned slot, size_t from)
 	if (slot >= s->fresh)
 		s->fresh = (uint16_t)(slot + 1);
 	else
-		memset(p + from, 0, s->slot_bytes - from);
+		memset(p + from, 0, s->slot_bytes - SPM_GUARD_BYTES - from);
+	spm_guard_set(s, slot);
 	return p;
 }
 
@@ -467,11 +471,19 @@ static void *alloc_large(size_t align, size_t bytes, unsigned flags, size_t from
 	__atomic_store_n(&s->free.word[0], 0, __ATOMIC_RELEASE);
 	if (s->fresh)
 		memset((char *)spm_slot_address(s, 0) + from, 0, s->slot_bytes - from);
+	spm_guard_set(s, 0);
 	return (void *)spm_slot_address(s, 0);
+}
+
+/* What a slot must hold for a program to have so many bytes. */
+static inline size_t with_guard(size_t bytes)
+{
+	return bytes < SIZE_MAX - SPM_GUARD_BYTES ? bytes + SPM_GUARD_BYTES : bytes;
 }
 
 void *spm_heap_alloc(size_t bytes, unsigned flags)
 {
+	bytes = with_guard(bytes);
 	if (LIKELY(bytes <= SPM_SMALL_MAX))
 		return alloc_small(spm_class_of(bytes), flags, 0);
 	return alloc_large(SPM_PAGE_BYTES, bytes, flags, 0);
@@ -483,6 +495,7 @@ void *spm_heap_alloc_aligned(size_t align, size_t bytes, unsigned flags)
 
 	if (!align || (align & (align - 1)) || align > SPM_SLICE_BYTES)
 		return NULL;
+	bytes = with_guard(bytes);
 	if (align > SPM_PAGE_BYTES || bytes > SPM_SMALL_MAX)
 		return alloc_large(align > SPM_PAGE_BYTES ? align : SPM_PAGE_BYTES, bytes, flags, 0);
 	/* Spans begin on a page, so slots of a multiple of align are aligned; the powers of two end the search. */
@@ -568,6 +581,7 @@ void spm_heap_free(void *p)
 	if (UNLIKELY(!p))
 		return;
 	s = slot_at(p, &slot);
+	spm_guard_check(s, slot);
 	if (UNLIKELY(s->owner != mine || !mine)) {
 		if (s->state == SPAN_LARGE)
 			free_large(s);
@@ -587,7 +601,7 @@ size_t spm_heap_usable(const void *p)
 {
 	unsigned slot;
 
-	return p ? slot_at(p, &slot)->slot_bytes : 0;
+	return p ? slot_at(p, &slot)->slot_bytes - SPM_GUARD_BYTES : 0;
 }
 
 /* ---- realloc ---- */
@@ -597,11 +611,12 @@ size_t spm_heap_usable(const void *p)
 static bool grow_large(struct span *s, size_t bytes)
 {
 	uint64_t before = s->slot_bytes;
-	uint64_t pages = (bytes + SPM_PAGE_BYTES - 1) >> SPM_PAGE_SHIFT;
+	uint64_t pages = (with_guard(bytes) + SPM_PAGE_BYTES - 1) >> SPM_PAGE_SHIFT;
 	bool is_zero;
 
 	if (atomic_load(&s->is_marked) || pages > SPM_SLICES * (uint64_t)SPM_SLICE_PAGES)
 		return false;
+	spm_guard_clear(s, 0);
 	if (spm_span_extend(s, (uint32_t)(pages - s->pages), &is_zero))
 		return false;
 	if (!is_zero)
@@ -611,8 +626,9 @@ static bool grow_large(struct span *s, size_t bytes)
 
 static void *move(void *p, size_t bytes, size_t keep, unsigned flags)
 {
-	void *q = bytes <= SPM_SMALL_MAX ? alloc_small(spm_class_of(bytes), flags, keep)
-	                                 : alloc_large(SPM_PAGE_BYTES, bytes, flags, keep);
+	size_t want = with_guard(bytes);
+	void *q = want <= SPM_SMALL_MAX ? alloc_small(spm_class_of(want), flags, keep)
+	                                : alloc_large(SPM_PAGE_BYTES, want, flags, keep);
 
 	if (!q)
 		return NULL;
@@ -630,7 +646,7 @@ void *spm_heap_realloc(void *p, size_t bytes)
 	if (!p)
 		return spm_heap_alloc(bytes, 0);
 	s = slot_at(p, &slot);
-	have = s->slot_bytes;
+	have = s->slot_bytes - SPM_GUARD_BYTES;
 	if (bytes <= have && (bytes >= have / 2 || have <= 64))
 		return p;
 	if (bytes > have && s->state == SPAN_LARGE && grow_large(s, bytes))

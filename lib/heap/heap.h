@@ -77,7 +77,9 @@ int spm_heap_init(void);
 void *spm_heap_alloc(size_t bytes, unsigned flags);
 void *spm_heap_alloc_aligned(size_t align, size_t bytes, unsigned flags); /* align: power of two, to 32 MiB */
 void *spm_heap_realloc(void *p, size_t bytes);
-void spm_heap_free(void *p); /* panics, naming the address, on double free or a foreign pointer */
+/* Panics, naming the address, on double free or a foreign pointer; in debug builds also on a write before its start,
+ * or past its end. */
+void spm_heap_free(void *p);
 size_t spm_heap_usable(const void *p);
 
 static inline bool spm_in_window(uint64_t word)

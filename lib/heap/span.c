@@ -14,6 +14,7 @@
  * it would bring back bits that the drain took.
  */
 #include "heap/span.h"
+#include "heap/guard.h"
 #include "heap/window.h"
 
 #include <assert.h>
@@ -81,6 +82,7 @@ static struct span *span_fill(pageno_t first, const struct span_class *cut, uint
 	}
 	atomic_store_explicit(&s->is_marked, 0, memory_order_relaxed);
 	s->free = spm_span_all(s);
+	spm_guard_forget(s);
 	return s;
 }
 
@@ -148,6 +150,7 @@ void spm_span_release(struct span *s)
 	uint32_t pages = s->pages;
 
 	SPM_ASSERT(!atomic_load(&s->is_marked));
+	spm_guard_forget(s);
 	point_pages(s, 0, pages, 0);
 	s->state = SPAN_NONE;
 	__atomic_store_n(&s->owner, NULL, __ATOMIC_RELEASE);

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "heap/class.h"
+#include "heap/guard.h"
 #include "heap/heap.h"
 
 #include <errno.h>
@@ -391,9 +392,9 @@ static void restored_spans_serve(void **state)
 	spm_heap_check();
 
 	before = spm_arena_use(arena);
-	p = spm_heap_alloc(1024, 0);
+	p = spm_heap_alloc(1024 - SPM_GUARD_BYTES, 0);
 	assert_ptr_equal(spm_span_of((uint64_t)p), s);
-	assert_true(is_zero((unsigned char *)p, 1024));
+	assert_true(is_zero((unsigned char *)p, 1024 - SPM_GUARD_BYTES));
 	assert_ptr_not_equal(p, slot5);
 	spm_arena_use(before);
 	spm_heap_free(slot5);
@@ -468,7 +469,7 @@ static void spans_of_another_length_are_restored(void **state)
 	spm_heap_check();
 	before = spm_arena_use(arena);
 	for (unsigned i = 0; i < 8; i++)
-		p[i] = i < 7 ? spm_heap_alloc(32768, 0) : (void *)spm_slot_address(s, 7);
+		p[i] = i < 7 ? spm_heap_alloc(32768 - SPM_GUARD_BYTES, 0) : (void *)spm_slot_address(s, 7);
 	for (unsigned i = 0; i < 8; i++) {
 		assert_ptr_equal(spm_span_of((uint64_t)p[i]), s);
 		spm_heap_free(p[i]);
@@ -533,6 +534,34 @@ static void misuse_is_named(void **state)
 	spm_heap_free(large);
 }
 
+#ifdef SPM_DEBUG
+static void write_before(char *p)
+{
+	p[-1] = 'x';
+	spm_heap_free(p);
+}
+
+static void write_past(char *p)
+{
+	p[spm_heap_usable(p)] = 'x';
+	spm_heap_free(p);
+}
+
+static void writes_outside_an_allocation_are_named(void **state)
+{
+	(void)state;
+	for (size_t bytes = 1; bytes < 300000; bytes = bytes * 3 + 5) {
+		char *a = spm_heap_alloc(bytes, 0), *b = spm_heap_alloc(bytes, 0), *last = a < b ? b : a;
+
+		if (spm_span_slot(spm_span_of((uint64_t)last), (uint64_t)last) > 0)
+			expect_abort(write_before, last, "before the start");
+		expect_abort(write_past, a, "past its end");
+		spm_heap_free(a);
+		spm_heap_free(b);
+	}
+}
+#endif
+
 static void *churn(void *stop)
 {
 	while (!atomic_load((_Atomic int *)stop))
@@ -582,6 +611,9 @@ int main(void)
 	        cmocka_unit_test(untrusted_spans_are_refused),
 	        cmocka_unit_test(spans_of_another_length_are_restored),
 	        cmocka_unit_test(misuse_is_named),
+#ifdef SPM_DEBUG
+	        cmocka_unit_test(writes_outside_an_allocation_are_named),
+#endif
 	        cmocka_unit_test(a_child_can_allocate),
 	};
 
