@@ -63,7 +63,7 @@ static __thread uint32_t my_arena __attribute__((tls_model("initial-exec")));
 
 static unsigned kind_of(const struct span *s)
 {
-	return s->class + ((s->flags & HEAP_NOPTR) ? SPM_CLASSES : 0);
+	return s->class + ((s->flags & HEAP_NOPTR) ? (unsigned)SPM_CLASSES : 0);
 }
 
 /* ---- inboxes ---- */
