@@ -1,16 +1,19 @@
 /* fuzz_seeds.c - writes small volumes of many kinds, packed for fuzz_volume, into a folder: its seed corpus.
  *
  * The volume kept in the tree (tests/fault/golden.vol.txt), which a program made and which has checkpoints, dropped
- * versions and pages that went; and some made here, page by page.
+ * versions and pages that went; and some made here, page by page or by the public calls.
  */
 #include "packed.h"
 #include "sim_driver.h"
+#include "softpm.h"
 #include "sparse.h"
 #include "volume/volume.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static unsigned char bytes[SIM_BYTES_MOST];
 static const char *folder;
@@ -138,6 +141,41 @@ static void deleted_make(void)
 	end(v, "deleted");
 }
 
+struct hinted {
+	struct hinted *next;
+	void *left_out, *coded;
+	int (*function)(const char *);
+	char *text;
+};
+
+/* By the public calls: hints, pointers into the program, and memory of several kinds. */
+static void program_make(void)
+{
+	int fd = memfd_create("seed", 0), id;
+	struct hinted *h;
+	char path[64];
+	off_t length;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	must(fd >= 0 && !pVOpen(path), "a volume in memory");
+	id = pCAlloc(9, sizeof(*h), (void **)&h);
+	must(id, "a container");
+	h->function = puts;
+	for (unsigned i = 0; i < 40; i++) {
+		struct hinted *next = pCalloc(1, sizeof(*next) + i * 100);
+
+		*next = (struct hinted){h->next, next, NULL, h->function, pMallocNoPtr(5000)};
+		h->next = next;
+		must(!pExclude(id, &next->left_out) && !pHint(id, next, pMalloc(64)), "hints");
+		must(i % 10 || pPointSync(id), "a point");
+	}
+	must(!pVClose(), "closing");
+	length = lseek(fd, 0, SEEK_END);
+	must(length > 0 && length <= (off_t)sizeof(bytes) && pread(fd, bytes, (size_t)length, 0) == length, "reading");
+	seed_write("program", bytes, (uint64_t)length, PACKED_WITH_RESTORE);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t length;
@@ -153,6 +191,7 @@ int main(int argc, char **argv)
 	checkpoints_make();
 	large_make();
 	deleted_make();
+	program_make();
 	free(golden);
 	return 0;
 }
