@@ -71,6 +71,11 @@ static int watch_grow(struct driver *d, uint64_t bytes)
 	return watch_of(d)->under->ops->grow(watch_of(d)->under, bytes);
 }
 
+static int watch_warm(struct driver *d, uint64_t offset, uint64_t bytes)
+{
+	return watch_of(d)->under->ops->warm(watch_of(d)->under, offset, bytes);
+}
+
 static int watch_lock(struct driver *d, uint64_t which, unsigned wait_ms, int *holder)
 {
 	(void)d, (void)which, (void)wait_ms, (void)holder;
@@ -96,6 +101,7 @@ static const struct driver_ops watch_ops = {
         .flush = watch_flush,
         .size = watch_size,
         .grow = watch_grow,
+        .warm = watch_warm,
         .lock = watch_lock,
         .unlock = watch_unlock,
         .close = watch_close,
@@ -191,6 +197,39 @@ static void space_stays_bounded_and_commits_take_one_flush(void **state)
 	assert_int_equal(spm_chain_open(v, 1, "main", CHAIN_WRITE, 0, &c), 0);
 	for (size_t i = 0; i < PAGES; i++)
 		assert_int_equal(page_value(c, i), value[i]);
+	spm_chain_self_check(c);
+	spm_chain_close(c);
+	spm_volume_close(v);
+	watch_end(&w);
+}
+
+/* Groups of 128 MiB, each with a table at its start: small and large commits, and growth between them, leave it alone. */
+static void a_volume_of_several_groups_keeps_their_tables(void **state)
+{
+	struct version_info info = {.branch = "main"}; /* all versions are kept */
+	struct watch w;
+	struct volume *v;
+	struct chain *c;
+
+	(void)state;
+	watch_open(&w);
+	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
+	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	for (uint64_t n = 1; n <= 200; n++) {
+		size_t pages = n % 10 ? 200 : 2000;
+		bool again = true;
+
+		for (size_t i = 0; i < pages; i++)
+			page_fill(i, i, n);
+		assert_int_equal(spm_chain_commit(c, change, pages, true, &info), 0);
+		while (n % 3 && again)
+			assert_int_equal(spm_chain_maintain(c, false, &again), 0);
+	}
+	spm_chain_close(c);
+	spm_volume_close(v);
+	assert_int_equal(spm_volume_open(&w.driver, 0, &v), 0);
+	assert_int_equal(spm_chain_open(v, 1, "main", CHAIN_WRITE, 0, &c), 0);
+	assert_int_equal(page_value(c, 100), 200);
 	spm_chain_self_check(c);
 	spm_chain_close(c);
 	spm_volume_close(v);
@@ -362,6 +401,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(space_stays_bounded_and_commits_take_one_flush),
+	        cmocka_unit_test(a_volume_of_several_groups_keeps_their_tables),
 	        cmocka_unit_test(a_failed_flush_stops_all_writing_until_the_volume_is_opened_again),
 	        cmocka_unit_test(versions_given_up_do_not_come_back),
 	        cmocka_unit_test(a_change_of_meta_alone_hides_no_damage),
