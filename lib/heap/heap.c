@@ -68,6 +68,11 @@ static unsigned kind_of(const struct span *s)
 
 /* ---- inboxes ---- */
 
+static struct span *queued_after(const struct span *s)
+{
+	return s->queue ? &spm_spans[s->queue] : NULL;
+}
+
 static void inbox_push(_Atomic(struct span *) *inbox, struct span *s)
 {
 	struct span *head;
@@ -76,7 +81,7 @@ static void inbox_push(_Atomic(struct span *) *inbox, struct span *s)
 		return;
 	head = atomic_load(inbox);
 	do
-		s->queue = head;
+		s->queue = head ? (pageno_t)(head - spm_spans) : 0;
 	while (!atomic_compare_exchange_weak(inbox, &head, s));
 }
 
@@ -155,7 +160,7 @@ static void read_inbox(struct heap *h)
 	        atomic_load_explicit(&h->inbox, memory_order_relaxed) ? atomic_exchange(&h->inbox, NULL) : NULL;
 
 	while (s) {
-		struct span *next = s->queue;
+		struct span *next = queued_after(s);
 		struct heap *owner;
 
 		atomic_store(&s->is_queued, 0);
@@ -446,7 +451,7 @@ static void release_idle_large(void)
 	        atomic_load_explicit(&idle_large, memory_order_relaxed) ? atomic_exchange(&idle_large, NULL) : NULL;
 
 	while (s) {
-		struct span *next = s->queue;
+		struct span *next = queued_after(s);
 
 		atomic_store(&s->is_queued, 0);
 		if (s->state == SPAN_LARGE && (s->free.word[0] & 1) && !atomic_load(&s->is_marked))

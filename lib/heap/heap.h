@@ -15,8 +15,8 @@
  *  1. page_span[p] is the first page of p's span plus one, or 0 if p belongs to no span.
  *  2. A slot is allocated if and only if its bit is clear in `free` and in `remote`. Right at every instant:
  *     the bit is cleared before the address is handed out, set after the last use.
- *  3. `freed` (with `remote`) holds every slot freed since the last spm_heap_drain_freed, also if it was allocated
- *     again meanwhile: discovery unmarks from it.
+ *  3. For a marked span, its row of a table of freed slots (with `remote`) holds every slot freed since the last
+ *     spm_heap_drain_freed, also if it was allocated again meanwhile: discovery unmarks from it.
  *  4. A span with is_marked set (some container may hold marks for its slots) is not given back or recut
  *     while its freed slots have not been drained.
  *  5. A slot handed out is zero in all its bytes.
@@ -54,14 +54,13 @@ struct span {
 	_Atomic uint64_t remote[SPM_SLOT_WORDS]; /* freed by other threads, not yet collected by the owner */
 	_Atomic uint8_t is_marked;
 	/* The rest is private to lib/heap. */
-	uint8_t state;     /* enum span_state */
-	uint16_t used;     /* slots not in free; the owner's */
-	uint16_t fresh;    /* slots from here on were never handed out and their bytes are zero */
 	_Atomic uint8_t is_queued;
-	uint32_t arena;
+	uint8_t state;            /* enum span_state */
+	uint16_t arena;
+	uint16_t used;            /* slots not in free; the owner's */
+	uint16_t fresh;           /* slots from here on were never handed out and their bytes are zero */
+	pageno_t queue;           /* while is_queued: the next on the inbox of some heap, by its first page; 0: none */
 	struct span *next, *prev; /* the owner's list of spans with free slots */
-	struct slotset freed;     /* see invariant 3 */
-	struct span *queue;       /* while is_queued: on the inbox of some heap */
 };
 
 /* The tables, reserved by spm_heap_init; indexed by page. */

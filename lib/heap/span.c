@@ -10,8 +10,8 @@
  * Every free of a slot of a marked span sees to it that both bits are set before it returns, even if another thread
  * is stopped between setting the one and the other; so a drain misses no free that had returned. A free that it does
  * miss had not returned, its slot could not be allocated again yet, and the next drain finds it.
- * `freed` of a marked span is changed by atomic instructions only: a thread stopped between reading and writing
- * it would bring back bits that the drain took.
+ * The freed slots of a marked span are changed by atomic instructions only: a thread stopped between reading and
+ * writing it would bring back bits that the drain took.
  */
 #include "heap/span.h"
 #include "heap/guard.h"
@@ -27,16 +27,19 @@ struct span *spm_spans;
 enum { WINDOW_PAGES = SPM_SLICES * SPM_SLICE_PAGES, SLICE_BIT_WORDS = SPM_SLICES / 64 };
 
 static_assert(SPM_SLICES % 64 == 0, "the slice bits fill words");
-static_assert(sizeof(struct span) == 192, "three cache lines");
+static_assert(sizeof(struct span) == 128, "two cache lines");
 
 static _Atomic uint64_t drain_slices[SLICE_BIT_WORDS];
 static _Atomic uint64_t *drain_pages;
+static struct slotset *freed_slots; /* by the span's first page: heap.h, invariant 3. Unmarked spans touch none of it */
 
 int spm_span_init(void)
 {
 	spm_class_init();
 	if (spm_table_have((void **)&spm_page_span, (size_t)WINDOW_PAGES * sizeof(*spm_page_span)) ||
 	    spm_table_have((void **)&spm_spans, (size_t)WINDOW_PAGES * sizeof(*spm_spans)))
+		return -ENOMEM;
+	if (spm_table_have((void **)&freed_slots, (size_t)WINDOW_PAGES * sizeof(*freed_slots)))
 		return -ENOMEM;
 	return spm_table_have((void **)&drain_pages, (size_t)WINDOW_PAGES / 8);
 }
@@ -71,14 +74,15 @@ static struct span *span_fill(pageno_t first, const struct span_class *cut, uint
 	s->pages = pages;
 	s->slot_bytes = cut ? cut->slot_bytes : (uint64_t)pages << SPM_PAGE_SHIFT;
 	s->recip = cut ? cut->recip : 0;
-	s->slots = cut ? (uint16_t)(pages * SPM_PAGE_BYTES / cut->slot_bytes) : 1;
+	s->slots = (uint16_t)(cut ? pages * SPM_PAGE_BYTES / cut->slot_bytes : 1);
 	s->class = cut ? (uint8_t)(cut - spm_classes) : SPM_CLASS_LARGE;
 	s->fresh = is_zero ? 0 : s->slots;
 	s->used = 0;
 	s->next = s->prev = NULL;
 	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++) {
 		atomic_store_explicit(&s->remote[w], 0, memory_order_relaxed);
-		s->freed.word[w] = 0;
+		if (freed_slots[first].word[w]) /* reading touches no memory */
+			freed_slots[first].word[w] = 0;
 	}
 	atomic_store_explicit(&s->is_marked, 0, memory_order_relaxed);
 	s->free = spm_span_all(s);
@@ -97,7 +101,7 @@ struct span *spm_span_new(unsigned class, unsigned flags, uint32_t arena, struct
 		return NULL;
 	s = span_fill(first, cut, cut->pages, is_zero);
 	s->flags = (uint8_t)flags;
-	s->arena = arena;
+	s->arena = (uint16_t)arena;
 	s->state = SPAN_CURRENT;
 	__atomic_store_n(&s->owner, owner, __ATOMIC_RELEASE);
 	point_pages(s, 0, s->pages, first + 1);
@@ -114,7 +118,7 @@ struct span *spm_span_new_large(uint32_t pages, uint32_t align, unsigned flags, 
 		return NULL;
 	s = span_fill(first, NULL, pages, is_zero);
 	s->flags = (uint8_t)flags;
-	s->arena = arena;
+	s->arena = (uint16_t)arena;
 	s->state = SPAN_LARGE;
 	__atomic_store_n(&s->owner, NULL, __ATOMIC_RELEASE);
 	point_pages(s, 0, pages, first + 1);
@@ -132,7 +136,7 @@ int spm_span_restore(pageno_t first, uint32_t pages, unsigned class, unsigned fl
 		return err;
 	s = span_fill(first, class == SPM_CLASS_LARGE ? NULL : &spm_classes[class], pages, false);
 	s->flags = (uint8_t)flags;
-	s->arena = arena;
+	s->arena = (uint16_t)arena;
 	s->state = SPAN_LARGE; /* heap.c knows better */
 	__atomic_store_n(&s->owner, NULL, __ATOMIC_RELEASE);
 	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++) {
@@ -187,7 +191,7 @@ void spm_span_note_remote(struct span *s)
 
 void spm_span_note_freed(struct span *s, unsigned word, uint64_t bits)
 {
-	__atomic_fetch_or(&s->freed.word[word], bits, __ATOMIC_SEQ_CST);
+	__atomic_fetch_or(&freed_slots[s - spm_spans].word[word], bits, __ATOMIC_SEQ_CST);
 	spm_span_note_remote(s);
 }
 
@@ -205,10 +209,11 @@ static bool is_wholly_free(const struct span *s)
  * cannot have been allocated again before that. */
 static struct slotset take_freed(struct span *s)
 {
+	struct slotset *row = &freed_slots[s->first];
 	struct slotset out;
 
 	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
-		out.word[w] = __atomic_exchange_n(&s->freed.word[w], 0, __ATOMIC_SEQ_CST) | atomic_load(&s->remote[w]);
+		out.word[w] = __atomic_exchange_n(&row->word[w], 0, __ATOMIC_SEQ_CST) | atomic_load(&s->remote[w]);
 	return out;
 }
 
@@ -282,7 +287,7 @@ static void check_span(const struct span *s)
 
 		SPM_CHECK(!(s->free.word[w] & ~all.word[w]));
 		SPM_CHECK(!(remote & s->free.word[w]) && !(remote & ~all.word[w]));
-		SPM_CHECK(!(s->freed.word[w] & ~all.word[w]));
+		SPM_CHECK(!(freed_slots[s->first].word[w] & ~all.word[w]));
 	}
 }
 
