@@ -26,7 +26,7 @@ struct slice {
 	bool is_open;
 };
 
-enum { IDLE_PAGES_MIN = 4096, BIG_PAGES = 4096 };
+enum { IDLE_PAGES_MIN = 4096, BIG_PAGES = 1024 };
 
 static pthread_mutex_t window_lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP; /* held shortly: spin before sleeping */
 static struct slice *slices;
