@@ -28,6 +28,7 @@
 #include "volume/volume.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 
 enum { PAGE_OUTSIDE = 0x80 }; /* page_meta.flags beside enum heap_flags: has words to mend at restore */
 
@@ -67,13 +68,14 @@ struct outside_pointer {
 	char what[160];
 };
 
-/* A caller of pPointSync that waits for somebody's commit. */
+/* A caller of pPointSync that waits for somebody's commit, or for its turn to make one. */
 struct waiter {
 	struct waiter *next;
+	sem_t wake;
+	bool is_done; /* else it is to lead */
 	int64_t version;
 	int err;
 	char message[512];
-	bool is_done;
 };
 
 struct container {
@@ -89,7 +91,7 @@ struct container {
 	bool is_attr_changed;
 
 	pthread_mutex_t lock;
-	pthread_cond_t changed; /* busy, waiters */
+	pthread_cond_t changed; /* is_busy */
 	pthread_cond_t work;    /* for the worker: is_handed_over, is_ending, upkeep_ns */
 	bool is_worker_asleep;
 	bool is_busy;           /* somebody captures or writes */
@@ -98,6 +100,8 @@ struct container {
 	unsigned users; /* calls in progress that hold a reference */
 	pthread_t worker;
 	struct waiter *waiters;
+	bool has_leader; /* one of them leads, or was told to */
+	unsigned waiting, group_last; /* how many they are; how many shared the last commit */
 	char message[200]; /* of the image under way */
 	int64_t newest;    /* number of the newest version, durable or under way */
 	int64_t durable;

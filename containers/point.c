@@ -16,6 +16,7 @@
 #include "snapshot/stop.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -203,55 +204,111 @@ int pSync(int cID)
 	return err ? -1 : 0;
 }
 
-/* Makes one version for everybody who waits by now. */
-static void lead(struct container *c)
+/* Whoever shared the last commit is likely to be about to come again: waiting for them costs less than stopping them, and a
+ * commit for the first who is back, and another for the rest. Never longer than half of what a commit takes. */
+static void gather(struct container *c)
 {
-	struct waiter *group, *next;
-	char why[512] = "";
-	bool is_forced;
-	int64_t version = 0;
+	enum { PATIENCE_NS = 60000 };
+	uint64_t until = c->group_last > 1 ? spm_now_ns() + PATIENCE_NS : 0;
+
+	while (c->waiting < c->group_last && spm_now_ns() < until) {
+		pthread_mutex_unlock(&c->lock);
+		sched_yield();
+		pthread_mutex_lock(&c->lock);
+	}
+}
+
+/* What a leader has to tell the group. */
+struct outcome {
+	struct waiter *group;
 	int err;
+	int64_t version;
+	char why[512];
+};
+
+static void group_tell(const struct outcome *o, const struct waiter *leader)
+{
+	for (struct waiter *w = o->group, *next; w; w = next) {
+		next = w->next; /* the waiter's stack may be gone once it is woken */
+		w->err = o->err;
+		w->version = o->version;
+		if (o->err)
+			memcpy(w->message, o->why, sizeof(w->message));
+		w->is_done = true;
+		if (w != leader)
+			sem_post(&w->wake);
+	}
+}
+
+/* Makes one version for everybody who waits by now, and wakes one of those who came meanwhile to lead next. */
+static void lead(struct container *c, struct outcome *o)
+{
+	bool is_forced;
 
 	busy_begin(c, NULL);
-	group = c->waiters;
+	gather(c);
+	o->group = c->waiters;
 	c->waiters = NULL;
+	c->group_last = c->waiting;
+	c->waiting = 0;
 	is_forced = take_attr_changed(c);
-	err = capture(c);
-	if (!err)
-		err = write_image(c, is_forced, &version, why);
-	if (err)
+	o->err = capture(c);
+	if (!o->err)
+		o->err = write_image(c, is_forced, &o->version, o->why);
+	if (o->err)
 		c->is_attr_changed |= is_forced;
 	else
-		c->newest = c->durable = version;
-	for (; group; group = next) {
-		next = group->next; /* the waiter's stack may be gone once it is done */
-		group->err = err;
-		group->version = version;
-		memcpy(group->message, why, sizeof(why));
-		group->is_done = true;
-	}
+		c->newest = c->durable = o->version;
+	c->has_leader = c->waiters != NULL;
+	if (c->waiters)
+		sem_post(&c->waiters->wake);
 	busy_end(c);
+}
+
+static void wait_woken(struct waiter *w)
+{
+	spm_park();
+	while (sem_wait(&w->wake))
+		; /* a signal */
+	spm_unpark();
+}
+
+/* Led, or done by another. Called with the lock, returns without. */
+static void point_shared(struct container *c, struct waiter *me)
+{
+	struct outcome o = {.why = ""};
+
+	me->next = c->waiters;
+	c->waiters = me;
+	c->waiting++;
+	if (c->has_leader) {
+		pthread_mutex_unlock(&c->lock);
+		wait_woken(me);
+		if (me->is_done)
+			return;
+		lock_container(c);
+	}
+	c->has_leader = true;
+	lead(c, &o);
+	pthread_mutex_unlock(&c->lock);
+	group_tell(&o, me);
 }
 
 int64_t pPointSync(int cID)
 {
-	struct waiter me = {0};
+	struct waiter me = {.next = NULL};
 	struct container *c = spm_container_get(cID);
 
 	if (!c)
 		return 0;
+	sem_init(&me.wake, 0, 0);
 	lock_container(c);
-	me.next = c->waiters;
-	c->waiters = &me;
-	while (!me.is_done) {
-		if (c->is_busy)
-			wait_changed(c);
-		else
-			lead(c);
-	}
-	if (me.err)
+	point_shared(c, &me);
+	if (me.err) {
+		lock_container(c);
 		fail_point(c, me.err, me.message);
-	pthread_mutex_unlock(&c->lock);
+		pthread_mutex_unlock(&c->lock);
+	}
 	spm_container_put(c);
 	return me.err ? 0 : me.version;
 }

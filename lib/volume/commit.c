@@ -449,6 +449,11 @@ static bool wants_checkpoint(const struct chain *c, unsigned weight)
 	return c->record_bytes_since_checkpoint > limit * weight;
 }
 
+static bool wants_room(const struct chain *c)
+{
+	return c->free_blocks < AHEAD_BLOCKS;
+}
+
 static int commit_locked(struct chain *c, struct page_change *changes, size_t n, bool force, struct version_info *info)
 {
 	struct commit k = {.c = c};
@@ -482,6 +487,7 @@ int spm_chain_commit(struct chain *c, struct page_change *changes, size_t n, boo
 	pthread_mutex_lock(&c->lock);
 	err = commit_locked(c, changes, n, force, info);
 	again = !err && wants_checkpoint(c, 4);
+	c->has_work = wants_room(c) || wants_checkpoint(c, 1);
 	pthread_mutex_unlock(&c->lock);
 	if (again && !pthread_mutex_trylock(&c->maintain_lock)) { /* maintain did not come to it, and is not at it */
 		spm_checkpoint_write(c);                          /* a failure shows at the next commit */
@@ -497,7 +503,7 @@ static enum work work_next(struct chain *c, bool idle)
 	enum work work = WORK_NONE;
 
 	pthread_mutex_lock(&c->lock);
-	if (c->free_blocks < AHEAD_BLOCKS)
+	if (wants_room(c))
 		work = WORK_GROW;
 	else if (wants_checkpoint(c, 1))
 		work = WORK_CHECKPOINT;
@@ -523,7 +529,11 @@ int spm_chain_maintain(struct chain *c, bool idle, bool *again)
 	enum work work;
 	int err = 0;
 
+	*again = false;
+	if (!idle && !c->has_work)
+		return 0;
 	pthread_mutex_lock(&c->maintain_lock);
+	c->has_work = false; /* until the next commit finds some */
 	work = work_next(c, idle);
 	if (work == WORK_GROW)
 		err = spm_free_grow(c);
@@ -533,5 +543,6 @@ int spm_chain_maintain(struct chain *c, bool idle, bool *again)
 		err = spm_chain_note_durable(c);
 	pthread_mutex_unlock(&c->maintain_lock);
 	*again = work == WORK_GROW || work == WORK_CHECKPOINT;
+	c->has_work |= *again;
 	return err;
 }

@@ -75,6 +75,7 @@ struct chain {
 	struct block_run next[2];
 	struct version_info newest;
 	uint64_t record_bytes_since_checkpoint;
+	_Atomic bool has_work; /* for maintain: so that it need not ask for the lock, which commits hold nearly always */
 
 	unsigned char *buffer; /* for small commits: aligned */
 };
