@@ -375,32 +375,18 @@ static int pages_list(struct container *c)
 	return 0;
 }
 
-/* The longest run of live pages from *i on that follow each other in memory. */
-static struct iovec run_next(const struct image *image, size_t *i, size_t end)
-{
-	const struct frozen_page *f = &image->frozen[*i];
-	size_t n = 1;
-
-	while (*i + n < end && f[n].page == f->page + n && !f[n].is_removed)
-		n++;
-	*i += n;
-	return (struct iovec){(void *)(uintptr_t)spm_page_address((pageno_t)f->page), n * SPM_PAGE_BYTES};
-}
-
-/* Reads up to a buffer's worth of live pages from *i on; their copies follow each other, as no removed page is between.
- */
+/* Reads live pages from *i on that follow each other in memory, to 16 MiB. */
 static int pages_fetch(struct image *image, size_t *i)
 {
-	enum { PIECES = 256, PAGES = 4096 };
-	struct iovec piece[PIECES];
-	size_t first = *i, end = first;
-	unsigned n = 0;
+	enum { PAGES_MOST = 4096 };
+	const struct frozen_page *f = &image->frozen[*i];
+	size_t first = *i, n = 1;
 
-	while (end < image->pages && end - first < PAGES && !image->frozen[end].is_removed)
-		end++;
-	while (n < PIECES && *i < end)
-		piece[n++] = run_next(image, i, end);
-	return spm_clone_read(&image->clone, piece, n, image->copies + first * SPM_PAGE_BYTES);
+	while (n < PAGES_MOST && first + n < image->pages && f[n].page == f->page + n && !f[n].is_removed)
+		n++;
+	*i += n;
+	return spm_clone_read(&image->clone, spm_page_address((pageno_t)f->page), n * SPM_PAGE_BYTES,
+	                      image->copies + first * SPM_PAGE_BYTES);
 }
 
 static int copies_fetch(struct image *image)

@@ -2,13 +2,14 @@
 #include "snapshot/clone.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -73,49 +74,47 @@ int spm_clone_make(struct memory_clone *c)
 	err = child < 0 ? -errno : 0;
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
 	if (!err)
-		c->child = (pid_t)child;
+		*c = (struct memory_clone){.child = (pid_t)child};
 	return err;
 }
 
-static size_t pieces_bytes(const struct iovec *piece, unsigned n)
+static int memory_open(struct memory_clone *c)
 {
-	size_t bytes = 0;
+	char path[32];
 
-	for (unsigned i = 0; i < n; i++)
-		bytes += piece[i].iov_len;
-	return bytes;
+	snprintf(path, sizeof(path), "/proc/%d/mem", c->child);
+	c->memory_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (c->memory_fd >= 0)
+		return 0;
+	c->memory_fd = 0;
+	return errno == ENOENT ? -ESRCH : -errno;
 }
 
-int spm_clone_read(const struct memory_clone *c, struct iovec *piece, unsigned n, void *to)
+/* By the file, not by process_vm_readv(2): that pins the pages, for which the kernel first makes a copy of each for the child. */
+int spm_clone_read(struct memory_clone *c, uint64_t address, size_t bytes, void *to)
 {
-	struct iovec local = {to, pieces_bytes(piece, n)};
+	int err = c->memory_fd ? 0 : memory_open(c);
 
 	atomic_fetch_add(&shared->reads, 1);
-	while (n) {
-		ssize_t got = process_vm_readv(c->child, &local, 1, piece, n, 0);
+	for (size_t done = 0; !err && done < bytes;) {
+		ssize_t got = pread(c->memory_fd, (char *)to + done, bytes - done, (off_t)(address + done));
 
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return got < 0 ? -errno : -EFAULT;
-		local.iov_base = (char *)local.iov_base + got;
-		local.iov_len -= (size_t)got;
-		for (; n && (size_t)got >= piece->iov_len; n--, piece++)
-			got -= (ssize_t)piece->iov_len;
-		if (n) {
-			piece->iov_base = (char *)piece->iov_base + got;
-			piece->iov_len -= (size_t)got;
-		}
+		if (got > 0)
+			done += (size_t)got;
+		else if (!got || errno != EINTR)
+			err = got ? -errno : -ESRCH;
 	}
-	return 0;
+	return err;
 }
 
 void spm_clone_drop(struct memory_clone *c)
 {
 	if (!c->child)
 		return;
+	if (c->memory_fd)
+		close(c->memory_fd);
 	kill(c->child, SIGKILL);
 	while (waitpid(c->child, NULL, __WALL) < 0 && errno == EINTR)
 		;
-	c->child = 0;
+	*c = (struct memory_clone){0};
 }

@@ -14,19 +14,18 @@
 #include "base/base.h"
 
 #include <sys/types.h>
-#include <sys/uio.h>
 
 struct memory_clone {
-	pid_t child; /* 0: none */
+	pid_t child;    /* 0: none */
+	int memory_fd;  /* 0: not open yet */
 };
 
 /* Before a stop: what making one needs. 0 or -errno: cloning is not possible here. */
 int spm_clone_prepare(void);
 /* Stopped, after spm_clone_prepare. 0 or -errno (no memory, too many processes): then nothing was made. */
 int spm_clone_make(struct memory_clone *c);
-/* Copies what n pieces of memory were at that instant, one after the other, to `to`. The pieces are changed on the way.
- * 0 or -errno; -ESRCH: somebody killed the child. */
-int spm_clone_read(const struct memory_clone *c, struct iovec *piece, unsigned n, void *to);
+/* Copies what memory was at that instant. 0 or -errno; -ESRCH: somebody killed the child. */
+int spm_clone_read(struct memory_clone *c, uint64_t address, size_t bytes, void *to);
 void spm_clone_drop(struct memory_clone *c);
 
 #endif
