@@ -8,6 +8,9 @@
  * WRITTEN would also count, and build page tables for, all that was never touched. "Not FILE" is not asked for: the window
  * holds anonymous memory only, and the kernel would look at the struct page of every page (bench/track).
  *
+ * The kernel is three times as fast if all that it is asked is WRITTEN (169 us a GiB in small pages, else 499: bench/track). So
+ * where a whole 2 MiB is known to be there, nothing else is asked. Memory that is given back later is reported once more.
+ *
  * A huge page is skipped in one step while nobody writes it; a write splits it for good. Collapsing it again needs it without
  * protection for a moment:
  *
@@ -33,6 +36,25 @@ enum { REGIONS = 512, HUGE_PAGES = 512, HUGE_BYTES = HUGE_PAGES * SPM_PAGE_BYTES
 static int uffd = -1, pagemap = -1;
 static bool uffd_serves_kernel; /* it may also be asked for pages that the kernel touches for the program (missing.h) */
 static struct page_region region[REGIONS]; /* collects are serialized; all zero between scans */
+
+/* Of each 2 MiB: how many pages were reported since somebody last looked whether all are there; or DENSE: they are. */
+enum { DENSE = 0xffff };
+static uint16_t reported[SPM_SLICES * (SPM_SLICE_BYTES / HUGE_BYTES)];
+
+static uint16_t *reported_of(uint64_t at)
+{
+	return &reported[(at - SPM_WINDOW_START) / HUGE_BYTES];
+}
+
+/* The end of what is dense, or not, as `at` is. */
+static uint64_t stretch_end(uint64_t at, uint64_t to)
+{
+	uint64_t end = (at & ~(uint64_t)(HUGE_BYTES - 1)) + HUGE_BYTES;
+
+	while (end < to && (*reported_of(end) == DENSE) == (*reported_of(at) == DENSE))
+		end += HUGE_BYTES;
+	return end < to ? end : to;
+}
 
 static int uffd_open_as(int flags)
 {
@@ -62,7 +84,7 @@ int spm_wp_descriptor(bool serves_kernel)
 }
 
 /* Protects and lists in `region` what was written. Returns how many regions; *err is 0 or the failure after them. */
-static unsigned scan(uint64_t from, uint64_t to, uint64_t *walked, int *err)
+static unsigned scan(uint64_t from, uint64_t to, bool is_dense, uint64_t *walked, int *err)
 {
 	struct pm_scan_arg arg = {
 	        .size = sizeof(arg),
@@ -71,9 +93,9 @@ static unsigned scan(uint64_t from, uint64_t to, uint64_t *walked, int *err)
 	        .end = to,
 	        .vec = (uintptr_t)region,
 	        .vec_len = REGIONS,
-	        .category_inverted = PAGE_IS_PFNZERO,
-	        .category_mask = PAGE_IS_WRITTEN | PAGE_IS_PFNZERO,
-	        .category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+	        .category_inverted = is_dense ? 0 : PAGE_IS_PFNZERO,
+	        .category_mask = is_dense ? PAGE_IS_WRITTEN : PAGE_IS_WRITTEN | PAGE_IS_PFNZERO,
+	        .category_anyof_mask = is_dense ? 0 : PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 	        .return_mask = PAGE_IS_WRITTEN,
 	};
 	int result = ioctl(pagemap, PAGEMAP_SCAN, &arg);
@@ -84,6 +106,43 @@ static unsigned scan(uint64_t from, uint64_t to, uint64_t *walked, int *err)
 	while (n < REGIONS && region[n].end)
 		n++;
 	return n;
+}
+
+static bool is_all_there(uint64_t at)
+{
+	struct page_region there = {0};
+	struct pm_scan_arg arg = {
+	        .size = sizeof(arg),
+	        .start = at,
+	        .end = at + HUGE_BYTES,
+	        .vec = (uintptr_t)&there,
+	        .vec_len = 1,
+	        .category_inverted = PAGE_IS_PFNZERO,
+	        .category_mask = PAGE_IS_PRESENT | PAGE_IS_PFNZERO,
+	        .return_mask = PAGE_IS_PRESENT,
+	};
+
+	return ioctl(pagemap, PAGEMAP_SCAN, &arg) == 1 && there.start == at && there.end == at + HUGE_BYTES;
+}
+
+static void range_count(uint64_t at, uint64_t pages)
+{
+	uint16_t *n = reported_of(at);
+
+	*n = (uint16_t)(*n + pages); /* at most twice 512 */
+	if (*n >= HUGE_PAGES)
+		*n = is_all_there(at) ? DENSE : 0;
+}
+
+static void regions_count(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		for (uint64_t at = region[i].start, end; at < region[i].end; at = end) {
+			uint64_t range = at & ~(uint64_t)(HUGE_BYTES - 1);
+
+			end = range + HUGE_BYTES < region[i].end ? range + HUGE_BYTES : region[i].end;
+			range_count(range, (end - at) / SPM_PAGE_BYTES);
+		}
 }
 
 static void regions_report(unsigned n, void (*dirty)(pageno_t, uint32_t, void *), void *arg)
@@ -119,7 +178,7 @@ static int page_probe(volatile char *page)
 	for (unsigned turn = 0; turn < 4 && !err; turn++) {
 		if (turn % 2 == 0)
 			*page = 1;
-		n = scan(at, at + SPM_PAGE_BYTES, &walked, &err);
+		n = scan(at, at + SPM_PAGE_BYTES, false, &walked, &err);
 		memset(region, 0, n * sizeof(*region));
 		seen |= n << turn;
 	}
@@ -165,16 +224,31 @@ static int wp_init(void)
 	return err;
 }
 
+/* A lost registration is noticed by itself, and given back pages are populated again only by writes. */
+static void wp_forget(pageno_t first, uint32_t pages)
+{
+	uint64_t at = spm_page_address(first), to = at + (uint64_t)pages * SPM_PAGE_BYTES;
+
+	for (at &= ~(uint64_t)(HUGE_BYTES - 1); at < to; at += HUGE_BYTES)
+		*reported_of(at) = 0;
+}
+
 static int wp_collect(pageno_t first, uint32_t pages, void (*dirty)(pageno_t, uint32_t, void *), void *arg)
 {
 	uint64_t at = spm_page_address(first), to = at + (uint64_t)pages * SPM_PAGE_BYTES, walked;
 	bool is_registered = false;
 
 	while (at < to) {
+		bool is_dense = *reported_of(at) == DENSE;
+		unsigned n;
 		int err;
 
-		regions_report(scan(at, to, &walked, &err), dirty, arg);
+		n = scan(at, stretch_end(at, to), is_dense, &walked, &err);
+		if (!is_dense)
+			regions_count(n);
+		regions_report(n, dirty, arg);
 		if (err == -EPERM && !is_registered) {
+			wp_forget(spm_page_of(at), (uint32_t)((to - at) / SPM_PAGE_BYTES));
 			err = range_register(at, to);
 			if (err)
 				return err;
@@ -257,12 +331,6 @@ static int wp_collapse(pageno_t first, uint32_t pages)
 		at = cold.end;
 	}
 	return n < 0 && n != -EPERM ? n : collapsed; /* EPERM: from here on not collected yet, so not cold */
-}
-
-/* A lost registration is noticed by itself, and given back pages are populated again only by writes. */
-static void wp_forget(pageno_t first, uint32_t pages)
-{
-	(void)first, (void)pages;
 }
 
 /* The child's memory is not watched; its copies of the descriptors speak of the parent. */

@@ -220,6 +220,7 @@ static void ranges_given_back_are_watched_again(void **state)
 		assert_int_equal(madvise((void *)(uintptr_t)page(100), (size_t)600 * SPM_PAGE_BYTES, MADV_DONTNEED), 0);
 		if (forget)
 			spm_track_forget(area_first + 100, 600);
+		assert_true(collect(1024) <= (forget ? 0 : 600)); /* they may be reported once */
 		assert_int_equal(collect(1024), 0);
 		*page(200) = 1;
 		*page(50) = 1;
