@@ -319,7 +319,7 @@ static int uri_parse(const char *uri, char *path, size_t room, unsigned *wait_ms
 	return 0;
 }
 
-/* Table locked. Falls back to reading where the file may not be written. */
+/* Table locked. */
 static int volume_open(const char *uri)
 {
 	char path[sizeof(volume_path)], why[512] = "";
