@@ -94,22 +94,22 @@ struct container {
 	pthread_cond_t changed; /* is_busy */
 	pthread_cond_t work;    /* for the worker: is_handed_over, is_ending, upkeep_ns */
 	bool is_worker_asleep;
-	bool is_busy;           /* somebody captures or writes */
-	bool is_handed_over;    /* the image waits for the worker, or the worker writes it */
+	bool is_busy;        /* somebody captures or writes */
+	bool is_handed_over; /* the image waits for the worker, or the worker writes it */
 	bool is_ending;
 	unsigned users; /* calls in progress that hold a reference */
 	pthread_t worker;
 	struct waiter *waiters;
-	bool has_leader; /* one of them leads, or was told to */
+	bool has_leader;              /* one of them leads, or was told to */
 	unsigned waiting, group_last; /* how many they are; how many shared the last commit */
-	char message[200]; /* of the image under way */
-	int64_t newest;    /* number of the newest version, durable or under way */
+	char message[200];            /* of the image under way */
+	int64_t newest;               /* number of the newest version, durable or under way */
 	int64_t durable;
 	int failed; /* -errno of a point that failed since the last pSync */
 	char failed_message[512];
 	bool is_failure_told;
-	uint64_t upkeep_ns;        /* when the worker looks what there is to do beside points; 0: not before the next one */
-	bool is_upkeep_far;        /* so far that a point brings it forward */
+	uint64_t upkeep_ns; /* when the worker looks what there is to do beside points; 0: not before the next one */
+	bool is_upkeep_far; /* so far that a point brings it forward */
 	uint64_t points_at_upkeep; /* at the last one */
 
 	struct image image;

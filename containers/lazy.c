@@ -43,8 +43,8 @@ enum { PIECE_PAGES = 64, CHUNK_PAGES = 512, RANGES_MOST = 4096 };
 enum { WAITING, BUSY, DONE };
 
 struct piece {
-	uint32_t number; /* its first page is number * PIECE_PAGES */
-	uint32_t first;  /* in source */
+	uint32_t number;          /* its first page is number * PIECE_PAGES */
+	uint32_t first;           /* in source */
 	_Atomic uint64_t dropped; /* pages that are to be zero, by their place in the piece */
 	_Atomic uint64_t bad;     /* damaged; changed while BUSY */
 	_Atomic int state;
@@ -61,15 +61,17 @@ struct lazy {
 	pthread_t fetcher[2];
 	unsigned fetchers;
 	_Atomic bool is_ending, has_bad;
-	bool is_told; /* on standard error */
+	bool is_told;      /* on standard error */
 	_Atomic int error; /* set after why */
 	char why[512];
 };
 
 static struct lazy *_Atomic list;
-static _Atomic unsigned readers; /* who walks the list without its lock; what was taken out is freed when there are none */
+static _Atomic unsigned
+        readers; /* who walks the list without its lock; what was taken out is freed when there are none */
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_mutex_t begin_lock = PTHREAD_MUTEX_INITIALIZER; /* held over a fork: no container becomes lazy meanwhile */
+static pthread_mutex_t begin_lock =
+        PTHREAD_MUTEX_INITIALIZER; /* held over a fork: no container becomes lazy meanwhile */
 static bool has_answerer, has_teller, watches_fork;
 static sem_t damage_known, damage_told; /* between the answering thread and the one that writes to standard error */
 static char damage_text[700];
@@ -111,8 +113,8 @@ static void pages_put(const struct page_source *s, size_t n, const void *content
 	int err = spm_missing_supply((pageno_t)s->page, (uint32_t)n, content);
 
 	if (err)
-		spm_panic("the page at 0x%llx can't be brought in: %s", (unsigned long long)spm_page_address((pageno_t)s->page),
-		          strerror(-err));
+		spm_panic("the page at 0x%llx can't be brought in: %s",
+		          (unsigned long long)spm_page_address((pageno_t)s->page), strerror(-err));
 }
 
 /* Reads, verifies and puts in place pages whose places and blocks follow each other. A failure is looked at page by page. */
@@ -199,7 +201,8 @@ static void damage_tell(struct lazy *z, pageno_t page)
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec++;
 	if (!z->is_told) {
-		snprintf(damage_text, sizeof(damage_text), "softpm: %s; the program touched such a page: SIGBUS\n", z->why);
+		snprintf(damage_text, sizeof(damage_text), "softpm: %s; the program touched such a page: SIGBUS\n",
+		         z->why);
 		sem_post(&damage_known);
 		sem_timedwait(&damage_told, &until);
 		z->is_told = true;
@@ -473,7 +476,8 @@ static int ranges_watch(const struct page_source *s, size_t n)
 	if (ranges > RANGES_MOST)
 		return -E2BIG;
 	for (size_t i = 0, first = 0; i < n && !err; i++) {
-		uint64_t from = s[first].page / CHUNK_PAGES * CHUNK_PAGES, to = (s[i].page / CHUNK_PAGES + 1) * CHUNK_PAGES;
+		uint64_t from = s[first].page / CHUNK_PAGES * CHUNK_PAGES,
+		         to = (s[i].page / CHUNK_PAGES + 1) * CHUNK_PAGES;
 
 		if (i + 1 < n && is_same_range(s[i].page, s[i + 1].page))
 			continue;

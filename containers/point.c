@@ -124,7 +124,8 @@ static int fail_point(struct container *c, int err, const char *why)
 	const char *damage;
 
 	if (c->lazy && spm_lazy_error(c->lazy, &damage))
-		return spm_fail(EUCLEAN, "%s; found after pCRestore had returned: no version is made of this container any more",
+		return spm_fail(EUCLEAN,
+		                "%s; found after pCRestore had returned: no version is made of this container any more",
 		                damage);
 	return spm_fail(-err,
 	                "container %d: the persistence point failed: %s; memory is unharmed, version %lld is the "

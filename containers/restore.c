@@ -28,8 +28,8 @@ struct loading {
 	uint64_t version;
 	struct page_source *source;    /* of page i; numbers as in the version */
 	const struct page_meta **meta; /* of page i; the chain's */
-	size_t n, room; /* room: pages of the version */
-	size_t lazy;    /* pages that may come later */
+	size_t n, room;                /* room: pages of the version */
+	size_t lazy;                   /* pages that may come later */
 	uint64_t blob_pages;
 	bool is_used[SPM_SLICES];
 	int32_t moved_by[SPM_SLICES]; /* slices */

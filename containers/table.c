@@ -208,7 +208,8 @@ int spm_container_start(struct container *c)
 	int err = worker_start(c);
 
 	if (err) {
-		spm_fail(ENOMEM, "no memory for the thread that writes container %d (%s): call again when there is some",
+		spm_fail(ENOMEM,
+		         "no memory for the thread that writes container %d (%s): call again when there is some",
 		         c->magic, strerror(err));
 	} else if (table_add(c)) {
 		return c->id;

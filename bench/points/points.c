@@ -78,7 +78,8 @@ static void arrays_make(int magic, uint64_t bytes)
 static void list_make(int magic, uint64_t bytes)
 {
 	container_begin(magic, bytes);
-	root->stop = pMallocNoPtr(bytes / PAGE * sizeof(struct node *)); /* no roots of their own: the list is found by walking it */
+	root->stop = pMallocNoPtr(bytes / PAGE *
+	                          sizeof(struct node *)); /* no roots of their own: the list is found by walking it */
 	need(root->stop != NULL, "pMallocNoPtr");
 	for (uint64_t i = 0; i < bytes / NODE; i++) {
 		struct node *n = pMalloc(sizeof(*n));
@@ -142,8 +143,10 @@ static void row(const char *what, uint64_t dirty_pages, int rounds, void (*page_
 
 static void head(const char *title)
 {
-	printf("\n%s\n\n| container of | MiB | dirty KiB | points | pause p50, us | pause p99 (few points: longest), us | durable after p50, us |\n"
-	       "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n", title);
+	printf("\n%s\n\n| container of | MiB | dirty KiB | points | pause p50, us | pause p99 (few points: longest), "
+	       "us | durable after p50, us |\n"
+	       "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+	       title);
 }
 
 /* Gives the heap back too, or the containers of the run would not fit into memory together. */
@@ -169,7 +172,8 @@ static void pauses(uint64_t mib, int is_list)
 	(is_list ? list_make : arrays_make)(100 + is_list, mib << 20);
 	for (unsigned i = 0; i < 4; i++)
 		if (dirty_kib[i] <= mib * 1024 / 2)
-			row(is_list ? "a list" : "arrays", dirty_kib[i] / 4, rounds[i], is_list ? list_write : array_write);
+			row(is_list ? "a list" : "arrays", dirty_kib[i] / 4, rounds[i],
+			    is_list ? list_write : array_write);
 	container_end(100 + is_list, is_list);
 }
 

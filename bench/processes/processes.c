@@ -213,7 +213,7 @@ int main(int argc, char **argv)
 	       "| ---: | ---: | ---: | ---: | ---: |\n",
 	       (unsigned long long)bytes_in_all >> 20);
 	for (int row = 0; row < ROWS; row++)
-		printf("| %d | %.2f | %.2f | %.0f | %.0f |\n", 1 << row, median(first[row][0], runs), median(first[row][1], runs),
-		       median(points[row][0], runs), median(points[row][1], runs));
+		printf("| %d | %.2f | %.2f | %.0f | %.0f |\n", 1 << row, median(first[row][0], runs),
+		       median(first[row][1], runs), median(points[row][0], runs), median(points[row][1], runs));
 	return 0;
 }

@@ -272,8 +272,8 @@ static void row(const char *folder, int is_tree, uint64_t mib, unsigned versions
 			setenv("SOFTPM_RESTORE", ways[w], 1);
 			f = restore_median(path, is_cold, runs);
 			printf("| %llu | %s | %u | %s | %s | %.2f | %.1f | %.1f |\n", (unsigned long long)mib,
-			       is_tree ? "tree" : "array", versions, is_cold ? "cold" : "cached", ways[w], f.first_ms, f.whole_ms,
-			       f.over_mib);
+			       is_tree ? "tree" : "array", versions, is_cold ? "cold" : "cached", ways[w], f.first_ms,
+			       f.whole_ms, f.over_mib);
 			fflush(stdout);
 		}
 	unlink(path);

@@ -49,7 +49,8 @@ static void bdb_open(const char *folder, const char *variant)
 	env->set_lk_max_locks(env, 100000);
 	env->set_lk_max_objects(env, 100000);
 	need(!env->open(env, folder,
-	                DB_CREATE | DB_INIT_MPOOL | DB_INIT_TXN | DB_INIT_LOG | DB_INIT_LOCK | DB_RECOVER | DB_THREAD, 0600),
+	                DB_CREATE | DB_INIT_MPOOL | DB_INIT_TXN | DB_INIT_LOG | DB_INIT_LOCK | DB_RECOVER | DB_THREAD,
+	                0600),
 	     "DB_ENV->open");
 	need(!db_create(&db, env, 0), "db_create");
 	need(!db->open(db, NULL, "values", NULL, strcmp(variant, "btree") ? DB_HASH : DB_BTREE,

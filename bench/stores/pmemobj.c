@@ -27,12 +27,16 @@ static void pmem_open(const char *folder, const char *variant)
 
 static void pmem_put(uint32_t key, const char value[VALUE_BYTES])
 {
-	TX_BEGIN(pool) {
+	TX_BEGIN(pool)
+	{
 		pmemobj_tx_add_range_direct(values->value[key], VALUE_BYTES);
 		memcpy(values->value[key], value, VALUE_BYTES);
-	} TX_ONABORT {
+	}
+	TX_ONABORT
+	{
 		need(false, "the transaction");
-	} TX_END
+	}
+	TX_END
 }
 
 static void pmem_get(uint32_t key, char value[VALUE_BYTES])

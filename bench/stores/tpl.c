@@ -16,7 +16,7 @@ static void table_write(void)
 {
 	uint32_t key;
 	char value[VALUE_BYTES];
-	tpl_node *n = tpl_map((char *)(uintptr_t)"A(uc#)", &key, value, VALUE_BYTES);
+	tpl_node *n = tpl_map((char *)(uintptr_t) "A(uc#)", &key, value, VALUE_BYTES);
 	int fd = open(fresh, O_CREAT | O_TRUNC | O_WRONLY, 0600);
 
 	need(n && fd >= 0, "tpl_map or open");
@@ -48,7 +48,7 @@ static void tpl_get(uint32_t wanted, char out[VALUE_BYTES])
 {
 	uint32_t key = 0;
 	char value[VALUE_BYTES];
-	tpl_node *n = tpl_map((char *)(uintptr_t)"A(uc#)", &key, value, VALUE_BYTES);
+	tpl_node *n = tpl_map((char *)(uintptr_t) "A(uc#)", &key, value, VALUE_BYTES);
 
 	need(n && !tpl_load(n, TPL_FILE, path), "tpl_load");
 	while (tpl_unpack(n, 1) > 0)

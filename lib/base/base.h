@@ -27,8 +27,7 @@ struct slotset {
 _Noreturn void spm_panic(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* SPM_CHECK: always on. SPM_ASSERT: in builds with -DSPM_DEBUG only. Both name the broken condition. */
-#define SPM_CHECK(cond)                                                                                     \
-	((cond) ? (void)0 : spm_panic("%s:%d: broken invariant: %s", __FILE__, __LINE__, #cond))
+#define SPM_CHECK(cond) ((cond) ? (void)0 : spm_panic("%s:%d: broken invariant: %s", __FILE__, __LINE__, #cond))
 #ifdef SPM_DEBUG
 #define SPM_ASSERT(cond) SPM_CHECK(cond)
 #else

@@ -12,7 +12,7 @@ struct elfsyms; /* .symtab and .dynsym of one file, copied: the file may change 
 
 struct elfsym {
 	const char *name;
-	const char *file; /* "" for a global symbol; lives as long as the struct elfsyms, as name does */
+	const char *file;  /* "" for a global symbol; lives as long as the struct elfsyms, as name does */
 	uint64_t distance; /* from the symbol's start */
 	bool is_function;
 };

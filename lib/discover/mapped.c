@@ -102,7 +102,7 @@ static bool room_for_one(void **array, size_t count, size_t *room, size_t bytes)
 	return true;
 }
 
-static void build_id_note(struct module_here *m, const ElfW(Phdr) *h)
+static void build_id_note(struct module_here *m, const ElfW(Phdr) * h)
 {
 	const unsigned char *at = (const unsigned char *)(uintptr_t)(m->base + h->p_vaddr);
 	size_t left = h->p_memsz, pad = h->p_align == 8 ? 7 : 3;
@@ -136,7 +136,8 @@ static void id_make(struct module_here *m, const struct dl_phdr_info *info)
 
 		if (h->p_type != PT_LOAD || h->p_flags & PF_W || !(h->p_flags & PF_R))
 			continue;
-		part = XXH3_128bits_withSeed((const void *)(uintptr_t)(m->base + h->p_vaddr), h->p_filesz, sum.low64 + h->p_vaddr);
+		part = XXH3_128bits_withSeed((const void *)(uintptr_t)(m->base + h->p_vaddr), h->p_filesz,
+		                             sum.low64 + h->p_vaddr);
 		sum.low64 = part.low64 ^ sum.high64;
 		sum.high64 = part.high64;
 	}
@@ -260,7 +261,8 @@ static void map_note(const char *line)
 	if (*at != '-')
 		return;
 	at = hex_read(at + 1, &end);
-	if (!strncmp(at, " ---", 4)) /* nobody points into what can't be touched, but text and numbers may look like it */
+	if (!strncmp(at, " ---",
+	             4)) /* nobody points into what can't be touched, but text and numbers may look like it */
 		return;
 	if (start >= user_end || end - start >= reservation_bytes || (start < SPM_WINDOW_END && end > SPM_WINDOW_START))
 		return;
@@ -363,7 +365,8 @@ bool spm_module_has(const struct module_here *m, uint64_t address)
 const struct elfsyms *spm_module_syms(struct module_here *m)
 {
 	if (!m->syms_were_read) /* the main program's path may have been replaced: the link leads to what runs */
-		m->syms = spm_elfsyms_read(m->is_main ? "/proc/self/exe" : m->path, m->id, m->has_build_id ? m->id_bytes : 0);
+		m->syms = spm_elfsyms_read(m->is_main ? "/proc/self/exe" : m->path, m->id,
+		                           m->has_build_id ? m->id_bytes : 0);
 	m->syms_were_read = true;
 	return m->syms;
 }

@@ -15,12 +15,12 @@ struct module_here {
 	uint64_t start[MODULE_RANGES_MOST], end[MODULE_RANGES_MOST]; /* its PT_LOAD segments */
 	unsigned ranges;
 	bool is_main;
-	bool has_build_id;   /* else id is a hash of the segments that are not writable */
+	bool has_build_id; /* else id is a hash of the segments that are not writable */
 	unsigned char id[MODULE_ID_BYTES];
 	unsigned id_bytes;
 	char path[4096];
 	char name[MODULE_NAME_BYTES]; /* path without folders */
-	struct elfsyms *syms; /* read when first asked for */
+	struct elfsyms *syms;         /* read when first asked for */
 	bool syms_were_read;
 };
 

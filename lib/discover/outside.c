@@ -354,11 +354,11 @@ static void reason_write(const struct outside *o, const struct target *t, const 
 	const char *module = o->text + m->r.name, *how = m->here ? "was rebuilt" : "is not loaded in this process";
 
 	if (!t || !(t->r.flags & TARGET_IS_NAMED))
-		snprintf(out, room, "pointer to %.60s+0x%x is NULL now: that module %s, and no symbol names the place", module,
-		         offset, how);
+		snprintf(out, room, "pointer to %.60s+0x%x is NULL now: that module %s, and no symbol names the place",
+		         module, offset, how);
 	else
-		snprintf(out, room, "pointer to %.60s of %.60s+0x%x is NULL now: that module %s%s", o->text + t->r.name, module,
-		         t->r.distance, how, m->here ? " without that symbol" : "");
+		snprintf(out, room, "pointer to %.60s of %.60s+0x%x is NULL now: that module %s%s", o->text + t->r.name,
+		         module, t->r.distance, how, m->here ? " without that symbol" : "");
 }
 
 /* The address of a named target in another build of its module. */
@@ -423,8 +423,8 @@ bool spm_outside_has_changed(const struct outside *o)
 int spm_outside_save(struct outside *o, void **bytes, size_t *n)
 {
 	struct table_header h = {table_magic, o->modules, o->targets, o->text_bytes, 0};
-	size_t all = sizeof(h) + o->modules * sizeof(struct module_record) +
-	             o->targets * sizeof(struct target_record) + o->text_bytes;
+	size_t all = sizeof(h) + o->modules * sizeof(struct module_record) + o->targets * sizeof(struct target_record) +
+	             o->text_bytes;
 	unsigned char *out = malloc(all), *at = out;
 
 	if (!out)

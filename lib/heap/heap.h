@@ -55,7 +55,7 @@ struct span {
 	_Atomic uint8_t is_marked;
 	/* The rest is private to lib/heap. */
 	_Atomic uint8_t is_queued;
-	uint8_t state;            /* enum span_state */
+	uint8_t state; /* enum span_state */
 	uint16_t arena;
 	uint16_t used;            /* slots not in free; the owner's */
 	uint16_t fresh;           /* slots from here on were never handed out and their bytes are zero */
@@ -149,8 +149,8 @@ int spm_heap_claim(pageno_t first, uint32_t pages, uint32_t arena);
 /* Restore, after claim: makes the span exist with just these slots allocated; the pages are readable and writable.
  * class and flags are as some version stored them (untrusted): -EINVAL if they make no sense, -EEXIST if a span is
  * in the way. The free slots are zeroed when they are allocated. */
-int spm_heap_restore_span(pageno_t first, uint32_t pages, uint8_t class, uint8_t flags,
-                          const struct slotset *live, uint32_t arena);
+int spm_heap_restore_span(pageno_t first, uint32_t pages, uint8_t class, uint8_t flags, const struct slotset *live,
+                          uint32_t arena);
 /* A run of slices that nobody uses, for relocation: its first page. 0 or -ENOMEM. */
 int spm_heap_find_slices(uint32_t slices, pageno_t *first);
 

@@ -16,8 +16,8 @@
 #include <sys/types.h>
 
 struct memory_clone {
-	pid_t child;    /* 0: none */
-	int memory_fd;  /* 0: not open yet */
+	pid_t child;   /* 0: none */
+	int memory_fd; /* 0: not open yet */
 };
 
 /* Before a stop: what making one needs. 0 or -errno: cloning is not possible here. */

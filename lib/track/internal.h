@@ -7,7 +7,8 @@
 struct tracker {
 	const char *name;
 	int (*init)(void);
-	int (*collect)(pageno_t first, uint32_t pages, void (*dirty)(pageno_t first, uint32_t pages, void *arg), void *arg);
+	int (*collect)(pageno_t first, uint32_t pages, void (*dirty)(pageno_t first, uint32_t pages, void *arg),
+	               void *arg);
 	int (*collapse)(pageno_t first, uint32_t pages);
 	void (*forget)(pageno_t first, uint32_t pages);
 	void (*after_fork)(void);

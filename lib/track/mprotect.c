@@ -37,7 +37,7 @@ static unsigned char *state;    /* of each page of the window */
 static struct sigaction before; /* the application's handler */
 static int pagemap = -1;
 static pageno_t watched_from = UINT32_MAX, watched_to; /* all pages that were ever protected */
-static bool is_widening;        /* lock: mappings have run out, and one thread makes room */
+static bool is_widening;                               /* lock: mappings have run out, and one thread makes room */
 
 static bool run_set(pageno_t from, pageno_t to, int protection)
 {

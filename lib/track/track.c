@@ -43,7 +43,8 @@ const char *spm_track_name(void)
 	return chosen ? chosen->name : "";
 }
 
-int spm_track_collect(pageno_t first, uint32_t pages, void (*dirty)(pageno_t first, uint32_t pages, void *arg), void *arg)
+int spm_track_collect(pageno_t first, uint32_t pages, void (*dirty)(pageno_t first, uint32_t pages, void *arg),
+                      void *arg)
 {
 	return chosen ? chosen->collect(first, pages, dirty, arg) : -ENOSYS;
 }

@@ -20,8 +20,8 @@ const char *spm_track_name(void); /* "wp" or "mprotect" */
  * time: all that are populated), and starts watching them again. Other threads are stopped, or the caller
  * accepts that writes racing with the call land on either side. Allocates nothing by malloc. 0 or -errno; after an
  * error everything must be taken as dirty. */
-int spm_track_collect(pageno_t first, uint32_t pages,
-                      void (*dirty)(pageno_t first, uint32_t pages, void *arg), void *arg);
+int spm_track_collect(pageno_t first, uint32_t pages, void (*dirty)(pageno_t first, uint32_t pages, void *arg),
+                      void *arg);
 
 /* The range's mapping is gone or was made anew (given back to the kernel): the next collect registers it again.
  * For wp a range that lost its registration is also noticed by itself. */

@@ -148,7 +148,8 @@ static void regions_count(unsigned n)
 static void regions_report(unsigned n, void (*dirty)(pageno_t, uint32_t, void *), void *arg)
 {
 	for (unsigned i = 0; i < n; i++)
-		dirty(spm_page_of(region[i].start), (uint32_t)((region[i].end - region[i].start) / SPM_PAGE_BYTES), arg);
+		dirty(spm_page_of(region[i].start), (uint32_t)((region[i].end - region[i].start) / SPM_PAGE_BYTES),
+		      arg);
 	memset(region, 0, n * sizeof(*region));
 }
 

@@ -206,7 +206,8 @@ static int image_read(struct chain *c, unsigned char *bytes, uint64_t blocks)
 
 static const unsigned char *lists_of(const struct checkpoint *k)
 {
-	return (const unsigned char *)k + k->bytes - k->deads * sizeof(struct dead) - k->records * sizeof(struct record_place);
+	return (const unsigned char *)k + k->bytes - k->deads * sizeof(struct dead) -
+	       k->records * sizeof(struct record_place);
 }
 
 static int pages_take(struct chain *c, const struct checkpoint *k)

@@ -22,8 +22,8 @@ static bool goes_on(const struct place *last, const struct place *p)
 
 	if (!last->birth || !p->birth)
 		return !last->birth && !p->birth;
-	return last->block && p->block == last->block + 1 && p->birth == last->birth && a->span_pages == b->span_pages &&
-	       a->class == b->class && a->flags == b->flags &&
+	return last->block && p->block == last->block + 1 && p->birth == last->birth &&
+	       a->span_pages == b->span_pages && a->class == b->class && a->flags == b->flags &&
 	       b->page_in_span == next_in_span(a->page_in_span, a->span_pages);
 }
 
@@ -36,8 +36,8 @@ static void bytes_put(struct entry_writer *w, const void *bytes, size_t n)
 
 static void run_place_put(struct entry_writer *w, const struct place *p)
 {
-	struct run_place out = {p->block,       p->birth,     p->meta.span_pages, p->meta.page_in_span,
-	                        p->meta.class, p->meta.flags, {0}};
+	struct run_place out = {p->block,      p->birth, p->meta.span_pages, p->meta.page_in_span, p->meta.class,
+	                        p->meta.flags, {0}};
 
 	if (p->birth)
 		bytes_put(w, &out, sizeof(out));
@@ -64,8 +64,8 @@ static void run_begin(struct entry_writer *w, const struct record_entry *e)
 
 void spm_entry_put(struct entry_writer *w, const struct record_entry *e)
 {
-	if (!w->run_pages || w->run_pages == UINT32_MAX || e->page != w->last.page + 1 || !goes_on(&w->last.is, &e->is) ||
-	    !goes_on(&w->last.was, &e->was))
+	if (!w->run_pages || w->run_pages == UINT32_MAX || e->page != w->last.page + 1 ||
+	    !goes_on(&w->last.is, &e->is) || !goes_on(&w->last.was, &e->was))
 		run_begin(w, e);
 	page_put(w, &e->is);
 	page_put(w, &e->was);

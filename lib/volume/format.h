@@ -109,8 +109,8 @@ struct record {
 	uint64_t prev_sum;
 	uint64_t durable_seq;
 	uint64_t oldest_kept;
-	uint64_t bytes; /* of header and entries */
-	uint32_t entries; /* pages in them */
+	uint64_t bytes;           /* of header and entries */
+	uint32_t entries;         /* pages in them */
 	uint32_t is_data_durable; /* its pages were flushed before it was written */
 	uint32_t run_count;
 	uint32_t epoch; /* how often a newer, damaged version had been given up by then */

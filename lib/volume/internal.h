@@ -75,7 +75,8 @@ struct chain {
 	struct block_run next[2];
 	struct version_info newest;
 	uint64_t record_bytes_since_checkpoint;
-	_Atomic bool has_work; /* for maintain: so that it need not ask for the lock, which commits hold nearly always */
+	_Atomic bool
+	        has_work; /* for maintain: so that it need not ask for the lock, which commits hold nearly always */
 
 	unsigned char *buffer; /* for small commits: aligned */
 };
@@ -110,8 +111,8 @@ int spm_extents_each(struct volume *v, int (*fn)(uint64_t first_block, const str
 int spm_extents_release(struct volume *v, uint64_t owner);
 
 /* map.c */
-struct place *spm_map_get(const struct chain *c, uint64_t page);  /* NULL: not in the version */
-struct place *spm_map_make(struct chain *c, uint64_t page); /* birth 0 if it is new; NULL: no memory */
+struct place *spm_map_get(const struct chain *c, uint64_t page); /* NULL: not in the version */
+struct place *spm_map_make(struct chain *c, uint64_t page);      /* birth 0 if it is new; NULL: no memory */
 bool spm_map_page_is_possible(uint64_t page);
 int spm_map_each(struct chain *c, int (*fn)(uint64_t page, struct place *p, void *arg), void *arg);
 void spm_map_free(struct chain *c);

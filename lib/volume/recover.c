@@ -25,8 +25,7 @@ static bool record_is_sane(const struct record *r, uint64_t block)
 {
 	uint64_t blocks = 0, wanted = (r->bytes + SPM_BLOCK_BYTES - 1) / SPM_BLOCK_BYTES;
 
-	if (r->magic != FORMAT_RECORD_MAGIC ||
-	    r->bytes < RECORD_HEADER_BYTES || r->bytes > UINT64_MAX / 2)
+	if (r->magic != FORMAT_RECORD_MAGIC || r->bytes < RECORD_HEADER_BYTES || r->bytes > UINT64_MAX / 2)
 		return false;
 	if (!r->run_count || r->run_count > RECORD_RUNS_MAX || r->run[0].block != block)
 		return false;
@@ -285,7 +284,8 @@ int spm_chain_recover(struct chain *c, unsigned flags)
 	return 0;
 }
 
-struct using {
+struct using
+{
 	struct chain *c;
 	struct block_run run; /* neighbours, still to be marked */
 };

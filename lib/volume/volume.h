@@ -39,8 +39,8 @@ struct page_change {
 	uint64_t page;
 	const void *data; /* 4096 bytes; NULL: only the meta changes, content (if any) as before */
 	bool is_removed;  /* the page leaves the version */
-	bool is_stored;   /* out: data, or that of a page of the same chunk, differed from what the chain had: it was written */
-	uint64_t sum;     /* out: of data */
+	bool is_stored; /* out: data, or that of a page of the same chunk, differed from what the chain had: it was written */
+	uint64_t sum; /* out: of data */
 	struct page_meta meta;
 };
 
@@ -131,7 +131,8 @@ struct page_source {
 };
 /* Calls fn for each page of the newest version in ascending order. *meta stays as it is until the next commit. */
 int spm_chain_each_page(struct chain *c,
-                        int (*fn)(const struct page_source *source, const struct page_meta *meta, void *arg), void *arg);
+                        int (*fn)(const struct page_source *source, const struct page_meta *meta, void *arg),
+                        void *arg);
 /* Keeps the blocks of all pages of that version (at least the newest when first pinned) from being used again, also after the
  * version was dropped, until it is pinned anew with 0. One pin a chain. */
 void spm_chain_pin(struct chain *c, uint64_t version);

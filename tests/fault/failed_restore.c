@@ -99,7 +99,8 @@ static void try_and_try(const char *volume)
 		if (!first)
 			first = resident_bytes();
 	}
-	if (resident_bytes() > first + TRIES * 3 / 4 * (uint64_t)BULK) { /* a sanitizer keeps what was freed for a while */
+	if (resident_bytes() >
+	    first + TRIES * 3 / 4 * (uint64_t)BULK) { /* a sanitizer keeps what was freed for a while */
 		fprintf(stderr, "%d failed restores of 8 MiB left %.0f MiB behind\n", TRIES,
 		        (double)(resident_bytes() - first) / 1048576);
 		_exit(1);

@@ -138,8 +138,8 @@ static void every_flipped_byte_is_harmless_or_named(void **state)
 		tried++;
 		image[at] ^= 0x55;
 	}
-	printf("%llu bytes flipped: %llu opened, %llu named the damage\n", (unsigned long long)tried, (unsigned long long)opened,
-	       (unsigned long long)(tried - opened));
+	printf("%llu bytes flipped: %llu opened, %llu named the damage\n", (unsigned long long)tried,
+	       (unsigned long long)opened, (unsigned long long)(tried - opened));
 	assert_true(opened > 0 && opened < tried);
 }
 

@@ -89,11 +89,12 @@ bool book_is_right(const struct book *b)
 	for (unsigned i = 0; i < BOOK_BUCKETS; i++)
 		for (const struct entry *e = b->bucket[i]; e; e = e->next, found++)
 			if (e->key >= BOOK_KEYS || e->key % BOOK_BUCKETS != i || !entry_is_right(e, model[e->key])) {
-				fprintf(stderr, "after %llu steps the entry of key %llu is wrong\n", (unsigned long long)b->steps,
-				       (unsigned long long)e->key);
+				fprintf(stderr, "after %llu steps the entry of key %llu is wrong\n",
+				        (unsigned long long)b->steps, (unsigned long long)e->key);
 				return false;
 			}
 	if (found != expected)
-		fprintf(stderr, "after %llu steps: expected %u entries, found %u\n", (unsigned long long)b->steps, expected, found);
+		fprintf(stderr, "after %llu steps: expected %u entries, found %u\n", (unsigned long long)b->steps,
+		        expected, found);
 	return found == expected;
 }

@@ -211,7 +211,8 @@ static const char *checkpoint_read(struct reader *r)
 	k = runs_gather(r, r->head + 200, u32(r->head + 28), bytes);
 	if (XXH3_64bits(k, bytes) != u64(r->head + 128) || memcmp(k, "CKPOINT1", 8) || u64(k + 16) != r->seq)
 		wrong = "a damaged checkpoint";
-	else if (entries_each(k + 560, u64(k + 32), page_put, r->out) + u64(k + 40) * 16 + u64(k + 48) * 32 != k + bytes)
+	else if (entries_each(k + 560, u64(k + 32), page_put, r->out) + u64(k + 40) * 16 + u64(k + 48) * 32 !=
+	         k + bytes)
 		wrong = "a checkpoint of another length";
 	if (!wrong)
 		description_read(r->out, k + 64);
@@ -226,7 +227,8 @@ static unsigned char *record_get(const struct reader *r, uint64_t block, uint64_
 	uint64_t bytes = first ? u64(first + 56) : 0;
 	unsigned char *all;
 
-	if (!first || memcmp(first, "SPRCORD1", 8) || bytes < HEADER || bytes > r->blocks * BLOCK || u32(first + 72) > 32 || u64(first + 112) != block)
+	if (!first || memcmp(first, "SPRCORD1", 8) || bytes < HEADER || bytes > r->blocks * BLOCK ||
+	    u32(first + 72) > 32 || u64(first + 112) != block)
 		return NULL;
 	all = runs_gather(r, first + 112, u32(first + 72), bytes);
 	if (sum_is_right(all, bytes) && u64(all + 16) == r->chain_id && u64(all + 24) == seq &&

@@ -22,7 +22,7 @@ struct sim_op {
 struct sim_log {
 	struct sim_op *op;
 	size_t ops;
-	uint64_t mark;           /* the test's own, noted with each operation */
+	uint64_t mark; /* the test's own, noted with each operation */
 	/* Called once, after the next write or flush: what another thread does just then. Not while the extent tables
 	   are locked, when the other thread might have to wait. */
 	void (*hook)(void *arg);

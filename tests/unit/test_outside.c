@@ -148,9 +148,21 @@ static void a_new_mapping_is_seen_at_once(void **state)
 
 static void everything_else_stays(void **state)
 {
-	static const uint64_t words[] = {0, 1, 65535, 65536, 0x20202020, UINT32_MAX, UINT64_C(1) << 40, SPM_WINDOW_START,
-	                                 SPM_WINDOW_END - 8, UINT64_C(0x6b8100000000), UINT64_C(0x6b8200001234),
-	                                 UINT64_C(1) << 47, UINT64_C(1) << 63, UINT64_MAX, UINT64_C(0x4000000000000000)};
+	static const uint64_t words[] = {0,
+	                                 1,
+	                                 65535,
+	                                 65536,
+	                                 0x20202020,
+	                                 UINT32_MAX,
+	                                 UINT64_C(1) << 40,
+	                                 SPM_WINDOW_START,
+	                                 SPM_WINDOW_END - 8,
+	                                 UINT64_C(0x6b8100000000),
+	                                 UINT64_C(0x6b8200001234),
+	                                 UINT64_C(1) << 47,
+	                                 UINT64_C(1) << 63,
+	                                 UINT64_MAX,
+	                                 UINT64_C(0x4000000000000000)};
 	struct outside *o = spm_outside_new();
 	uint64_t seed = test_seed();
 

@@ -60,7 +60,8 @@ struct root {
 
 static uint64_t value_of(uint64_t number, uint64_t i)
 {
-	return (number << 32 | i) * 0x9e3779b97f4a7c15u >> 34; /* below 2^30: no address of anything, nor in the shadow of a sanitizer */
+	return (number << 32 | i) * 0x9e3779b97f4a7c15u >>
+	       34; /* below 2^30: no address of anything, nor in the shadow of a sanitizer */
 }
 
 static void node_fill(struct node *n, uint64_t number)

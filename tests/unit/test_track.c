@@ -243,7 +243,8 @@ static void ranges_mapped_anew_are_watched_again(void **state)
 	assert_int_equal(collect(1024), 1024);
 	*page(5) = *page(1023) = 2;
 	assert_ptr_equal(mmap((void *)(uintptr_t)page(500), (size_t)100 * SPM_PAGE_BYTES, PROT_READ | PROT_WRITE,
-	                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), page(500));
+	                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+	                 page(500));
 	spm_track_forget(area_first + 500, 100);
 	*page(550) = 1;
 	collect(1024);
