@@ -55,6 +55,7 @@ struct lazy {
 	struct chain *chain;
 	uint64_t version;
 	struct page_source *source;
+	size_t source_bytes;
 	struct piece *piece;
 	size_t n, pieces;
 	_Atomic size_t cursor, done;
@@ -501,20 +502,19 @@ static void pieces_cut(struct lazy *z)
 
 static void memory_free(struct lazy *z)
 {
-	spm_pages_unmap(z->source, z->n * sizeof(*z->source));
+	spm_pages_unmap(z->source, z->source_bytes);
 	spm_pages_unmap(z->piece, z->n * sizeof(*z->piece));
 	free(z);
 }
 
-int spm_lazy_new(struct chain *c, uint64_t version, struct page_source *source, size_t n, struct lazy **out)
+int spm_lazy_new(struct chain *c, uint64_t version, struct page_source *source, size_t n, size_t source_bytes,
+                 struct lazy **out)
 {
 	struct lazy *z = calloc(1, sizeof(*z));
 	int err;
 
-	if (!z) {
-		spm_pages_unmap(source, n * sizeof(*source));
+	if (!z)
 		return -ENOMEM;
-	}
 	z->chain = c;
 	z->version = version;
 	z->n = n;
@@ -530,9 +530,11 @@ int spm_lazy_new(struct chain *c, uint64_t version, struct page_source *source, 
 		pthread_mutex_unlock(&begin_lock);
 	}
 	if (err) {
+		z->source = NULL;
 		memory_free(z);
 		return err;
 	}
+	z->source_bytes = source_bytes;
 	spm_chain_pin(c, version);
 	*out = z;
 	return 0;

@@ -14,9 +14,11 @@ struct lazy;
 
 /* Whether this machine can do it. After spm_track_init. */
 bool spm_lazy_is_possible(void);
-/* Prepares for the pages source[0..n) (ascending, at their own places): from here on they are missing. The memory of source, from
- * spm_pages_map, is taken, also on failure; the version is pinned. 0 or -errno; -E2BIG: they are scattered over too many ranges. */
-int spm_lazy_new(struct chain *c, uint64_t version, struct page_source *source, size_t n, struct lazy **out);
+/* Prepares for the pages source[0..n) (ascending, at their own places): from here on they are missing. On success the
+ * memory of source, source_bytes from spm_pages_map, is the struct's, and the version is pinned. 0 or -errno; -E2BIG: they
+ * are scattered over too many ranges. */
+int spm_lazy_new(struct chain *c, uint64_t version, struct page_source *source, size_t n, size_t source_bytes,
+                 struct lazy **out);
 /* Puts a page there at once: one that was not among the above. Before start. 0 or -errno. */
 int spm_lazy_supply(struct lazy *z, uint64_t page, const void *content);
 /* From here on missing pages are answered, and brought in by a thread in the background. 0 or -errno. */

@@ -29,7 +29,7 @@ struct loading {
 	struct page_source *source;    /* of page i; numbers as in the version */
 	const struct page_meta **meta; /* of page i; the chain's */
 	size_t n, room;                /* room: pages of the version */
-	size_t lazy;                   /* pages that may come later */
+	bool is_source_shared;         /* with the container's struct lazy, which frees it */
 	uint64_t blob_pages;
 	bool is_used[SPM_SLICES];
 	int32_t moved_by[SPM_SLICES]; /* slices */
@@ -260,18 +260,21 @@ static bool comes_lazily(const struct loading *l, size_t i)
 }
 
 /* $SOFTPM_RESTORE; else lazy if it is worth it: eager is as fast for small containers, and refuses a damaged one at
- * once. */
-static bool wants_lazy(struct loading *l)
+ * once. `lazy`: pages that may come later. */
+static bool wants_lazy(const struct loading *l, size_t lazy)
 {
 	const char *wish = getenv("SOFTPM_RESTORE");
 
-	if (l->is_moved || !spm_lazy_is_possible() || (wish && !strcmp(wish, "eager")))
-		return false;
-	for (size_t i = 0; i < l->n; i++)
-		l->lazy += comes_lazily(l, i);
 	if (wish && !strcmp(wish, "lazy"))
-		return l->lazy > 0;
-	return l->lazy > lazy_pages_least && l->n - l->lazy < l->n / 16;
+		return lazy > 0;
+	return lazy > lazy_pages_least && l->n - lazy < l->n / 16;
+}
+
+static bool may_be_lazy(const struct loading *l)
+{
+	const char *wish = getenv("SOFTPM_RESTORE");
+
+	return !l->is_moved && spm_lazy_is_possible() && (!wish || strcmp(wish, "eager"));
 }
 
 static int pages_mend_now(struct loading *l)
@@ -291,25 +294,44 @@ static int pages_mend_now(struct loading *l)
 	return err ? spm_fail(-err, "container %d: no memory for its pages", l->c->magic) : 0;
 }
 
+/* Those that may come later: all of `source`, as a rule; else a list of their own. NULL: no memory. */
+static struct page_source *lazy_list(struct loading *l, size_t n)
+{
+	struct page_source *list = n < l->n ? spm_pages_map(n * sizeof(*list) + 1, true) : NULL;
+	size_t k = 0;
+
+	for (size_t i = 0; i < l->n && list; i++)
+		if (comes_lazily(l, i))
+			list[k++] = l->source[i];
+	return n < l->n ? list : l->source;
+}
+
 /* 1: it can't be done lazily after all. */
 static int pages_lazy(struct loading *l)
 {
-	struct page_source *source = spm_pages_map(l->lazy * sizeof(*source), true);
+	struct page_source *list;
 	size_t n = 0;
 	int err;
 
-	if (!source)
-		return 1;
 	for (size_t i = 0; i < l->n; i++)
-		if (comes_lazily(l, i))
-			source[n++] = l->source[i];
-	err = spm_lazy_new(l->c->chain, l->version, source, n, &l->c->lazy);
+		n += comes_lazily(l, i);
+	if (!wants_lazy(l, n))
+		return 1;
+	list = lazy_list(l, n);
+	if (!list)
+		return 1;
+	err = spm_lazy_new(l->c->chain, l->version, list, n, (list == l->source ? l->room : n) * sizeof(*list) + 1,
+	                   &l->c->lazy);
+	if (list == l->source)
+		l->is_source_shared = !err;
+	else if (err)
+		spm_pages_unmap(list, n * sizeof(*list) + 1);
 	return err ? 1 : pages_mend_now(l);
 }
 
 static int pages_bring(struct loading *l)
 {
-	int result = wants_lazy(l) ? pages_lazy(l) : 1;
+	int result = may_be_lazy(l) ? pages_lazy(l) : 1;
 
 	return result == 1 ? pages_fill(l) : result;
 }
@@ -428,7 +450,8 @@ int spm_restore(struct container *c, const struct version_info *info)
 	err = spm_heap_init() ? spm_fail(ENOMEM, "the heap window can't be had") : load(l, info);
 	if (err)
 		spans_unmake(l);
-	spm_pages_unmap(l->source, l->room * sizeof(*l->source) + 1);
+	if (!l->is_source_shared)
+		spm_pages_unmap(l->source, l->room * sizeof(*l->source) + 1);
 	spm_pages_unmap(l->meta, l->room * sizeof(*l->meta) + 1);
 	free(l);
 	return err;
