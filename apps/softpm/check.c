@@ -12,6 +12,7 @@ static int damage_show(const char *damage, void *arg)
 {
 	struct checking *k = arg;
 
+	progress_clear();
 	if (k->is_json)
 		json_object_array_add(k->damages, json_object_new_string(damage));
 	else
@@ -54,7 +55,9 @@ static int check_one(const struct listed *c, struct json_object *all)
 
 	if (all)
 		k.damages = json_object_new_array();
+	progress_begin("checking");
 	result = pCheck(c->magic, damage_show, &k, &newest_whole);
+	progress_end();
 	if (result < 0) {
 		json_object_put(k.damages);
 		return complain("container %s: %s", text_container(c), pErrorMsg());

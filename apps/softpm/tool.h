@@ -63,7 +63,12 @@ const char *text_time(int64_t ns);
 /* "7 (accounts)" */
 const char *text_container(const struct listed *c);
 
-/* Rows under heads, columns aligned. A head that begins with '>' is aligned to the right. */
+/* progress.c: from begin to end, if standard error is a terminal, a line there tells how far the work has come. */
+void progress_begin(const char *what);
+void progress_clear(void); /* before something else is printed meanwhile */
+void progress_end(void);
+
+/* text.c again. Rows under heads, columns aligned. A head that begins with '>' is aligned to the right. */
 struct table;
 struct table *table_new(unsigned columns, const char *const *heads);
 void table_add(struct table *t, const char *cell); /* the next cell of the row */

@@ -123,6 +123,14 @@ if command -v python3 >/dev/null; then
 	json 'not v[0]["is_whole"] and v[0]["damage"]'
 fi
 
+# Progress: on a terminal only
+status 0 "$tool" -v good.vol check
+[ ! -s err ] || { cat err; fail "progress is shown although nobody looks"; }
+if command -v script >/dev/null; then
+	script -qec "'$tool' -v good.vol check" /dev/null >out
+	has out 'checking: '
+fi
+
 # rm
 status 1 "$tool" -v good.vol rm 7001 8
 status 0 "$tool" -v good.vol log 7001
