@@ -168,13 +168,18 @@ static void container_set_dirty(struct container *c, void *arg)
 	spm_marks_set_dirty(c->marks, r->first, r->pages);
 }
 
-static void run_is_dirty(pageno_t first, uint32_t pages, void *arg)
+void spm_capture_set_dirty(pageno_t first, uint32_t pages)
 {
 	struct run r = {first, pages};
 
-	(void)arg;
 	spm_container_each(container_set_dirty, &r);
 	spm_collapse_note(first, pages);
+}
+
+static void run_is_dirty(pageno_t first, uint32_t pages, void *arg)
+{
+	(void)arg;
+	spm_capture_set_dirty(first, pages);
 }
 
 static void run_collect(pageno_t first, uint32_t pages, void *arg)

@@ -2,6 +2,7 @@
 #include "collapse.h"
 #include "container.h"
 #include "heap/heap.h"
+#include "snapshot/stop.h"
 #include "track/track.h"
 
 enum { HUGE_PAGES = 512, SLICE_RANGES = SPM_SLICE_PAGES / HUGE_PAGES, COLD_S = 2, LOOKS_MOST = 256 };
@@ -30,6 +31,20 @@ void spm_collapse_note(pageno_t first, uint32_t pages)
 	}
 }
 
+/* Whether it took time. */
+static bool range_collapse(pageno_t first)
+{
+	int result;
+
+	if (!spm_track_is_cold(first, HUGE_PAGES) || spm_stop_begin())
+		return false;
+	result = spm_track_collapse(first, HUGE_PAGES);
+	spm_stop_end();
+	if (result < 0)
+		spm_capture_set_dirty(first, HUGE_PAGES);
+	return true;
+}
+
 /* A range is tried once after each time it was written: one that can't be a huge page stays as it is. */
 static enum collapse slice_step(unsigned slice, unsigned *looks)
 {
@@ -44,7 +59,7 @@ static enum collapse slice_step(unsigned slice, unsigned *looks)
 		}
 		written_s[slice][r] = 0;
 		++*looks;
-		if (spm_track_collapse(slice * SPM_SLICE_PAGES + r * HUGE_PAGES, HUGE_PAGES) > 0)
+		if (range_collapse(slice * SPM_SLICE_PAGES + r * HUGE_PAGES))
 			return COLLAPSE_MORE;
 	}
 	has_written[slice] = is_waiting;

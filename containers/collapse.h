@@ -2,8 +2,8 @@
  *
  * The kernel tells which pages were written by looking at each 2 MiB in one step as long as it is a huge page; a write to a
  * watched huge page splits it for good, and looking at 1 GiB takes 0.6 ms from then on instead of 15 us (bench/track). So workers
- * with nothing else to do collapse what was not written for some seconds, 2 MiB at a time. That takes 0.7 ms, in which no
- * point can be captured; no thread is stopped.
+ * with nothing else to do collapse what was not written for some seconds, 2 MiB at a time. That takes 0.7 ms, for which other
+ * threads are stopped: at most once in 20 ms, and only if the container's points stop them too.
  *
  * Of the process, not of a container. All calls between spm_capture_begin and _end, but for the step, which does that itself.
  */

@@ -153,6 +153,8 @@ void spm_image_settle(struct image *image);
 void spm_capture_undo(struct container *c);
 /* Routes what the tracker found to the containers; clears it. For restore. */
 int spm_capture_settle(pageno_t first, uint32_t pages);
+/* The pages must be taken for written, by all containers. Between begin and end. */
+void spm_capture_set_dirty(pageno_t first, uint32_t pages);
 /* Waits until no other capture is under way. Not for a worker: one may wait for its worker to read the pages from the clone. */
 void spm_capture_begin(void);
 bool spm_capture_try_begin(void);

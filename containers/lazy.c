@@ -312,6 +312,8 @@ static void *fetcher_main(void *arg)
 			piece_serve(z, &z->piece[i], buffer);
 	}
 	spm_pages_unmap(buffer, PIECE_PAGES * SPM_PAGE_BYTES);
+	while (!spm_lazy_is_finished(z) && !z->is_ending)
+		pause_shortly(); /* the answering thread, or the other fetching one, is at the last piece */
 	if (spm_lazy_is_finished(z)) {
 		spm_chain_pin(z->chain, 0);
 		small_pages_note(z);
@@ -507,34 +509,36 @@ static void memory_free(struct lazy *z)
 	free(z);
 }
 
+int spm_lazy_watch(const struct page_source *source, size_t n)
+{
+	int err;
+
+	pthread_mutex_lock(&begin_lock);
+	err = answerer_have();
+	if (!err)
+		err = ranges_watch(source, n);
+	pthread_mutex_unlock(&begin_lock);
+	return err;
+}
+
 int spm_lazy_new(struct chain *c, uint64_t version, struct page_source *source, size_t n, size_t source_bytes,
                  struct lazy **out)
 {
 	struct lazy *z = calloc(1, sizeof(*z));
-	int err;
 
 	if (!z)
 		return -ENOMEM;
 	z->chain = c;
 	z->version = version;
 	z->n = n;
-	z->source = source;
 	z->piece = spm_pages_map(n * sizeof(*z->piece), false);
-	err = z->piece ? 0 : -ENOMEM;
-	if (!err) {
-		pieces_cut(z);
-		pthread_mutex_lock(&begin_lock);
-		err = answerer_have();
-		if (!err)
-			err = ranges_watch(source, n);
-		pthread_mutex_unlock(&begin_lock);
+	if (!z->piece) {
+		free(z);
+		return -ENOMEM;
 	}
-	if (err) {
-		z->source = NULL;
-		memory_free(z);
-		return err;
-	}
+	z->source = source;
 	z->source_bytes = source_bytes;
+	pieces_cut(z);
 	spm_chain_pin(c, version);
 	*out = z;
 	return 0;

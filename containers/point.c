@@ -333,17 +333,15 @@ static void worker_write(struct container *c)
 	busy_end(c);
 }
 
-/* One step if the program is at work, else as long as it is not. */
-static enum collapse worker_collapse(struct container *c, bool is_idle)
+static enum collapse worker_collapse(struct container *c)
 {
-	uint64_t points = c->points;
 	enum collapse left;
 
-	do {
-		pthread_mutex_unlock(&c->lock);
-		left = spm_collapse_step();
-		pthread_mutex_lock(&c->lock);
-	} while (left == COLLAPSE_MORE && is_idle && c->points == points && !c->is_handed_over && !c->is_ending);
+	if (!c->attr.stop_threads)
+		return COLLAPSE_NOTHING;
+	pthread_mutex_unlock(&c->lock);
+	left = spm_collapse_step();
+	pthread_mutex_lock(&c->lock);
 	return left;
 }
 
@@ -363,7 +361,7 @@ static void worker_upkeep(struct container *c)
 			again = false; /* the next point meets the same trouble and reports it */
 		pthread_mutex_lock(&c->lock);
 	}
-	left = worker_collapse(c, is_idle);
+	left = worker_collapse(c);
 	if (!is_idle || again || left == COLLAPSE_MORE)
 		upkeep_in(c, UPKEEP_MS);
 	else if (left == COLLAPSE_LATER)

@@ -274,7 +274,7 @@ static bool may_be_lazy(const struct loading *l)
 {
 	const char *wish = getenv("SOFTPM_RESTORE");
 
-	return !l->is_moved && spm_lazy_is_possible() && (!wish || strcmp(wish, "eager"));
+	return !l->is_moved && l->c->arena && spm_lazy_is_possible() && (!wish || strcmp(wish, "eager"));
 }
 
 static int pages_mend_now(struct loading *l)
@@ -320,8 +320,10 @@ static int pages_lazy(struct loading *l)
 	list = lazy_list(l, n);
 	if (!list)
 		return 1;
-	err = spm_lazy_new(l->c->chain, l->version, list, n, (list == l->source ? l->room : n) * sizeof(*list) + 1,
-	                   &l->c->lazy);
+	err = spm_lazy_watch(l->source, l->n);
+	if (!err)
+		err = spm_lazy_new(l->c->chain, l->version, list, n,
+		                   (list == l->source ? l->room : n) * sizeof(*list) + 1, &l->c->lazy);
 	if (list == l->source)
 		l->is_source_shared = !err;
 	else if (err)

@@ -10,7 +10,7 @@
  * failure. errno says which failure, pErrorMsg() says it in words. All functions may be called by any thread at any time,
  * unless they say otherwise. Besides what they name, they fail with ENOMEM, and those that take an ID with EINVAL (no such
  * container is open) and ECHILD (this process is a child made by fork: it may read the memory, no more). Those that look
- * at the volume open it if need be, and fail as pVOpen then.
+ * at the volume open it if need be, and fail as pVOpen then. A thread may not be cancelled (pthread_cancel) in any of them.
  *
  * Limits
  *
@@ -88,8 +88,9 @@ SOFTPM_API int64_t pPointMsg(int cID, const char *message);
 SOFTPM_API int pSync(int cID);
 /* pPoint and pSync in one. Callers at the same time share one capture and one commit (group commit). Fails as pPoint. */
 SOFTPM_API int64_t pPointSync(int cID);
-/* Waits for the container's points and forgets it: the volume keeps its versions, its heap memory stays allocated. Other calls
- * on it may not be in progress. No failure is told: call pSync first. */
+/* Waits for the container's points, forgets it and frees what was reachable from its root, but for what another open
+ * container has too. The volume keeps its versions. Other calls on it may not be in progress. No failure is told: call
+ * pSync first. */
 SOFTPM_API void pCFree(int cID);
 /* Deletes all versions of a container on disk; if it is open here, forgets it and frees its memory. ENOENT; EAGAIN:
  * another process (named) writes it; EIO. */

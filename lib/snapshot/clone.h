@@ -6,7 +6,7 @@
  *
  * The child is no child that the program knows of: it sends no signal when it ends and wait(2) does not see it; it
  * closes all files first, so that none stays open or locked because of it; all its signals are blocked. It ends when it
- * is dropped, when the process ends, or when nobody has read from it for some seconds (the process called exec).
+ * is dropped, or when the process ends or calls exec.
  */
 #ifndef SPM_CLONE_H
 #define SPM_CLONE_H
@@ -16,8 +16,9 @@
 #include <sys/types.h>
 
 struct memory_clone {
-	pid_t child;   /* 0: none */
-	int memory_fd; /* 0: not open yet */
+	pid_t child; /* 0: none */
+	bool is_open;
+	int memory_fd;
 };
 
 /* Before a stop: what making one needs. 0 or -errno: cloning is not possible here. */

@@ -9,6 +9,7 @@ struct tracker {
 	int (*init)(void);
 	int (*collect)(pageno_t first, uint32_t pages, void (*dirty)(pageno_t first, uint32_t pages, void *arg),
 	               void *arg);
+	bool (*is_cold)(pageno_t first, uint32_t pages);
 	int (*collapse)(pageno_t first, uint32_t pages);
 	void (*forget)(pageno_t first, uint32_t pages);
 	void (*after_fork)(void);

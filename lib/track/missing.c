@@ -64,12 +64,17 @@ static int64_t copy(uint64_t to, uint64_t from, uint64_t bytes)
 	return !ioctl(spm_wp_descriptor(true), UFFDIO_COPY, &c) || c.copy > 0 ? c.copy : -errno;
 }
 
+/* Where a scan has left a mark that the page is watched although it is not there, the kernel takes no zero page, but a page of
+ * zeros. */
 static int64_t zero(uint64_t to, uint64_t from, uint64_t bytes)
 {
+	static const unsigned char zeros[SPM_PAGE_BYTES] __attribute__((aligned(4096)));
 	struct uffdio_zeropage z = {.range = {to, bytes}};
 
 	(void)from;
-	return !ioctl(spm_wp_descriptor(true), UFFDIO_ZEROPAGE, &z) || z.zeropage > 0 ? z.zeropage : -errno;
+	if (!ioctl(spm_wp_descriptor(true), UFFDIO_ZEROPAGE, &z) || z.zeropage > 0)
+		return z.zeropage;
+	return errno == EEXIST ? copy(to, (uintptr_t)zeros, SPM_PAGE_BYTES) : -errno;
 }
 
 /* Does what can be done, passing over pages that are there; *put: how many were not. */

@@ -365,6 +365,12 @@ static int mp_collect(pageno_t first, uint32_t pages, void (*dirty)(pageno_t, ui
 }
 
 /* Its collect reads the table of states, not page tables: nothing to gain. */
+static bool mp_is_cold(pageno_t first, uint32_t pages)
+{
+	(void)first, (void)pages;
+	return false;
+}
+
 static int mp_collapse(pageno_t first, uint32_t pages)
 {
 	(void)first, (void)pages;
@@ -387,4 +393,5 @@ static void mp_after_fork(void)
 	pagemap = -1;
 }
 
-const struct tracker spm_track_mprotect = {"mprotect", mp_init, mp_collect, mp_collapse, mp_forget, mp_after_fork};
+const struct tracker spm_track_mprotect = {"mprotect",  mp_init,   mp_collect,   mp_is_cold,
+                                           mp_collapse, mp_forget, mp_after_fork};

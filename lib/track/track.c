@@ -49,6 +49,11 @@ int spm_track_collect(pageno_t first, uint32_t pages, void (*dirty)(pageno_t fir
 	return chosen ? chosen->collect(first, pages, dirty, arg) : -ENOSYS;
 }
 
+bool spm_track_is_cold(pageno_t first, uint32_t pages)
+{
+	return chosen && chosen->is_cold(first, pages);
+}
+
 int spm_track_collapse(pageno_t first, uint32_t pages)
 {
 	return chosen ? chosen->collapse(first, pages) : -ENOSYS;

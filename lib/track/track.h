@@ -27,6 +27,8 @@ int spm_track_collect(pageno_t first, uint32_t pages, void (*dirty)(pageno_t fir
  * For wp a range that lost its registration is also noticed by itself. */
 void spm_track_forget(pageno_t first, uint32_t pages);
 
+/* Whether all of the range is there in small pages, none of them written since it was last collected. */
+bool spm_track_is_cold(pageno_t first, uint32_t pages);
 /* Makes huge pages again of the 2 MiB ranges, aligned and wholly in [first, first+pages), that were not written since they were
  * last collected and that earlier writes have split: huge pages are what makes a collect of cold memory cheap. Costs about
  * a millisecond for each, so callers do it in idle time, for a piece of the heap at a time, with the other threads

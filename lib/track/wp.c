@@ -16,8 +16,9 @@
  *
  *   hash -> look: nothing written, all small pages -> open -> collapse -> protect -> hash
  *
- * Whatever was written after the look and before the protection makes the hashes differ: then the range is left open, and
- * the next collect reports all of it.
+ * Other threads stand still meanwhile: hashes do not show a pointer that was written again, to another object at the same
+ * address. They are for what the kernel writes on behalf of a thread that stands in a system call: if they differ, the
+ * range is left open, and the next collect reports all of it.
  */
 #include "heap/heap.h"
 #include "track/internal.h"
@@ -286,6 +287,14 @@ static int cold_find(uint64_t from, uint64_t to, struct page_region *found)
 	return n < 0 ? -errno : n;
 }
 
+static bool wp_is_cold(pageno_t first, uint32_t pages)
+{
+	uint64_t at = spm_page_address(first), to = at + (uint64_t)pages * SPM_PAGE_BYTES;
+	struct page_region cold;
+
+	return cold_find(at, to, &cold) > 0 && cold.start == at && cold.end == to;
+}
+
 static int range_protect(uint64_t from, uint64_t bytes, bool protect)
 {
 	struct uffdio_writeprotect w = {{from, bytes}, protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0};
@@ -340,4 +349,4 @@ static void wp_after_fork(void)
 	wp_close();
 }
 
-const struct tracker spm_track_wp = {"wp", wp_init, wp_collect, wp_collapse, wp_forget, wp_after_fork};
+const struct tracker spm_track_wp = {"wp", wp_init, wp_collect, wp_is_cold, wp_collapse, wp_forget, wp_after_fork};
