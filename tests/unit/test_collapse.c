@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -136,11 +137,115 @@ static void cold_memory_is_in_huge_pages_again(void **state)
 	assert_int_equal(in_process(look, volume), 0);
 }
 
+/* ---- a pointer is written while its page is being collapsed ---- */
+
+enum { TABLE_WORDS = 1 << 20, PLACE = 600000, ADVICE_COLLAPSE = 25 };
+enum { CLOSED, OPEN, STORED };
+static _Atomic int window;
+static uintptr_t watched;
+
+/* In place of the C library's: holds the window open for a while. */
+int madvise(void *at, size_t bytes, int advice)
+{
+	int result = (int)syscall(SYS_madvise, at, bytes, advice);
+
+	if (advice == ADVICE_COLLAPSE && watched - (uintptr_t)at < bytes && window == CLOSED) {
+		window = OPEN;
+		for (unsigned i = 0; i < 200 && window == OPEN; i++)
+			usleep(1000);
+	}
+	return result;
+}
+
+struct table {
+	char **text;
+};
+
+/* Until the heap hands out the same place again. */
+static char *text_again(const char *was)
+{
+	for (unsigned i = 0; i < 1000000; i++) {
+		char *text = pMalloc(1000);
+
+		if (text == was)
+			return text;
+	}
+	return NULL;
+}
+
+static int store_in_the_window(const char *volume)
+{
+	struct table *t;
+	char *was;
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(MAGIC, sizeof(*t), &root);
+	EXPECT(id > 0);
+	t = root;
+	pCUse(id);
+	t->text = pMalloc(TABLE_WORDS * sizeof(char *));
+	for (unsigned i = 0; i < TABLE_WORDS; i++)
+		t->text[i] = (char *)t->text;
+	t->text[PLACE] = was = pMalloc(1000);
+	strcpy(was, "old");
+	EXPECT(pPointSync(id) == 1);
+	if (strcmp(spm_track_name(), "wp") || huge_mib() < 4)
+		return SKIPPED;
+	for (unsigned i = 1; i < TABLE_WORDS; i += WORDS_A_PAGE)
+		t->text[i] = NULL;
+	EXPECT(pPointSync(id) == 2);
+	watched = (uintptr_t)&t->text[PLACE];
+	for (unsigned waited = 0; window == CLOSED; waited++) {
+		EXPECT(waited < PATIENCE_S * 1000);
+		usleep(1000);
+	}
+	pFree(was);
+	t->text[PLACE] = text_again(was);
+	EXPECT(t->text[PLACE] == was);
+	strcpy(was, "new");
+	window = STORED;
+	usleep(300000); /* the window is closed */
+	EXPECT(pPointSync(id) == 3);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static int look_at_text(const char *volume)
+{
+	struct table *t;
+	void *root;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCRestore(MAGIC, &root) > 0);
+	t = root;
+	EXPECT(!strcmp(t->text[PLACE], "new"));
+	EXPECT(!pVClose());
+	return 0;
+}
+
+/* The same pointer as before, to another object: no byte of its page differs. */
+static void a_pointer_written_during_a_collapse_is_followed(void **state)
+{
+	const char *volume = scratch("window.vol");
+	int result;
+
+	(void)state;
+	unsetenv("SOFTPM_FREEZE");
+	result = in_process(store_in_the_window, volume);
+	if (result == SKIPPED)
+		skip();
+	assert_int_equal(result, 0);
+	assert_int_equal(in_process(look_at_text, volume), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test_prestate(cold_memory_is_in_huge_pages_again, "copy"),
 	        cmocka_unit_test_prestate(cold_memory_is_in_huge_pages_again, "clone"),
+	        cmocka_unit_test(a_pointer_written_during_a_collapse_is_followed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

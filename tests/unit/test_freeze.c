@@ -207,11 +207,40 @@ static void a_killed_clone_fails_the_point_and_nothing_else(void **state)
 	in_process(clone_killed_check, volume, "clone", "wp");
 }
 
+/* Such a process may not read its clone's memory: it copies. */
+static int without_rights(const char *volume)
+{
+	unsigned char *bytes;
+	void *at;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT((id = pCAlloc(2, sizeof(void *), &at)) > 0);
+	*(unsigned char **)at = bytes = pMalloc(64 << 20);
+	memset(bytes, 1, 64 << 20);
+	EXPECT(pPointSync(id) == 1);
+	EXPECT(!setuid(65534));
+	memset(bytes, 2, 64 << 20);
+	EXPECT(pPointSync(id) == 2);
+	return pVClose();
+}
+
+static void a_process_that_changed_its_user_makes_points(void **state)
+{
+	(void)state;
+	if (getuid()) {
+		print_message("needs root\n");
+		skip();
+	}
+	in_process(without_rights, scratch("rights.vol"), "clone", "wp");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(a_version_is_of_one_instant),
 	        cmocka_unit_test(a_killed_clone_fails_the_point_and_nothing_else),
+	        cmocka_unit_test(a_process_that_changed_its_user_makes_points),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -576,6 +576,139 @@ static void freed_memory_is_zero_although_it_was_missing(void **state)
 	in_process(recycle_while_missing, volume);
 }
 
+enum { BLOCKS = 8, SHARE_BYTES = 10 << 20 };
+struct blocks {
+	unsigned char *block[BLOCKS];
+};
+
+static int make_blocks(const char *volume)
+{
+	struct blocks *b;
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(MAGIC, sizeof(*b), &root);
+	EXPECT(id > 0);
+	b = root;
+	pCUse(id);
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		b->block[i] = pMallocNoPtr(SHARE_BYTES);
+		memset(b->block[i], 1, SHARE_BYTES);
+	}
+	EXPECT(pPointSync(id) == 1);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static int blocks_again(const char *volume)
+{
+	struct blocks *b;
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCRestore(MAGIC, &root);
+	EXPECT(id > 0 && !pRestoreWait(id));
+	b = root;
+	pCUse(id);
+	for (unsigned n = 2; n < 5; n++) {
+		for (unsigned i = 0; i < BLOCKS; i++)
+			memset(b->block[i], (int)n, SHARE_BYTES);
+		EXPECT(pPointSync(id) > 0);
+	}
+	for (unsigned i = 0; i < BLOCKS; i++)
+		if (i % 3) {
+			pFree(b->block[i]);
+			b->block[i] = NULL;
+		}
+	EXPECT(pPointSync(id) > 0 && pPointSync(id) > 0);
+	for (unsigned i = 0; i < BLOCKS; i++)
+		if (i % 3)
+			b->block[i] = pMallocNoPtr(SHARE_BYTES);
+	alarm(60); /* not for ever */
+	EXPECT(pPointSync(id) > 0);
+	for (unsigned i = 0; i < BLOCKS; i++)
+		for (unsigned at = 0; at < SHARE_BYTES; at += PAGE)
+			EXPECT(b->block[i][at] == (i % 3 ? 0 : 4));
+	EXPECT(!pVClose());
+	return 0;
+}
+
+/* Blocks that were written over until they were known as whole, given back, and handed out again: the marks that watching
+ * leaves on pages that are not there must not keep them from becoming zero. */
+static void memory_that_was_lazy_is_zero_when_it_is_handed_out_again(void **state)
+{
+	const char *volume = scratch("again.vol");
+
+	(void)state;
+	unlink(volume);
+	in_process(make_blocks, volume);
+	in_process(blocks_again, volume);
+}
+
+enum { MENDED = 100000, PLAIN_BYTES = 48 << 20 };
+struct mended {
+	int (*function)(const char *text);
+	uint64_t value[15];
+};
+struct mixed {
+	struct mended *node[MENDED];
+	unsigned char *plain;
+};
+
+static int make_mixed(const char *volume)
+{
+	struct mixed *m;
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(MAGIC, sizeof(*m), &root);
+	EXPECT(id > 0);
+	m = root;
+	pCUse(id);
+	for (unsigned i = 0; i < MENDED; i++) {
+		m->node[i] = pMalloc(sizeof(struct mended));
+		m->node[i]->function = puts;
+		m->node[i]->value[14] = i;
+	}
+	m->plain = pMallocNoPtr(PLAIN_BYTES);
+	memset(m->plain, 'p', PLAIN_BYTES);
+	EXPECT(pPointSync(id) == 1);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static int look_at_mixed(const char *volume)
+{
+	struct mixed *m;
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCRestore(MAGIC, &root);
+	EXPECT(id > 0);
+	m = root;
+	for (unsigned i = 0; i < MENDED; i++)
+		EXPECT(m->node[i]->function == puts && m->node[i]->value[14] == i);
+	EXPECT(m->plain[PLAIN_BYTES - 1] == 'p');
+	EXPECT(pPointSync(id) == 1);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+/* Memory that must be mended at once lies apart from what comes later. */
+static void what_is_mended_at_once_may_lie_anywhere(void **state)
+{
+	const char *volume = scratch("mixed.vol");
+
+	(void)state;
+	unlink(volume);
+	in_process(make_mixed, volume);
+	in_process(look_at_mixed, volume);
+}
+
 static int damage_found_in_the_background(const char *volume)
 {
 	EXPECT(!restore_held(volume));
@@ -704,6 +837,8 @@ int main(void)
 	        cmocka_unit_test(a_container_ends_while_it_is_missing),
 	        cmocka_unit_test(blocks_of_missing_pages_are_not_used_again),
 	        cmocka_unit_test(freed_memory_is_zero_although_it_was_missing),
+	        cmocka_unit_test(memory_that_was_lazy_is_zero_when_it_is_handed_out_again),
+	        cmocka_unit_test(what_is_mended_at_once_may_lie_anywhere),
 	        cmocka_unit_test(a_damaged_page_is_named_and_never_seen),
 	};
 	int failed = cmocka_run_group_tests_name("eager, wp", tests, eager_wp, NULL);
