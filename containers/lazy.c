@@ -62,8 +62,9 @@ struct lazy {
 	pthread_t fetcher[2];
 	unsigned fetchers;
 	_Atomic bool is_ending, has_bad;
-	bool is_told;      /* on standard error */
-	_Atomic int error; /* set after why */
+	bool is_told;          /* on standard error */
+	_Atomic bool is_noted; /* somebody fills in these: */
+	_Atomic int error;     /* set after why */
 	char why[512];
 };
 
@@ -103,7 +104,7 @@ static struct piece *piece_of(const struct lazy *z, pageno_t page)
 
 static void sentence_note(struct lazy *z, int err)
 {
-	if (z->error)
+	if (atomic_exchange(&z->is_noted, true))
 		return;
 	strncpy(z->why, spm_volume_error(), sizeof(z->why) - 1);
 	z->error = err;

@@ -117,7 +117,7 @@ static int extents_more(struct chain *c, uint64_t blocks)
 	int err = spm_extents_take(c->volume, c->id, c->magic, NULL, NULL, extents_wanted(c, blocks), &first, &got);
 
 	if (!err && blocks < EXTENT_BLOCKS)
-		err = spm_extents_warm(c->volume, first, got);
+		spm_extents_warm(c->volume, first, got);
 	return err ? err : extents_add(c, first, got);
 }
 
@@ -131,10 +131,9 @@ int spm_free_grow(struct chain *c)
 	wanted = extents_wanted(c, 1);
 	pthread_mutex_unlock(&c->lock);
 	err = spm_extents_take(c->volume, c->id, c->magic, NULL, NULL, wanted, &first, &got);
-	if (!err)
-		err = spm_extents_warm(c->volume, first, got);
 	if (err)
 		return err;
+	spm_extents_warm(c->volume, first, got);
 	pthread_mutex_lock(&c->lock);
 	err = extents_add(c, first, got);
 	pthread_mutex_unlock(&c->lock);

@@ -99,8 +99,9 @@ int spm_blocks_read(struct volume *v, uint64_t block, void *buffer, uint64_t blo
 int spm_blocks_write(struct volume *v, uint64_t block, const void *buffer, uint64_t blocks);
 int spm_blocks_write_durable(struct volume *v, uint64_t block, const void *buffer, uint64_t blocks);
 int spm_volume_flush(struct volume *v);
-/* Extents that nobody uses yet: writing to them durably will cost no more than it does later. */
-int spm_extents_warm(struct volume *v, uint64_t first_block, unsigned n);
+/* Extents that nobody uses yet: writing to them durably will cost no more than it does later. If that fails, only speed is lost;
+ * a trouble that stays shows at the next commit. */
+void spm_extents_warm(struct volume *v, uint64_t first_block, unsigned n);
 int spm_volume_bytes(struct volume *v, uint64_t *bytes);
 /* Takes up to n extents in a row for a chain. If `first`: the extent becomes the chain's first, and `first` is called
  * before anything says so, to write the head. */

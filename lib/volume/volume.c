@@ -322,16 +322,16 @@ out:
 	return err;
 }
 
-int spm_extents_warm(struct volume *v, uint64_t first_block, unsigned n)
+void spm_extents_warm(struct volume *v, uint64_t first_block, unsigned n)
 {
 	const struct driver_ops *ops = v->driver->ops;
 	uint64_t from = first_block % GROUP_BLOCKS ? first_block : first_block + GROUP_RESERVED_BLOCKS;
 	uint64_t blocks = first_block + (uint64_t)n * EXTENT_BLOCKS - from;
-	int err = ops->warm ? ops->warm(v->driver, from * SPM_BLOCK_BYTES, blocks * SPM_BLOCK_BYTES) : 0;
 
-	if (err)
-		return spm_volume_fail_io(err, "writing zeros to", first_block);
-	return ops->warm ? spm_volume_flush(v) : 0; /* or the zeros might come after what is written there next */
+	if (!ops->warm)
+		return;
+	ops->warm(v->driver, from * SPM_BLOCK_BYTES, blocks * SPM_BLOCK_BYTES);
+	spm_volume_flush(v); /* or the zeros might come after what is written there next */
 }
 
 /* One pass over all tables under the lock: `change` says whether it changed the entry. */
