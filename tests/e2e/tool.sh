@@ -126,7 +126,7 @@ fi
 # Progress: on a terminal only
 status 0 "$tool" -v good.vol check
 [ ! -s err ] || { cat err; fail "progress is shown although nobody looks"; }
-if command -v script >/dev/null; then
+if script -qec true /dev/null >/dev/null 2>&1; then # there are pseudo-terminals
 	script -qec "'$tool' -v good.vol check" /dev/null >out
 	has out 'checking: '
 fi
