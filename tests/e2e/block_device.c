@@ -4,6 +4,7 @@
  * The device is a loop device over a file, so only root can run this.
  */
 #include "book.h"
+#include "expect.h"
 #include "scratch.h"
 #include "softpm.h"
 
@@ -27,14 +28,7 @@ enum { DEVICE_BYTES = 12 << 20, LARGE = 1 << 20 };
 static char device[64];
 static int device_fd = -1; /* the device is let go of when it is closed */
 
-#define EXPECT(cond)                                                                                                   \
-	do {                                                                                                           \
-		if (!(cond)) {                                                                                         \
-			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,        \
-			        pErrorMsg());                                                                          \
-			_exit(1);                                                                                      \
-		}                                                                                                      \
-	} while (0)
+#define EXPECT(cond) EXPECT_ELSE(cond, _exit(1))
 
 static void in_process(void (*fn)(void))
 {

@@ -2,6 +2,7 @@
  * and what comes back at the end is right. $SOFTPM_CHURN_POINTS (5000) points over $SOFTPM_CHURN_MIB (30); label slow
  * runs 100,000 over 100.
  */
+#include "expect.h"
 #include "scratch.h"
 #include "softpm.h"
 
@@ -29,14 +30,7 @@ struct root {
 	struct object *object[];
 };
 
-#define EXPECT(cond)                                                                                                   \
-	do {                                                                                                           \
-		if (!(cond)) {                                                                                         \
-			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,        \
-			        pErrorMsg());                                                                          \
-			_exit(1);                                                                                      \
-		}                                                                                                      \
-	} while (0)
+#define EXPECT(cond) EXPECT_ELSE(cond, _exit(1))
 
 static const char *path;
 static uint64_t points, seed;

@@ -2,6 +2,7 @@
  * clean is in the next version. Where pages are tracked by mprotect, as the manual says, such a call fails with EFAULT
  * instead, until the program itself has written to the page; nothing is lost silently.
  */
+#include "expect.h"
 #include "scratch.h"
 #include "softpm.h"
 
@@ -30,14 +31,7 @@ struct root {
 };
 enum { BUFFER = 16 * PAGE, AT = 7 * PAGE + 1000 };
 
-#define EXPECT(cond)                                                                                                   \
-	do {                                                                                                           \
-		if (!(cond)) {                                                                                         \
-			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,        \
-			        pErrorMsg());                                                                          \
-			return 1;                                                                                      \
-		}                                                                                                      \
-	} while (0)
+#define EXPECT(cond) EXPECT_ELSE(cond, return 1)
 
 static void in_process(int (*fn)(const char *volume), const char *volume, const char *tracker)
 {

@@ -2,6 +2,7 @@
  * copy, even one made while the volume is written, is a volume of its own.
  */
 #include "book.h"
+#include "expect.h"
 #include "scratch.h"
 #include "softpm.h"
 
@@ -18,14 +19,7 @@
 
 #include <cmocka.h>
 
-#define EXPECT(cond)                                                                                                   \
-	do {                                                                                                           \
-		if (!(cond)) {                                                                                         \
-			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,        \
-			        pErrorMsg());                                                                          \
-			_exit(1);                                                                                      \
-		}                                                                                                      \
-	} while (0)
+#define EXPECT(cond) EXPECT_ELSE(cond, _exit(1))
 
 enum { STEPS = 40, COPIES = 8 };
 

@@ -5,6 +5,7 @@
  * The mounts are made by processes in mount namespaces of their own, which end with them; only root can do that.
  */
 #include "book.h"
+#include "expect.h"
 #include "scratch.h"
 #include "softpm.h"
 #include "sparse.h"
@@ -42,14 +43,7 @@ static void in_process(int (*fn)(const char *path), const char *path)
 		fail_msg("the process ended with status 0x%x", status);
 }
 
-#define EXPECT(cond)                                                                                                   \
-	do {                                                                                                           \
-		if (!(cond)) {                                                                                         \
-			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,        \
-			        pErrorMsg());                                                                          \
-			return 1;                                                                                      \
-		}                                                                                                      \
-	} while (0)
+#define EXPECT(cond) EXPECT_ELSE(cond, return 1)
 
 static bool is_refused(const char *path, int error, const char *word)
 {

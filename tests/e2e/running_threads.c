@@ -6,6 +6,7 @@
  * it is waited for by nobody, and goes on as if nothing had been.
  */
 #include "book.h"
+#include "expect.h"
 #include "scratch.h"
 #include "softpm.h"
 
@@ -35,14 +36,7 @@ struct root {
 	uint64_t points;
 };
 
-#define EXPECT(cond)                                                                                                   \
-	do {                                                                                                           \
-		if (!(cond)) {                                                                                         \
-			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,        \
-			        pErrorMsg());                                                                          \
-			_exit(1);                                                                                      \
-		}                                                                                                      \
-	} while (0)
+#define EXPECT(cond) EXPECT_ELSE(cond, _exit(1))
 
 static void in_process(void (*fn)(const char *volume), const char *volume)
 {

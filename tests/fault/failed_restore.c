@@ -1,6 +1,7 @@
 /* failed_restore.c - a restore that finds damage leaves nothing behind: not the memory that it had filled, so that a
  * program may try as often as it likes; and when the volume is whole again, the next try succeeds.
  */
+#include "expect.h"
 #include "scratch.h"
 #include "softpm.h"
 #include "sparse.h"
@@ -25,14 +26,7 @@ struct root {
 	char text[100];
 };
 
-#define EXPECT(cond)                                                                                                   \
-	do {                                                                                                           \
-		if (!(cond)) {                                                                                         \
-			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,        \
-			        pErrorMsg());                                                                          \
-			_exit(1);                                                                                      \
-		}                                                                                                      \
-	} while (0)
+#define EXPECT(cond) EXPECT_ELSE(cond, _exit(1))
 
 static void in_process(void (*fn)(const char *volume), const char *volume)
 {

@@ -6,6 +6,7 @@
  * place; it was left as a crash leaves it. SOFTPM_GOLDEN=PATH makes the file anew there: only for another format
  * version, beside the one that is.
  */
+#include "expect.h"
 #include "scratch.h"
 #include "second_reader.h"
 #include "softpm.h"
@@ -47,14 +48,7 @@ static unsigned char bulk_byte(unsigned i)
 	return i % 1000 ? 0 : (unsigned char)(1 + i / 1000);
 }
 
-#define EXPECT(cond)                                                                                                   \
-	do {                                                                                                           \
-		if (!(cond)) {                                                                                         \
-			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,        \
-			        pErrorMsg());                                                                          \
-			_exit(99);                                                                                     \
-		}                                                                                                      \
-	} while (0)
+#define EXPECT(cond) EXPECT_ELSE(cond, _exit(99))
 
 int golden_function(int n);
 int golden_function(int n)

@@ -11,6 +11,7 @@
  * one of the cases alone.
  */
 #include "book.h"
+#include "expect.h"
 #include "inject.h"
 #include "scratch.h"
 #include "softpm.h"
@@ -45,14 +46,7 @@ static const char *volume, *prepared;
 static struct book *book[CONTAINERS + 1];
 static int id[CONTAINERS + 1];
 
-#define EXPECT(cond)                                                                                                   \
-	do {                                                                                                           \
-		if (!(cond)) {                                                                                         \
-			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,        \
-			        pErrorMsg());                                                                          \
-			_exit(99);                                                                                     \
-		}                                                                                                      \
-	} while (0)
+#define EXPECT(cond) EXPECT_ELSE(cond, _exit(99))
 
 static void steps(int magic, unsigned n)
 {

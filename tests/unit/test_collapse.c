@@ -1,6 +1,7 @@
 /* test_collapse.c - memory that was written here and there, and is left alone then, is in huge pages again after a while, without
  * anybody asking, and what it holds and what is written to it meanwhile is in the versions.
  */
+#include "expect.h"
 #include "heap/heap.h"
 #include "scratch.h"
 #include "softpm.h"
@@ -24,14 +25,7 @@ struct root {
 	uint64_t *word;
 };
 
-#define EXPECT(cond)                                                                                                   \
-	do {                                                                                                           \
-		if (!(cond)) {                                                                                         \
-			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,        \
-			        pErrorMsg());                                                                          \
-			return 1;                                                                                      \
-		}                                                                                                      \
-	} while (0)
+#define EXPECT(cond) EXPECT_ELSE(cond, return 1)
 
 static int in_process(int (*fn)(const char *volume), const char *volume)
 {

@@ -1,5 +1,6 @@
 /* test_container.c - the contract of containers and points, call by call, on real files. */
 #include "book.h"
+#include "expect.h"
 #include "scratch.h"
 #include "softpm.h"
 
@@ -32,14 +33,7 @@ static void in_process(int (*fn)(const char *volume), const char *volume)
 		fail_msg("the process ended with status 0x%x", status);
 }
 
-#define EXPECT(cond)                                                                                                   \
-	do {                                                                                                           \
-		if (!(cond)) {                                                                                         \
-			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,        \
-			        pErrorMsg());                                                                          \
-			return 1;                                                                                      \
-		}                                                                                                      \
-	} while (0)
+#define EXPECT(cond) EXPECT_ELSE(cond, return 1)
 
 struct pair {
 	struct pair *next, *secret;

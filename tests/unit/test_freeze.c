@@ -3,6 +3,7 @@
  * A writer goes through its cells, each on a page of its own, and gives each the number of the round: at every instant
  * a first part of the cells has this round's number and the rest the one before.
  */
+#include "expect.h"
 #include "scratch.h"
 #include "softpm.h"
 
@@ -23,14 +24,7 @@
 
 #include <cmocka.h>
 
-#define EXPECT(cond)                                                                                                   \
-	do {                                                                                                           \
-		if (!(cond)) {                                                                                         \
-			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,        \
-			        pErrorMsg());                                                                          \
-			return 1;                                                                                      \
-		}                                                                                                      \
-	} while (0)
+#define EXPECT(cond) EXPECT_ELSE(cond, return 1)
 
 enum { WRITERS = 3, CELLS = 2000, CELL_BYTES = 4096, POINTS = 6 };
 struct root {

@@ -1,5 +1,6 @@
 /* test_hints.c - pExclude and pHint: what a program says of its pointers holds in all versions, and ends with the
  * object. */
+#include "expect.h"
 #include "scratch.h"
 #include "softpm.h"
 
@@ -15,14 +16,7 @@
 
 #include <cmocka.h>
 
-#define EXPECT(cond)                                                                                                   \
-	do {                                                                                                           \
-		if (!(cond)) {                                                                                         \
-			fprintf(stderr, "%s:%d: expected %s; errno %d, %s\n", __FILE__, __LINE__, #cond, errno,        \
-			        pErrorMsg());                                                                          \
-			return 1;                                                                                      \
-		}                                                                                                      \
-	} while (0)
+#define EXPECT(cond) EXPECT_ELSE(cond, return 1)
 
 /* Runs fn in a process of its own, so that the heap begins anew. */
 static void in_process(int (*fn)(const char *volume), const char *volume)

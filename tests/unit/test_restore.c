@@ -1,6 +1,7 @@
 /* test_restore.c - large containers come back whole and clean, damage is named, and other containers' points go on
  * meanwhile; with each way of restoring and of tracking.
  */
+#include "expect.h"
 #include "lazy.h"
 #include "scratch.h"
 #include "softpm.h"
@@ -24,14 +25,7 @@
 
 enum { MAGIC = 21, OTHER = 22, NODES = 12000, PAGE = 4096 };
 
-#define EXPECT(cond)                                                                                                   \
-	do {                                                                                                           \
-		if (!(cond)) {                                                                                         \
-			fprintf(stderr, "%s:%d (%s, %s): expected %s; errno %d, %s\n", __FILE__, __LINE__,             \
-			        getenv("SOFTPM_RESTORE"), getenv("SOFTPM_TRACK"), #cond, errno, pErrorMsg());          \
-			return 1;                                                                                      \
-		}                                                                                                      \
-	} while (0)
+#define EXPECT(cond) EXPECT_ELSE(cond, return 1)
 
 /* Runs fn in a process of its own, so that the heap begins anew; fails if it does not return 0. */
 static void in_process(int (*fn)(const char *volume), const char *volume)
