@@ -13,6 +13,10 @@
  * of the record into free blocks, flush, then the record's first block. A crash before that block is whole leaves the
  * version before; everything written so far lies in blocks that are free for it.
  *
+ * Changes come in batches (struct change_source). Of one that is not the last, or does not fit, the pages are written at once
+ * and only its entries kept, as the bytes they will be in the record: so a commit of any size takes the memory of a batch,
+ * and 8 bytes or so a page.
+ *
  * In memory nothing changes until the record is durable. A failed write of the record leaves the truth unknown: the
  * volume is poisoned until it is opened again. A failure before that gives the blocks back, and the next commit may
  * succeed.
@@ -28,12 +32,20 @@ enum { AHEAD_BLOCKS = 128 };
 
 struct commit {
 	struct chain *c;
-	struct record_entry *entry;
-	const void **data; /* for each entry: page to write, or NULL */
+	struct change_source *source;
+	uint64_t chunk_pages;
+
+	struct record_entry *entry; /* of the batch */
+	const void **data;          /* for each entry: page to write, or NULL */
+	size_t room;                /* for so many */
 	uint32_t entries;
+	uint64_t stored; /* pages to write */
+
+	uint64_t changes, data_blocks, deads, pages; /* so far; pages: of the version */
+	uint32_t record_entries;
 	struct record *r; /* header and entries as bytes; c->buffer if it fits in its place */
-	uint64_t data_blocks;
-	uint64_t record_blocks;
+	struct entry_writer writer;
+	uint64_t record_room, record_blocks;
 	struct block_run taken[RECORD_RUNS_MAX - 1]; /* for continuation of the record */
 	unsigned taken_count;
 	struct block_run *page_run; /* for pages outside the place */
@@ -42,6 +54,11 @@ struct commit {
 	struct block_run rest; /* those that are not */
 	struct block_run next; /* for the record after the next: `rest`, made longer, or another run */
 };
+
+uint64_t spm_page_sum(const void *page)
+{
+	return XXH3_64bits(page, SPM_PAGE_BYTES);
+}
 
 static bool places_equal(const struct place *a, const struct place *b)
 {
@@ -55,7 +72,8 @@ static void content_compare(const struct chain *c, struct page_change *ch)
 	ch->is_stored = false;
 	if (!ch->data || ch->is_removed)
 		return;
-	ch->sum = XXH3_64bits(ch->data, SPM_PAGE_BYTES);
+	if (!ch->has_sum)
+		ch->sum = spm_page_sum(ch->data);
 	ch->is_stored = !was || !was->block || was->sum != ch->sum;
 }
 
@@ -99,33 +117,76 @@ static bool entry_make(const struct chain *c, const struct page_change *ch, stru
 	return !was || ch->is_stored || !places_equal(was, &e->is);
 }
 
-static int entries_make(struct commit *k, struct page_change *changes, size_t n, uint64_t chunk_pages)
+/* The next of the entries is one. */
+static void entry_count(struct commit *k, const void *data)
 {
+	const struct record_entry *e = &k->entry[k->entries];
+
+	k->data[k->entries++] = data;
+	k->stored += data != NULL;
+	k->deads += e->was.block && e->was.block != e->is.block;
+	k->pages += (uint64_t)(e->is.birth != 0) - (uint64_t)(e->was.birth != 0);
+}
+
+static int entries_make(struct commit *k, struct page_change *changes, size_t n)
+{
+	k->entries = 0;
+	k->stored = 0;
 	for (size_t i = 0; i < n; i++) {
 		if (!spm_map_page_is_possible(changes[i].page))
 			return -EINVAL;
 		content_compare(k->c, &changes[i]);
 	}
-	if (chunk_pages > 1)
-		chunks_complete(changes, n, chunk_pages);
-	for (size_t i = 0; i < n; i++) {
-		const struct page_change *ch = &changes[i];
-
-		if (!entry_make(k->c, ch, &k->entry[k->entries]))
-			continue;
-		k->data[k->entries++] = ch->is_stored ? ch->data : NULL;
-		k->data_blocks += ch->is_stored;
-	}
+	if (k->chunk_pages > 1)
+		chunks_complete(changes, n, k->chunk_pages);
+	for (size_t i = 0; i < n; i++)
+		if (entry_make(k->c, &changes[i], &k->entry[k->entries]))
+			entry_count(k, changes[i].is_stored ? changes[i].data : NULL);
+	k->changes += n;
+	k->data_blocks += k->stored;
+	k->record_entries += k->entries;
 	return 0;
 }
 
-static uint64_t record_bytes(const struct commit *k)
+static int batch_room(struct commit *k, size_t n)
 {
-	struct entry_writer w = {.bytes = RECORD_HEADER_BYTES};
+	if (k->entry && n <= k->room)
+		return 0;
+	free(k->entry);
+	free(k->data);
+	k->entry = malloc((n + 1) * sizeof(*k->entry));
+	k->data = malloc((n + 1) * sizeof(*k->data));
+	k->room = n;
+	return k->entry && k->data ? 0 : -ENOMEM;
+}
 
+/* Room in map and lists for what accept adds, so that it can't fail. */
+static int lists_prepare(struct commit *k)
+{
 	for (uint32_t i = 0; i < k->entries; i++)
-		spm_entry_put(&w, &k->entry[i]);
-	return w.bytes;
+		if (!spm_map_make(k->c, k->entry[i].page))
+			return -ENOMEM;
+	return spm_lists_prepare(k->c, k->deads, 1);
+}
+
+static int batch_next(struct commit *k)
+{
+	struct page_change *changes;
+	size_t n;
+	int err = k->source->next(k->source, &changes, &n);
+
+	if (err)
+		return spm_volume_fail(err, "its pages could not be had: %s", strerror(-err));
+	err = batch_room(k, n);
+	if (!err)
+		err = entries_make(k, changes, n);
+	return err ? err : lists_prepare(k);
+}
+
+static void entries_put(const struct commit *k, struct entry_writer *w)
+{
+	for (uint32_t i = 0; i < k->entries; i++)
+		spm_entry_put(w, &k->entry[i]);
 }
 
 static uint64_t blocks_of(uint64_t bytes)
@@ -163,25 +224,14 @@ static void blocks_assign(struct commit *k, uint64_t block)
 static bool fits_in_place(struct commit *k)
 {
 	uint64_t most = k->c->next[0].blocks < PLACE_BLOCKS ? k->c->next[0].blocks : PLACE_BLOCKS;
+	struct entry_writer w = {.bytes = RECORD_HEADER_BYTES};
 
-	if (k->data_blocks >= most)
+	if (!k->source->is_over || k->stored >= most)
 		return false;
 	blocks_assign(k, 1);
-	k->record_blocks = blocks_of(record_bytes(k));
-	return k->record_blocks + k->data_blocks <= most;
-}
-
-/* Header and entries; k->r has zeros where the header goes. */
-static void record_fill(struct commit *k)
-{
-	struct entry_writer w = {.to = (unsigned char *)k->r, .bytes = RECORD_HEADER_BYTES};
-
-	for (uint32_t i = 0; i < k->entries; i++)
-		spm_entry_put(&w, &k->entry[i]);
-	k->r->entries = k->entries;
-	k->r->bytes = w.bytes;
-	SPM_CHECK(blocks_of(w.bytes) == k->record_blocks);
-	memset((unsigned char *)k->r + w.bytes, 0, k->record_blocks * SPM_BLOCK_BYTES - w.bytes);
+	entries_put(k, &w);
+	k->record_blocks = blocks_of(w.bytes);
+	return k->record_blocks + k->stored <= most;
 }
 
 /* Pages follow the record in its place; the buffer is that stretch of the volume. */
@@ -192,6 +242,8 @@ static void place_inline(struct commit *k)
 	k->r = (void *)k->c->buffer;
 	memset(k->r, 0, RECORD_HEADER_BYTES);
 	blocks_assign(k, k->c->next[0].block + at);
+	k->writer = (struct entry_writer){.to = (unsigned char *)k->r, .bytes = RECORD_HEADER_BYTES};
+	entries_put(k, &k->writer);
 	for (uint32_t i = 0; i < k->entries; i++)
 		if (k->data[i])
 			memcpy((unsigned char *)k->r + at++ * SPM_BLOCK_BYTES, k->data[i], SPM_BLOCK_BYTES);
@@ -229,8 +281,12 @@ static int pages_write(struct commit *k, uint32_t *i, struct block_run run)
 
 static int run_note(struct commit *k, struct block_run run)
 {
-	struct block_run *more;
+	struct block_run *last = k->page_runs ? &k->page_run[k->page_runs - 1] : NULL, *more;
 
+	if (last && last->block + last->blocks == run.block) {
+		last->blocks += run.blocks;
+		return 0;
+	}
 	if ((k->page_runs & (k->page_runs + 1)) == 0) {
 		more = realloc(k->page_run, (k->page_runs * 2 + 1) * sizeof(*more));
 		if (!more) {
@@ -243,14 +299,25 @@ static int run_note(struct commit *k, struct block_run run)
 	return 0;
 }
 
+/* By how many blocks to grow for what is left of this batch, the batches to come, if they are like those before, and, of a large
+ * commit, the record: or its end would wait for the zeros that space for small commits gets. */
+static uint64_t blocks_wanted(const struct commit *k, uint64_t left)
+{
+	uint64_t most = k->source->changes_most;
+	uint64_t to_come = most > k->changes ? (most - k->changes) * k->data_blocks / k->changes : 0;
+	uint64_t all = k->data_blocks + to_come;
+
+	return left + to_come + (all < EXTENT_BLOCKS ? 0 : all / 256 + EXTENT_BLOCKS);
+}
+
 static int pages_place_outside(struct commit *k)
 {
-	uint64_t left = k->data_blocks;
+	uint64_t left = k->stored;
 	uint32_t i = 0;
 
 	while (left) {
 		struct block_run run;
-		int err = spm_free_take_bulk(k->c, left, &run);
+		int err = spm_free_take_bulk(k->c, left, blocks_wanted(k, left), &run);
 
 		if (!err)
 			err = run_note(k, run);
@@ -263,18 +330,59 @@ static int pages_place_outside(struct commit *k)
 	return 0;
 }
 
-/* Memory for the record, and blocks for all of it but the first. */
-static int place_outside(struct commit *k)
+static int record_grow(struct commit *k, uint64_t bytes)
 {
+	uint64_t room = blocks_of(k->record_room * 2 + bytes) * SPM_BLOCK_BYTES;
+	struct record *more = aligned_alloc(SPM_BLOCK_BYTES, room);
+
+	if (!more)
+		return -ENOMEM;
+	if (k->r)
+		memcpy(more, k->r, k->writer.bytes);
+	else
+		memset(more, 0, RECORD_HEADER_BYTES);
+	free(k->r);
+	k->r = more;
+	k->record_room = room;
+	if (!k->writer.bytes)
+		k->writer.bytes = RECORD_HEADER_BYTES;
+	k->writer.to = (unsigned char *)more;
+	return 0;
+}
+
+/* Writes the batch's pages, and keeps its entries for the record. */
+static int batch_place_outside(struct commit *k)
+{
+	uint64_t bytes = RECORD_HEADER_BYTES + k->writer.bytes + k->entries * (uint64_t)ENTRY_BYTES_MOST;
 	int err = pages_place_outside(k);
 
-	if (err)
-		return err;
-	k->record_blocks = blocks_of(record_bytes(k));
-	k->r = aligned_alloc(SPM_BLOCK_BYTES, k->record_blocks * SPM_BLOCK_BYTES);
-	if (!k->r)
-		return -ENOMEM;
-	memset(k->r, 0, RECORD_HEADER_BYTES);
+	if (!err && bytes > k->record_room)
+		err = record_grow(k, bytes);
+	if (!err)
+		entries_put(k, &k->writer);
+	return err;
+}
+
+static int batches_place_outside(struct commit *k)
+{
+	int err = batch_place_outside(k);
+
+	while (!err && !k->source->is_over) {
+		err = batch_next(k);
+		if (!err)
+			err = batch_place_outside(k);
+	}
+	return err;
+}
+
+/* Blocks for all of the record but the first. */
+static int record_place_outside(struct commit *k)
+{
+	uint64_t bytes = k->writer.bytes;
+	int err;
+
+	k->record_blocks = blocks_of(bytes);
+	memset((unsigned char *)k->r + bytes, 0, k->record_blocks * SPM_BLOCK_BYTES - bytes);
 	err = spm_free_take_few(k->c, k->record_blocks - 1, RECORD_RUNS_MAX - 1, k->taken, &k->taken_count);
 	k->r->run[0] = (struct block_run){k->c->next[0].block, 1};
 	memcpy(k->r->run + 1, k->taken, k->taken_count * sizeof(*k->taken));
@@ -326,6 +434,8 @@ static void header_fill(struct commit *k, struct version_info *info)
 	uint64_t seq = c->seq + 1, kept = info->versions_kept;
 
 	r->magic = FORMAT_RECORD_MAGIC;
+	r->entries = k->record_entries;
+	r->bytes = k->writer.bytes;
 	r->chain_id = c->id;
 	r->seq = seq;
 	r->epoch = (uint32_t)c->head.epoch;
@@ -336,9 +446,7 @@ static void header_fill(struct commit *k, struct version_info *info)
 	r->next[1] = k->next;
 	info->version = seq;
 	info->parent = c->seq;
-	info->pages = c->pages;
-	for (uint32_t i = 0; i < k->entries; i++)
-		info->pages += (uint64_t)(k->entry[i].is.birth != 0) - (uint64_t)(k->entry[i].was.birth != 0);
+	info->pages = k->pages;
 	info->stored_pages = k->data_blocks;
 	info->stored_bytes = (k->data_blocks + k->record_blocks) * SPM_BLOCK_BYTES;
 	r->info = *info;
@@ -363,29 +471,22 @@ static int record_write(struct commit *k, bool is_inline)
 	return spm_blocks_write_durable(k->c->volume, k->c->next[0].block, k->r, is_inline ? k->in_place : 1);
 }
 
-/* Room in map and lists for what accept adds, so that it can't fail. */
-static int lists_prepare(struct commit *k)
-{
-	for (uint32_t i = 0; i < k->entries; i++)
-		if (!spm_map_make(k->c, k->entry[i].page))
-			return -ENOMEM;
-	return spm_lists_prepare(k->c, k->entries, 1);
-}
-
 /* The record is durable: what it says is so. */
 static void accept(struct commit *k, struct version_info *info)
 {
 	struct chain *c = k->c;
 	struct record_place place = {k->r->seq, k->r->sum, c->next[0].block,
 	                             k->r->run_count == 1 ? k->record_blocks : 0};
+	struct entry_cursor at = record_entries(k->r);
 
-	for (uint32_t i = 0; i < k->entries; i++) {
-		const struct record_entry *e = &k->entry[i];
+	while (spm_entry_next(&at)) {
+		const struct record_entry *e = &at.entry;
 
 		*spm_map_make(c, e->page) = e->is;
 		if (e->was.block && e->was.block != e->is.block)
 			SPM_CHECK(!spm_dead_add(c, e->was.block, k->r->seq));
 	}
+	SPM_CHECK(!at.is_broken);
 	SPM_CHECK(!spm_record_add(c, &place));
 	if (!next_is_rest(k))
 		spm_free_give(c, k->rest.block, k->rest.blocks);
@@ -400,34 +501,38 @@ static void accept(struct commit *k, struct version_info *info)
 	spm_reclaim(c);
 }
 
-static int commit_write(struct commit *k, struct version_info *info)
+static int commit_finish(struct commit *k, bool is_inline, struct version_info *info)
 {
-	bool is_inline = fits_in_place(k);
-	int err = lists_prepare(k);
+	int err = next_reserve(k);
 
+	if (err)
+		return err;
+	header_fill(k, info);
+	return record_write(k, is_inline);
+}
+
+static int commit_write(struct commit *k, bool force, struct version_info *info)
+{
+	int err = batch_next(k);
+	bool is_inline = !err && fits_in_place(k);
+
+	if (!err && !is_inline)
+		err = batches_place_outside(k);
+	if (!err && !k->record_entries && !force && k->c->seq) {
+		*info = k->c->newest;
+		return 0;
+	}
 	if (!err && is_inline)
 		place_inline(k);
 	else if (!err)
-		err = place_outside(k);
+		err = record_place_outside(k);
 	if (!err)
-		err = next_reserve(k);
-	if (!err) {
-		record_fill(k);
-		header_fill(k, info);
-		err = record_write(k, is_inline);
-	}
+		err = commit_finish(k, is_inline, info);
 	if (err)
 		give_back(k);
 	else
 		accept(k, info);
 	return err;
-}
-
-static int commit_begin(struct commit *k, size_t n)
-{
-	k->entry = malloc((n + 1) * sizeof(*k->entry));
-	k->data = malloc((n + 1) * sizeof(*k->data));
-	return k->entry && k->data ? 0 : -ENOMEM;
 }
 
 static void commit_end(struct commit *k)
@@ -454,18 +559,12 @@ static bool wants_room(const struct chain *c)
 	return c->free_blocks < AHEAD_BLOCKS;
 }
 
-static int commit_locked(struct chain *c, struct page_change *changes, size_t n, bool force, struct version_info *info)
+static int commit_locked(struct chain *c, struct change_source *source, bool force, struct version_info *info)
 {
-	struct commit k = {.c = c};
-	int err;
+	struct commit k = {
+	        .c = c, .source = source, .chunk_pages = info->chunk_bytes / SPM_PAGE_BYTES, .pages = c->pages};
+	int err = commit_write(&k, force, info);
 
-	err = commit_begin(&k, n);
-	if (!err)
-		err = entries_make(&k, changes, n, info->chunk_bytes / SPM_PAGE_BYTES);
-	if (!err && !k.entries && !force && c->seq)
-		*info = c->newest;
-	else if (!err)
-		err = commit_write(&k, info);
 	commit_end(&k);
 	if (err && atomic_load(&c->volume->is_poisoned))
 		return spm_volume_fail(err,
@@ -479,13 +578,13 @@ static int commit_locked(struct chain *c, struct page_change *changes, size_t n,
 	return 0;
 }
 
-int spm_chain_commit(struct chain *c, struct page_change *changes, size_t n, bool force, struct version_info *info)
+int spm_chain_commit_from(struct chain *c, struct change_source *source, bool force, struct version_info *info)
 {
 	bool again;
 	int err;
 
 	pthread_mutex_lock(&c->lock);
-	err = commit_locked(c, changes, n, force, info);
+	err = commit_locked(c, source, force, info);
 	again = !err && wants_checkpoint(c, 4);
 	c->has_work = wants_room(c) || wants_checkpoint(c, 1);
 	pthread_mutex_unlock(&c->lock);
@@ -494,6 +593,26 @@ int spm_chain_commit(struct chain *c, struct page_change *changes, size_t n, boo
 		pthread_mutex_unlock(&c->maintain_lock);
 	}
 	return err;
+}
+
+struct array_source {
+	struct change_source source;
+	struct page_change *changes;
+};
+
+static int array_next(struct change_source *s, struct page_change **changes, size_t *n)
+{
+	*changes = ((struct array_source *)s)->changes;
+	*n = s->changes_most;
+	s->is_over = true;
+	return 0;
+}
+
+int spm_chain_commit(struct chain *c, struct page_change *changes, size_t n, bool force, struct version_info *info)
+{
+	struct array_source a = {{.next = array_next, .changes_most = n}, changes};
+
+	return spm_chain_commit_from(c, &a.source, force, info);
 }
 
 enum work { WORK_NONE, WORK_GROW, WORK_CHECKPOINT, WORK_NOTE };

@@ -282,7 +282,7 @@ int spm_free_take_place(struct chain *c, uint64_t wanted, uint64_t least, uint64
 	return spm_free_take(c, wanted, most, run);
 }
 
-int spm_free_take_bulk(struct chain *c, uint64_t most, struct block_run *run)
+int spm_free_take_bulk(struct chain *c, uint64_t most, uint64_t wanted, struct block_run *run)
 {
 	bool takes_holes = is_roomy(c);
 
@@ -294,7 +294,7 @@ int spm_free_take_bulk(struct chain *c, uint64_t most, struct block_run *run)
 		if (!takes_holes)
 			break;
 	}
-	return run_take(c, takes_holes || most < 16 ? 1 : 16, most, most, run);
+	return run_take(c, takes_holes || most < 16 ? 1 : 16, most, wanted, run);
 }
 
 int spm_free_take_few(struct chain *c, uint64_t blocks, unsigned runs_max, struct block_run *run, unsigned *n)

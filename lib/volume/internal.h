@@ -128,8 +128,9 @@ int spm_free_take(struct chain *c, uint64_t least, uint64_t most, struct block_r
 /* The place for a record: of `wanted` blocks or more, to `most`; but a chain that has twice the room that it must have
  * makes do with `least`. */
 int spm_free_take_place(struct chain *c, uint64_t wanted, uint64_t least, uint64_t most, struct block_run *run);
-/* Up to `most` for pages: long runs are preferred, but holes are filled before the chain is twice what it must be. */
-int spm_free_take_bulk(struct chain *c, uint64_t most, struct block_run *run);
+/* Up to `most` for pages: long runs are preferred, but holes are filled before the chain is twice what it must be. If it must
+ * grow, then for `wanted`. */
+int spm_free_take_bulk(struct chain *c, uint64_t most, uint64_t wanted, struct block_run *run);
 /* `blocks` in at most `runs_max` runs, appended to run[*n]. On failure *n tells what to give back. */
 int spm_free_take_few(struct chain *c, uint64_t blocks, unsigned runs_max, struct block_run *run, unsigned *n);
 /* Makes the run longer by free blocks that follow it, to `most`. */

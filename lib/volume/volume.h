@@ -40,6 +40,7 @@ struct page_change {
 	const void *data; /* 4096 bytes; NULL: only the meta changes, content (if any) as before */
 	bool is_removed;  /* the page leaves the version */
 	bool is_stored; /* out: data, or that of a page of the same chunk, differed from what the chain had: it was written */
+	bool has_sum; /* the caller knows it */
 	uint64_t sum; /* out: of data */
 	struct page_meta meta;
 };
@@ -113,6 +114,17 @@ int spm_chain_delete(struct volume *v, int magic); /* all chains of the containe
  * has, and force is false, no version is made and info->version is the present one. On error nothing changed for the
  * chain unless it is poisoned. */
 int spm_chain_commit(struct chain *c, struct page_change *changes, size_t n, bool force, struct version_info *info);
+
+/* What a commit gets its changes from, a batch after the other: so a large one need not have all its pages in memory. */
+struct change_source {
+	/* Gives a batch, which stays as it is until the next call; with the last one it sets is_over, and is called no more. Pages of one chunk
+	 * (info->chunk_bytes) come in one batch. A failure (-errno) is the commit's. */
+	int (*next)(struct change_source *s, struct page_change **changes, size_t *n);
+	size_t changes_most; /* about how many there are in all; the volume grows accordingly */
+	bool is_over;
+};
+int spm_chain_commit_from(struct chain *c, struct change_source *source, bool force, struct version_info *info);
+uint64_t spm_page_sum(const void *page); /* what page_change.sum is */
 
 /* What may be done off the commit path, in one bounded step: growing ahead, writing the map out (checkpoint), noting
  * durability, freeing dropped versions' space. *again: there is more to do now. idle: no commit is about. */

@@ -1,13 +1,14 @@
 /* crash_commit.c - the power goes at any instant of a run of commits, and the newest version is one that was committed,
  * whole, and not older than the last acknowledged one.
  *
- * The run: two chains, small and large commits, pages added, changed and removed, versions dropped, checkpoints, and
+ * The run: two chains, small and large commits, at once and in batches, pages added, changed and removed, versions dropped, checkpoints, and
  * commits while a checkpoint is being written. Its ledger says what each version of each chain holds. Then some states
  * are built for every operation (sim_driver.h), opened, and compared. On a sample the volume is opened for writing,
  * goes on, and is opened once more.
  */
 #include "scratch.h"
 #include "sim_driver.h"
+#include "slices.h"
 #include "volume/volume.h"
 
 #include <errno.h>
@@ -42,6 +43,7 @@ static void commit_random(struct chain *c, int chain, uint64_t version, uint64_t
 	struct page_change change[PAGES];
 	struct version_info info = {.versions_kept = 4, .time_ns = version, .branch = "main"};
 	unsigned n = 0, most = test_random(random) % 6 ? 4 : 60;
+	struct slices slices;
 
 	memcpy(ledger[chain][version], ledger[chain][version - 1], sizeof(ledger[chain][version]));
 	for (unsigned i = 0; i < PAGES && n < most; i++) {
@@ -57,7 +59,8 @@ static void commit_random(struct chain *c, int chain, uint64_t version, uint64_t
 		ledger[chain][version][i] = change[n].is_removed ? 0 : r;
 		n++;
 	}
-	assert_int_equal(spm_chain_commit(c, change, n, true, &info), 0);
+	slices = slices_of(change, n, test_random(random) % 2 ? SLICE_MOST : 1 + test_random(random) % 16);
+	assert_int_equal(spm_chain_commit_from(c, &slices.source, true, &info), 0);
 	assert_int_equal(info.version, version);
 	spm_chain_self_check(c);
 }

@@ -2,6 +2,7 @@
  * version. */
 #include "driver/driver.h"
 #include "scratch.h"
+#include "slices.h"
 #include "volume/format.h"
 #include "volume/volume.h"
 
@@ -271,6 +272,137 @@ static void a_failed_flush_stops_all_writing_until_the_volume_is_opened_again(vo
 	watch_end(&w);
 }
 
+/* ---- commits in batches ---- */
+
+static int commit_slices(struct chain *c, size_t n, size_t slice, struct version_info *info)
+{
+	struct slices s = slices_of(change, n, slice);
+
+	return spm_chain_commit_from(c, &s.source, false, info);
+}
+
+/* Random changes: added, changed, the same again, removed; value[page] follows. */
+static size_t changes_random(uint64_t *value, size_t most, uint64_t *random)
+{
+	size_t n = 0;
+
+	for (uint64_t page = 0; page < PAGES && n < most; page += 1 + test_random(random) % 4) {
+		uint64_t r = test_random(random);
+
+		page_fill(n, page, r % 3 ? r : value[page]);
+		change[n++].is_removed = r % 7 == 0;
+		value[page] = r % 7 == 0 ? 0 : r % 3 ? r : value[page];
+	}
+	return n;
+}
+
+static void a_commit_in_batches_is_the_same_as_one_at_once(void **state)
+{
+	static uint64_t value[PAGES];
+	uint64_t random = test_seed();
+	struct watch w;
+	struct volume *v;
+	struct chain *c[2];
+
+	(void)state;
+	watch_open(&w);
+	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(spm_chain_create(v, i + 1, "main", &c[i]), 0);
+	for (int round = 0; round < 60; round++) {
+		size_t n = changes_random(value, round % 3 ? 30 : 1500, &random);
+		struct version_info info[2] = {{.versions_kept = 4}, {.versions_kept = 4}};
+
+		assert_int_equal(spm_chain_commit(c[0], change, n, false, &info[0]), 0);
+		assert_int_equal(commit_slices(c[1], n, 1 + test_random(&random) % SLICE_MOST, &info[1]), 0);
+		assert_int_equal(info[1].version, info[0].version);
+		assert_int_equal(info[1].pages, info[0].pages);
+		assert_int_equal(info[1].stored_pages, info[0].stored_pages);
+		spm_chain_self_check(c[1]);
+	}
+	for (int i = 0; i < 2; i++) {
+		spm_chain_close(c[i]);
+		assert_int_equal(spm_chain_open(v, i + 1, "main", CHAIN_WRITE, 0, &c[i]), 0);
+		for (size_t page = 0; page < PAGES; page++)
+			assert_int_equal(page_value(c[i], page), value[page]);
+		spm_chain_self_check(c[i]);
+		spm_chain_close(c[i]);
+	}
+	spm_volume_close(v);
+	watch_end(&w);
+}
+
+static void batches_of_unchanged_pages_make_no_version_and_write_nothing(void **state)
+{
+	struct version_info info = {.versions_kept = 1};
+	struct watch w;
+	struct volume *v;
+	struct chain *c;
+	uint64_t flushes;
+
+	(void)state;
+	watch_open(&w);
+	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
+	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	for (size_t i = 0; i < 1000; i++)
+		page_fill(i, i, i + 1);
+	assert_int_equal(commit_slices(c, 1000, 50, &info), 0);
+	assert_int_equal(info.stored_pages, 1000);
+	flushes = w.flushes;
+	assert_int_equal(commit_slices(c, 1000, 50, &info), 0);
+	assert_int_equal(info.version, 1);
+	assert_int_equal(w.flushes, flushes);
+	page_fill(333, 333, 7);
+	info = (struct version_info){.chunk_bytes = 8 * SPM_PAGE_BYTES};
+	assert_int_equal(commit_slices(c, 1000, 40, &info), 0);
+	assert_int_equal(info.version, 2);
+	assert_int_equal(info.stored_pages, 8); /* all of its chunk, nothing else */
+	spm_chain_self_check(c);
+	spm_chain_close(c);
+	spm_volume_close(v);
+	watch_end(&w);
+}
+
+/* Where the source, or the device, gives up in the midst: what was written is free again, however often. */
+static void a_commit_that_fails_in_the_midst_gives_its_blocks_back(void **state)
+{
+	struct version_info info = {.versions_kept = 2};
+	struct watch w = {.driver.ops = &watch_ops};
+	uint64_t bytes, bytes_at_first = 0;
+	struct volume *v;
+	struct chain *c;
+
+	(void)state;
+	assert_int_equal(spm_driver_memory_open(8 << 20, &w.under), 0);
+	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
+	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	for (size_t i = 0; i < PAGES; i++)
+		page_fill(i, i, 1);
+	assert_int_equal(commit_slices(c, 20, 50, &info), 0);
+	for (size_t i = 0; i < 40; i++) {
+		struct slices s = slices_of(change, 1000, SLICE_MOST);
+
+		s.fails_at = i * 25;
+		page_fill(0, 0, i + 2);
+		assert_int_equal(spm_chain_commit_from(c, &s.source, false, &info), -ESRCH);
+		assert_int_equal(commit_slices(c, PAGES, SLICE_MOST, &info), -ENOSPC);
+		spm_chain_self_check(c);
+		assert_int_equal(page_value(c, 0), i ? i + 1 : 1);
+		assert_int_equal(page_value(c, 100), 0);
+		assert_int_equal(commit_slices(c, 1, 50, &info), 0);
+		assert_int_equal(watch_size(&w.driver, &bytes), 0);
+		bytes_at_first = i ? bytes_at_first : bytes;
+		assert_int_equal(bytes, bytes_at_first);
+	}
+	spm_chain_close(c);
+	assert_int_equal(spm_chain_open(v, 1, "main", CHAIN_WRITE, 0, &c), 0);
+	assert_int_equal(page_value(c, 0), 41);
+	assert_int_equal(page_value(c, 19), 1);
+	spm_chain_close(c);
+	spm_volume_close(v);
+	watch_end(&w);
+}
+
 /* Versions 1 to 3, then version 3's record is destroyed behind the volume's back. */
 static void damaged_make(struct watch *w, struct volume **v)
 {
@@ -402,6 +534,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(space_stays_bounded_and_commits_take_one_flush),
 	        cmocka_unit_test(a_volume_of_several_groups_keeps_their_tables),
+	        cmocka_unit_test(a_commit_in_batches_is_the_same_as_one_at_once),
+	        cmocka_unit_test(batches_of_unchanged_pages_make_no_version_and_write_nothing),
+	        cmocka_unit_test(a_commit_that_fails_in_the_midst_gives_its_blocks_back),
 	        cmocka_unit_test(a_failed_flush_stops_all_writing_until_the_volume_is_opened_again),
 	        cmocka_unit_test(versions_given_up_do_not_come_back),
 	        cmocka_unit_test(a_change_of_meta_alone_hides_no_damage),
