@@ -245,13 +245,13 @@ static int group_extend(struct volume *v, struct extent_table *t, unsigned n)
 	return err;
 }
 
-static int group_add(struct volume *v, struct extent_table *t, uint64_t group)
+static int group_add(struct volume *v, struct extent_table *t, uint64_t group, unsigned n)
 {
 	memset(t, 0, SPM_BLOCK_BYTES);
 	t->magic = FORMAT_TABLE_MAGIC;
 	t->group = (uint32_t)group;
 	t->groups = group == 0;
-	return group_extend(v, t, 1);
+	return group_extend(v, t, n);
 }
 
 /* Tells group 0 of one group more; t is kept as it is. */
@@ -283,7 +283,7 @@ static int extents_find(struct volume *v, struct extent_table *t, uint64_t group
 			return 0;
 	}
 	if (t->extents == GROUP_EXTENTS) {
-		err = group_add(v, t, groups);
+		err = group_add(v, t, groups, n);
 		is_new = true;
 	} else {
 		err = group_extend(v, t, n);
@@ -423,7 +423,7 @@ static int super_make(struct volume *v)
 	struct extent_table *t = block_new();
 	struct super *s = block_new();
 	struct timespec now;
-	int err = t && s ? group_add(v, t, 0) : -ENOMEM;
+	int err = t && s ? group_add(v, t, 0, 1) : -ENOMEM;
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	if (!err)
