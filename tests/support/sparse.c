@@ -92,7 +92,7 @@ unsigned char *file_read(const char *path, uint64_t *bytes)
 int file_write(const char *path, const unsigned char *volume, uint64_t bytes)
 {
 	FILE *f = fopen(path, "w");
-	int err = !f || fwrite(volume, 1, bytes, f) != bytes;
+	int err = !f || (bytes && fwrite(volume, 1, bytes, f) != bytes);
 
 	if (f)
 		err |= fclose(f) != 0;
