@@ -1,8 +1,7 @@
 /* capture.c - the instant of a persistence point: from dirty pages to an image.
  *
  *   stop threads -> drain frees (unmark) -> collect dirty pages -> trace -> copy touched pages, or clone -> go on
- *                                                                    after a clone: list touched pages, fetch their
- * copies
+ *                                                                    after a clone: list touched pages
  *
  * Frees and dirty pages belong to the process, not to a container: each capture hands them to all open
  * containers, which keep them until their own next point.
@@ -29,6 +28,7 @@ static bool is_capturing;
 
 /* Address space for an image: as many pages as the machine could ever freeze. */
 static const size_t image_pages_most = (size_t)1 << 25; /* 128 GiB */
+static const size_t changes_bytes = 2 * CHANGES_BATCH * sizeof(struct page_change);
 
 void spm_capture_begin(void)
 {
@@ -84,7 +84,7 @@ void spm_image_free(struct image *image)
 {
 	release(image->frozen, image_pages_most * sizeof(*image->frozen));
 	release(image->copies, image_pages_most * SPM_PAGE_BYTES);
-	release(image->changes, image_pages_most * sizeof(*image->changes));
+	spm_pages_unmap(image->changes, changes_bytes);
 	spm_clone_drop(&image->clone);
 	free(image->excluded);
 	*image = (struct image){0};
@@ -96,7 +96,7 @@ static int image_prepare(struct image *image)
 		return 0;
 	image->frozen = reserve(image_pages_most * sizeof(*image->frozen));
 	image->copies = reserve(image_pages_most * SPM_PAGE_BYTES);
-	image->changes = reserve(image_pages_most * sizeof(*image->changes));
+	image->changes = spm_pages_map(changes_bytes, false);
 	if (image->frozen && image->copies && image->changes)
 		return 0;
 	spm_image_free(image);
@@ -125,7 +125,6 @@ void spm_image_settle(struct image *image)
 		return;
 	buffer_settle(image->frozen, sizeof(*image->frozen), keep, image->pages_most);
 	buffer_settle(image->copies, SPM_PAGE_BYTES, keep, image->pages_most);
-	buffer_settle(image->changes, sizeof(*image->changes), keep, image->pages_most);
 	image->pages_most = keep;
 }
 
@@ -197,30 +196,38 @@ int spm_capture_settle(pageno_t first, uint32_t pages)
 	return spm_track_collect(first, pages, run_is_dirty, NULL);
 }
 
-/* What a page is, but for its bytes. */
-static struct frozen_page *page_note(struct container *c, pageno_t page, bool is_live)
+static bool run_goes_on(const struct frozen_run *r, pageno_t page, bool is_live)
 {
-	struct frozen_page *f = &c->image.frozen[c->image.pages++];
-	struct span *s;
+	return page == r->first + r->pages && r->is_removed == !is_live &&
+	       (!is_live || spm_page_address(page) < r->span_address + r->span_pages * (uint64_t)SPM_PAGE_BYTES);
+}
 
-	if (c->image.pages > image_pages_most)
+/* What a page is, but for its bytes. */
+static void page_note(struct container *c, pageno_t page, bool is_live)
+{
+	struct image *image = &c->image;
+	struct frozen_run *r = &image->frozen[image->runs];
+	const struct span *s;
+
+	if (image->pages++ == image_pages_most)
 		spm_panic("a point of more than 128 GiB of changed pages");
-	*f = (struct frozen_page){.page = page, .is_removed = !is_live};
+	if (image->runs && run_goes_on(r - 1, page, is_live)) {
+		r[-1].pages++;
+		return;
+	}
+	image->runs++;
+	*r = (struct frozen_run){.first = page, .pages = 1, .is_removed = !is_live};
 	if (!is_live)
-		return f;
+		return;
 	s = spm_span_of(spm_page_address(page));
-	f->span_address = spm_page_address(s->first);
-	f->slot_bytes = s->slot_bytes;
-	f->recip = s->recip;
-	f->slots = s->slots;
-	f->live = spm_marks_live(c->marks, s);
-	f->meta.span_pages = s->pages;
-	f->meta.page_in_span = page - s->first;
-	f->meta.class = s->class;
-	f->meta.flags = s->flags;
-	if (page == s->first)
-		f->meta.live = f->live;
-	return f;
+	r->span_address = spm_page_address(s->first);
+	r->slot_bytes = s->slot_bytes;
+	r->span_pages = s->pages;
+	r->recip = s->recip;
+	r->slots = s->slots;
+	r->class = s->class;
+	r->flags = s->flags;
+	r->live = spm_marks_live(c->marks, s);
 }
 
 static void place_zero(uint64_t place, void *arg)
@@ -320,7 +327,7 @@ int spm_capture(struct container *c)
 		err = spm_lazy_error(c->lazy, &why);
 	if (err)
 		return err;
-	c->image.pages = 0;
+	c->image.runs = c->image.pages = 0;
 	spm_capture_begin();
 	can_clone = !spm_lazy_is_any_missing() && !spm_clone_prepare(); /* nobody brings in pages for a clone */
 	err = spm_track_init();
@@ -371,6 +378,8 @@ static int pages_list(struct container *c)
 	struct image *image = &c->image;
 
 	image->excluded_count = 0;
+	free(image->excluded);
+	image->excluded = NULL;
 	if (c->hints.excluded_count) {
 		image->excluded = malloc(c->hints.excluded_count * sizeof(*image->excluded));
 		if (!image->excluded)
@@ -378,43 +387,6 @@ static int pages_list(struct container *c)
 	}
 	spm_marks_take_touched(c->marks, page_list, c);
 	return 0;
-}
-
-/* Reads live pages from *i on that follow each other in memory, to 16 MiB. */
-static int pages_fetch(struct image *image, size_t *i)
-{
-	enum { PAGES_MOST = 4096 };
-	const struct frozen_page *f = &image->frozen[*i];
-	size_t first = *i, n = 1;
-
-	while (n < PAGES_MOST && first + n < image->pages && f[n].page == f->page + n && !f[n].is_removed)
-		n++;
-	*i += n;
-	return spm_clone_read(&image->clone, spm_page_address((pageno_t)f->page), n * SPM_PAGE_BYTES,
-	                      image->copies + first * SPM_PAGE_BYTES);
-}
-
-static int copies_fetch(struct image *image)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < image->pages && !err;) {
-		if (image->frozen[i].is_removed)
-			i++;
-		else
-			err = pages_fetch(image, &i);
-	}
-	return err;
-}
-
-/* The places are in ascending order, as the pages are. */
-static void copies_exclude(struct image *image)
-{
-	for (size_t i = 0, e = 0; i < image->pages && e < image->excluded_count; i++)
-		for (; e < image->excluded_count && spm_page_of(image->excluded[e]) == image->frozen[i].page; e++)
-			place_zero(image->excluded[e], image->copies + i * SPM_PAGE_BYTES);
-	free(image->excluded);
-	image->excluded = NULL;
 }
 
 int spm_capture_finish(struct container *c)
@@ -425,12 +397,10 @@ int spm_capture_finish(struct container *c)
 		return 0;
 	err = pages_list(c);
 	spm_capture_end();
-	if (!err)
-		err = copies_fetch(&c->image);
-	copies_exclude(&c->image);
-	spm_clone_drop(&c->image.clone);
-	if (err)
+	if (err) {
+		spm_clone_drop(&c->image.clone);
 		spm_capture_undo(c);
+	}
 	return err;
 }
 
@@ -451,12 +421,11 @@ int spm_capture_drain(void)
 void spm_capture_undo(struct container *c)
 {
 	spm_capture_begin();
-	for (size_t i = 0; i < c->image.pages; i++) {
-		pageno_t page = (pageno_t)c->image.frozen[i].page;
-
-		spm_marks_touch(c->marks, page);
-		if (c->image.frozen[i].is_removed) /* the newest version still has it */
-			spm_marks_set_member(c->marks, page);
-	}
+	for (const struct frozen_run *r = c->image.frozen; r < c->image.frozen + c->image.runs; r++)
+		for (pageno_t page = r->first; page < r->first + r->pages; page++) {
+			spm_marks_touch(c->marks, page);
+			if (r->is_removed) /* the newest version still has it */
+				spm_marks_set_member(c->marks, page);
+		}
 	spm_capture_end();
 }

@@ -8,7 +8,7 @@
  * capture runs while the program stands still; write runs in the caller (pPointSync) or in the container's
  * worker thread (pPoint). A container has one image: the next capture waits until the last one is written.
  * Of a large dirty set the pages are not copied but kept by a clone of the process (snapshot/clone.h); then write
- * begins with fetching them.
+ * fetches them, a batch at a time (changes.h).
  *
  * Locks, in this order
  *   container->lock   everything in struct container but the image's content; never held over I/O or a stop
@@ -32,25 +32,31 @@
 
 enum { PAGE_OUTSIDE = 0x80 }; /* page_meta.flags beside enum heap_flags: has words to mend at restore */
 
-/* What one page was at the instant of the point. */
-struct frozen_page {
-	uint64_t page;
+/* How many pages of an image are prepared and written at a time (changes.h); their bytes; how much of the copies is used for them
+ * after a clone, in pages. */
+enum { CHANGES_BATCH = 1024, CHANGES_BYTES = CHANGES_BATCH * SPM_PAGE_BYTES, CHANGES_COPIES = 4 * CHANGES_BATCH };
+
+/* Touched pages that follow each other in one span, as they were at the instant of the point. */
+struct frozen_run {
+	pageno_t first;
+	uint32_t pages;
 	uint64_t span_address, slot_bytes;
-	uint32_t recip;
+	uint32_t span_pages, recip;
 	uint16_t slots;
-	bool is_removed;
-	struct slotset live; /* of its span */
-	struct page_meta meta;
+	uint8_t class, flags;
+	bool is_removed;     /* from the version: then the span is not told */
+	struct slotset live; /* of the span */
 };
 
 struct image {
-	struct frozen_page *frozen; /* address space for one entry a heap page; filled as far as `pages` */
-	unsigned char *copies;      /* 4096 bytes for each */
-	size_t pages, pages_most, pages_last;
-	struct memory_clone clone; /* if there is one, spm_capture_finish gets the copies from it */
-	uint64_t *excluded;        /* then: places to be zero in the copies */
+	struct frozen_run *frozen; /* address space for one entry a heap page; filled as far as `runs` */
+	unsigned char *copies;     /* 4096 bytes for each of their pages */
+	size_t runs, pages, pages_most, pages_last;
+	struct memory_clone
+	        clone; /* if there is one, it has the pages, and the beginning of `copies` is for batches of them */
+	uint64_t *excluded; /* then: places to be zero in the copies */
 	size_t excluded_count;
-	struct page_change *changes;
+	struct page_change *changes; /* of two batches */
 	uint64_t root, root_bytes, live_bytes, pause_ns, dirty_pages;
 	uint64_t captured_ns;
 	bool is_full_trace;
@@ -161,7 +167,7 @@ bool spm_capture_try_begin(void);
 void spm_capture_end(void);
 void spm_image_free(struct image *image);
 
-/* write.c: makes the image a version. */
+/* write.c: makes the image a version. The clone, if there is one, is gone then. */
 int spm_image_write(struct container *c, bool is_forced, int64_t *version);
 
 /* Routes what was freed until now to the containers, so that hints given from here on are not taken for those of freed

@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PIECE_BYTES = 1 << 20, FRUITLESS_MOST = 100, ORPHAN_WAIT_MS = 1000 };
+enum { PIECE_BYTES = 4 << 20, ZEROS_BYTES = 1 << 20, FRUITLESS_MOST = 100, ORPHAN_WAIT_MS = 1000 };
 static const off_t lock_base = (off_t)1 << 61;
 static const off_t holder_base = (off_t)1 << 60;
 static const long nfs_magic = 0x6969;
@@ -126,13 +126,13 @@ static int file_size(struct driver *d, uint64_t *bytes)
 
 static int zeros_write(struct driver *d, uint64_t from, uint64_t to)
 {
-	void *zeros = aligned_alloc(SPM_BLOCK_BYTES, PIECE_BYTES);
+	void *zeros = aligned_alloc(SPM_BLOCK_BYTES, ZEROS_BYTES);
 	int err = zeros ? 0 : -ENOMEM;
 
 	if (zeros)
-		memset(zeros, 0, PIECE_BYTES);
-	for (; !err && from < to; from += PIECE_BYTES)
-		err = file_write(d, from, zeros, to - from < PIECE_BYTES ? (size_t)(to - from) : PIECE_BYTES);
+		memset(zeros, 0, ZEROS_BYTES);
+	for (; !err && from < to; from += ZEROS_BYTES)
+		err = file_write(d, from, zeros, to - from < ZEROS_BYTES ? (size_t)(to - from) : ZEROS_BYTES);
 	free(zeros);
 	return err;
 }

@@ -140,6 +140,25 @@ static void begin_large(void)
 	steps(1, 400);
 }
 
+/* Several batches of pages (containers/changes.h) that a clone keeps: the text of some entry becomes a short one in a large slot. */
+static void begin_cloned(void)
+{
+	enum { LARGE = 10 << 20 };
+	struct entry *e = NULL;
+	char *text;
+
+	begin_large();
+	for (unsigned i = 0; i < BOOK_BUCKETS && !e; i++)
+		e = book[1]->bucket[i];
+	text = pMallocNoPtr(LARGE);
+	EXPECT(e && text);
+	memset(text, 1, LARGE);
+	memcpy(text, e->text, strlen(e->text) + 1);
+	pFree(e->text);
+	e->text = text;
+	setenv("SOFTPM_FREEZE", "clone", 1);
+}
+
 static void *scrap; /* a place to be excluded */
 
 static void begin_attributes(void)
@@ -266,6 +285,7 @@ static const struct operation operations[] = {
         {"restore", begin_open, do_restore},
         {"small point", begin_small, do_point_sync},
         {"large point", begin_large, do_point_sync},
+        {"cloned point", begin_cloned, do_point_sync},
         {"asynchronous point", begin_small, do_point_async},
         {"delete", open_all, do_delete},
         {"close", begin_small, do_close},

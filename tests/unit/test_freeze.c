@@ -147,6 +147,140 @@ static pid_t clone_find(void)
 	return (pid_t)atoi(text);
 }
 
+/* ---- a point of many batches (containers/changes.h) ---- */
+
+enum { NODES = 60000 };
+struct node {
+	struct node *next, *excluded;
+	int (*function)(const char *volume);
+	uint64_t value, filling[28];
+};
+static const char residue[] = "reached by nobody";
+
+static int many_batches(const char *volume);
+
+/* Every third one is reached by nobody. */
+static struct node *nodes_make(void)
+{
+	struct node *first = NULL, **end = &first;
+
+	for (uint64_t i = 0; i < NODES; i++) {
+		struct node *n = pMalloc(sizeof(*n));
+
+		memcpy(n->filling, residue, i % 3 ? 0 : sizeof(residue));
+		if (i % 3 == 0)
+			continue;
+		*n = (struct node){.excluded = first, .function = many_batches, .value = i, .filling = {[27] = ~i}};
+		*end = n;
+		end = &n->next;
+	}
+	return first;
+}
+
+enum { CHUNK_PAGES = 16, CHUNKS_MOST = 16384 };
+
+/* Takes note of a place's page in its chunk, or that the chunk was changed: the pages to be written for it. */
+static unsigned chunk_note(const void *place, const void *near, bool is_changed)
+{
+	static unsigned member[CHUNKS_MOST], changed[CHUNKS_MOST], pages;
+	size_t page = (uintptr_t)place / 4096 - (uintptr_t)near / 4096 / CHUNK_PAGES * CHUNK_PAGES +
+	              CHUNKS_MOST / 2 * CHUNK_PAGES;
+	size_t chunk = page / CHUNK_PAGES;
+	unsigned before = changed[chunk] ? (unsigned)__builtin_popcount(member[chunk]) : 0;
+
+	member[chunk] |= 1u << page % CHUNK_PAGES;
+	changed[chunk] |= is_changed;
+	pages += (changed[chunk] ? (unsigned)__builtin_popcount(member[chunk]) : 0) - before;
+	return pages;
+}
+
+static int stored_get(const struct pversion *version, void *arg)
+{
+	*(uint64_t *)arg = version->stored_pages;
+	return 1;
+}
+
+static int many_batches(const char *volume)
+{
+	struct cattr attr = {.versions_kept = 4, .chunk_bytes = CHUNK_PAGES * 4096, .stop_threads = 1};
+	uint64_t stored = 0;
+	unsigned expected = 0;
+	struct node *n;
+	void *at;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT((id = pCAlloc(3, sizeof(void *), &at)) > 0);
+	*(struct node **)at = nodes_make();
+	for (n = *(struct node **)at; n; n = n->next)
+		EXPECT(n->value % 64 != 1 || !pExclude(id, &n->excluded));
+	EXPECT(pPoint(id) == 1);
+	for (n = *(struct node **)at; n; n = n->next)
+		n->value += NODES; /* while the first version is being written */
+	EXPECT(!pSync(id));
+	EXPECT(!pCSetAttr(id, &attr));
+	EXPECT(pPoint(id) == 2 && !pSync(id));
+	chunk_note(at, at, false);
+	for (n = *(struct node **)at; n; n = n->next)
+		expected = chunk_note(n, at, n->value % 100 == 0);
+	for (n = *(struct node **)at; n; n = n->next)
+		n->value += n->value % 100 ? 0 : NODES;
+	*(struct node *volatile *)at =
+	        *(struct node **)at; /* a dirty page before them: batches of 1024 would cut chunks */
+	EXPECT(pPointSync(id) == 3);
+	EXPECT(pVersions(3, stored_get, &stored) == 1);
+	EXPECT(expected > 2000 && stored == expected); /* all of each chunk in which anything changed, nothing else */
+	return pVClose();
+}
+
+static bool file_has(const char *path, const char *what)
+{
+	FILE *f = fopen(path, "r");
+	static char bytes[1 << 20];
+	size_t n, kept = strlen(what);
+	bool has = false;
+
+	memset(bytes, 0, kept);
+	while (f && !has && (n = fread(bytes + kept, 1, sizeof(bytes) - kept, f))) {
+		has = memmem(bytes, kept + n, what, strlen(what)) != NULL;
+		memmove(bytes, bytes + n, kept);
+	}
+	return !f || fclose(f) || has;
+}
+
+static int many_batches_check(const char *volume)
+{
+	uint64_t i = 0;
+	void *at;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCRestore(3, &at) > 0);
+	for (struct node *n = *(struct node **)at; n; n = n->next, i++) {
+		uint64_t number = i / 2 * 3 + i % 2 + 1, value = number + NODES;
+
+		EXPECT(n->value == (value % 100 ? value : value + NODES) && n->filling[27] == ~number);
+		EXPECT(n->function == many_batches);
+		EXPECT(number % 64 == 1 ? !n->excluded : number == 1 || n->excluded == *(struct node **)at);
+	}
+	EXPECT(i == NODES / 3 * 2);
+	EXPECT(!file_has(volume, residue));
+	return pVClose();
+}
+
+static void a_point_of_many_batches_has_all_that_is_reachable_and_no_more(void **state)
+{
+	const char *const freeze[] = {"copy", "clone"};
+
+	(void)state;
+	for (int way = 0; way < 2; way++) {
+		const char *volume = scratch("batches.vol");
+
+		unlink(volume);
+		in_process(many_batches, volume, freeze[way], "wp");
+		in_process(many_batches_check, volume, freeze[way], "wp");
+	}
+}
+
 enum { LARGE_BYTES = 256 << 20 };
 
 /* Somebody kills the clone: the point fails, and says so; memory is unharmed and the next point has all. */
@@ -233,6 +367,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(a_version_is_of_one_instant),
+	        cmocka_unit_test(a_point_of_many_batches_has_all_that_is_reachable_and_no_more),
 	        cmocka_unit_test(a_killed_clone_fails_the_point_and_nothing_else),
 	        cmocka_unit_test(a_process_that_changed_its_user_makes_points),
 	};
