@@ -1,6 +1,6 @@
 /* fill.c - see fill.h.
  *
- *   source[]   | piece | piece | piece | ...      each thread takes the next piece, of PIECE_PAGES entries
+ *   run[]      | piece | piece | piece | ...      each thread takes the next piece, of PIECE_PAGES pages
  *   piece      | run | run | ...                  pages whose places and blocks follow each other: one read
  *
  * Runs are read straight to their places, short enough for the processor's second cache, so that verifying them reads
@@ -21,64 +21,110 @@ enum { PIECE_PAGES = 1024, RUN_PAGES = 64, ALONE_PAGES = 4096 };
 
 struct filler {
 	struct fill *f;
-	unsigned char *buffer; /* NULL: read in place */
+	unsigned char *buffer;                /* NULL: read in place */
+	struct page_source source[RUN_PAGES]; /* of the run that is being gathered */
+	const struct source_run *from[RUN_PAGES];
+	size_t n;
 };
 
-/* The length of the run that begins at i. */
-static size_t run_length(const struct fill *f, size_t i, size_t end)
+static void run_mend(struct filler *w)
 {
-	const struct page_source *s = &f->source[i];
-	pageno_t to = f->place(f->arg, s->page);
-	size_t n = 1;
+	struct fill *f = w->f;
 
-	while (n < RUN_PAGES && i + n < end && s[n].page == s->page + n && s[n].block == s->block + n &&
-	       f->place(f->arg, s[n].page) == to + n)
-		n++;
-	return n;
-}
+	for (size_t i = 0; i < w->n; i++) {
+		uint64_t page = w->source[i].page;
 
-static void run_mend(struct fill *f, size_t i, size_t n)
-{
-	for (size_t k = i; k < i + n; k++) {
-		if (!f->wants_mending(f->arg, k))
+		if (!f->wants_mending(f->arg, w->from[i]))
 			continue;
 		pthread_mutex_lock(&f->lock);
-		f->mend(f->arg, k, (uint64_t *)(uintptr_t)spm_page_address(f->place(f->arg, f->source[k].page)));
+		f->mend(f->arg, w->from[i], page, (uint64_t *)(uintptr_t)spm_page_address(f->place(f->arg, page)));
 		pthread_mutex_unlock(&f->lock);
 	}
 }
 
-static int run_fill(struct filler *w, size_t i, size_t n)
+/* Reads what was gathered. */
+static int run_fill(struct filler *w)
 {
 	struct fill *f = w->f;
-	void *to = (void *)(uintptr_t)spm_page_address(f->place(f->arg, f->source[i].page));
-	int err = spm_chain_read_run(f->chain, f->version, &f->source[i], n, w->buffer ? w->buffer : to);
+	void *to;
+	int err;
 
+	if (!w->n)
+		return 0;
+	to = (void *)(uintptr_t)spm_page_address(f->place(f->arg, w->source[0].page));
+	err = spm_chain_read_run(f->chain, f->version, w->source, w->n, w->buffer ? w->buffer : to);
 	if (err)
 		return err;
 	if (w->buffer)
-		memcpy(to, w->buffer, n * SPM_PAGE_BYTES);
-	run_mend(f, i, n);
+		memcpy(to, w->buffer, w->n * SPM_PAGE_BYTES);
+	run_mend(w);
+	w->n = 0;
 	return 0;
 }
 
-static int piece_fill(struct filler *w, size_t from)
+/* Both at their place in the version and at that in memory. */
+static bool follows(const struct filler *w, const struct page_source *s)
+{
+	const struct page_source *last = &w->source[w->n - 1];
+	const struct fill *f = w->f;
+
+	return s->page == last->page + 1 && s->block == last->block + 1 &&
+	       f->place(f->arg, s->page) == f->place(f->arg, last->page) + 1;
+}
+
+static int page_gather(struct filler *w, const struct source_run *r, uint32_t k)
+{
+	struct page_source s = spm_source_of(r, k);
+	int err = w->n && (w->n == RUN_PAGES || !follows(w, &s)) ? run_fill(w) : 0;
+
+	if (err)
+		return err;
+	w->from[w->n] = r;
+	w->source[w->n++] = s;
+	return 0;
+}
+
+struct piece {
+	size_t run;
+	uint32_t page;
+};
+
+/* The next one; false: there is none. */
+static bool piece_take(struct fill *f, struct piece *p)
+{
+	uint32_t left = PIECE_PAGES;
+
+	pthread_mutex_lock(&f->lock);
+	*p = (struct piece){f->next, f->next_page};
+	while (left && f->next < f->n) {
+		uint32_t rest = f->run[f->next].pages - f->next_page;
+
+		if (rest > left) {
+			f->next_page += left;
+			break;
+		}
+		left -= rest;
+		f->next++;
+		f->next_page = 0;
+	}
+	pthread_mutex_unlock(&f->lock);
+	return p->run < f->n;
+}
+
+static int piece_fill(struct filler *w, struct piece p)
 {
 	const struct fill *f = w->f;
-	size_t end = from + PIECE_PAGES < f->n ? from + PIECE_PAGES : f->n, n;
+	int err = 0;
 
-	for (size_t i = from; i < end; i += n) {
-		int err = 0;
+	for (uint32_t left = PIECE_PAGES; left && p.run < f->n && !err; left--) {
+		const struct source_run *r = &f->run[p.run];
 
-		n = 1;
-		if (f->source[i].block) {
-			n = run_length(f, i, end);
-			err = run_fill(w, i, n);
-		}
-		if (err)
-			return err;
+		if (r->block)
+			err = page_gather(w, r, p.page);
+		if (++p.page == r->pages)
+			p = (struct piece){p.run + 1, 0};
 	}
-	return 0;
+	return err ? err : run_fill(w);
 }
 
 static void fail(struct fill *f, int err, const char *why)
@@ -94,7 +140,7 @@ static void *filler_main(void *arg)
 {
 	struct fill *f = arg;
 	struct filler w = {.f = f};
-	size_t piece;
+	struct piece piece;
 	int err = 0;
 
 	if (!strcmp(spm_track_name(), "mprotect")) {
@@ -102,8 +148,8 @@ static void *filler_main(void *arg)
 		if (!w.buffer)
 			fail(f, -ENOMEM, "no memory to read a container");
 	}
-	while (!f->error && !err && (piece = f->next++) * PIECE_PAGES < f->n)
-		err = piece_fill(&w, piece * PIECE_PAGES);
+	while (!f->error && !err && piece_take(f, &piece))
+		err = piece_fill(&w, piece);
 	if (err)
 		fail(f, err, spm_volume_error());
 	free(w.buffer);
@@ -123,9 +169,9 @@ static bool has_two_processors(void)
 	return !sched_getaffinity(0, sizeof(set), &set) && CPU_COUNT(&set) > 1;
 }
 
-int spm_fill_all(struct fill *f)
+int spm_fill_all(struct fill *f, uint64_t pages)
 {
-	bool wants_help = f->n > ALONE_PAGES && has_two_processors();
+	bool wants_help = pages > ALONE_PAGES && has_two_processors();
 	sigset_t all, before;
 	pthread_t helper;
 

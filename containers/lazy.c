@@ -1,6 +1,6 @@
 /* lazy.c - see lazy.h.
  *
- *   source[]   pages with content, ascending        piece[]   those of one aligned 256 KiB, where there are any
+ *   list       pages with content, ascending        piece[]   those of one aligned 256 KiB, where there are any
  *
  *   WAITING --claimed by the answering thread (a page of it was touched) or by the fetching one--> BUSY
  *   BUSY    --read, verified, put in place; damaged pages are noted in `bad`--------------------> DONE
@@ -44,7 +44,7 @@ enum { WAITING, BUSY, DONE };
 
 struct piece {
 	uint32_t number;          /* its first page is number * PIECE_PAGES */
-	uint32_t first;           /* in source */
+	uint32_t first;           /* run of the list that has pages of it */
 	_Atomic uint64_t dropped; /* pages that are to be zero, by their place in the piece */
 	_Atomic uint64_t bad;     /* damaged; changed while BUSY */
 	_Atomic int state;
@@ -54,10 +54,9 @@ struct lazy {
 	struct lazy *_Atomic next;
 	struct chain *chain;
 	uint64_t version;
-	struct page_source *source;
-	size_t source_bytes;
+	struct source_list list;
 	struct piece *piece;
-	size_t n, pieces;
+	size_t pieces, piece_room;
 	_Atomic size_t cursor, done;
 	pthread_t fetcher[2];
 	unsigned fetchers;
@@ -143,17 +142,29 @@ static bool is_dropped(const struct piece *p, const struct page_source *s)
 	return p->dropped >> s->page % PIECE_PAGES & 1;
 }
 
-static size_t piece_end(const struct lazy *z, const struct piece *p)
+/* Its pages with content; how many they are. */
+static size_t piece_sources(const struct lazy *z, const struct piece *p, struct page_source source[PIECE_PAGES])
 {
-	return p + 1 < z->piece + z->pieces ? p[1].first : z->n;
+	uint64_t from = piece_page(p), end = from + PIECE_PAGES;
+	size_t n = 0;
+
+	for (size_t i = p->first; i < z->list.n && z->list.run[i].page < end; i++) {
+		const struct source_run *r = &z->list.run[i];
+		uint32_t k = r->page < from ? (uint32_t)(from - r->page) : 0;
+
+		for (; k < r->pages && r->page + k < end; k++)
+			source[n++] = spm_source_of(r, k);
+	}
+	return n;
 }
 
 static void piece_fill(struct lazy *z, struct piece *p, unsigned char *buffer)
 {
-	size_t end = piece_end(z, p), n;
+	struct page_source source[PIECE_PAGES];
+	size_t end = piece_sources(z, p, source), n;
 
-	for (size_t i = p->first; i < end; i += n) {
-		const struct page_source *s = &z->source[i];
+	for (size_t i = 0; i < end; i += n) {
+		const struct page_source *s = &source[i];
 
 		n = 1;
 		if (is_dropped(p, s))
@@ -231,8 +242,8 @@ static void pages_zero(const struct piece *p, pageno_t page)
 
 static bool has_content(const struct lazy *z, const struct piece *p, pageno_t page)
 {
-	for (size_t i = p->first; i < piece_end(z, p); i++)
-		if (z->source[i].page == page)
+	for (size_t i = p->first; i < z->list.n && z->list.run[i].page <= page; i++)
+		if (page < z->list.run[i].page + z->list.run[i].pages)
 			return true;
 	return false;
 }
@@ -464,26 +475,32 @@ static int answerer_have(void)
 	return 0;
 }
 
-static bool is_same_range(uint64_t a, uint64_t b)
+static uint64_t last_page(const struct source_run *r)
 {
-	return b / CHUNK_PAGES <= a / CHUNK_PAGES + 1;
+	return r->page + r->pages - 1;
+}
+
+/* The run begins in the 2 MiB where the one before ends, or in the next. */
+static bool is_same_range(const struct source_run *r)
+{
+	return r->page / CHUNK_PAGES <= last_page(r - 1) / CHUNK_PAGES + 1;
 }
 
 /* Watches the aligned 2 MiB in which there are pages; huge pages elsewhere in the window stay possible. */
-static int ranges_watch(const struct page_source *s, size_t n)
+static int ranges_watch(const struct source_run *r, size_t n)
 {
 	unsigned ranges = 1;
 	int err = 0;
 
 	for (size_t i = 1; i < n; i++)
-		ranges += !is_same_range(s[i - 1].page, s[i].page);
+		ranges += !is_same_range(&r[i]);
 	if (ranges > RANGES_MOST)
 		return -E2BIG;
 	for (size_t i = 0, first = 0; i < n && !err; i++) {
-		uint64_t from = s[first].page / CHUNK_PAGES * CHUNK_PAGES,
-		         to = (s[i].page / CHUNK_PAGES + 1) * CHUNK_PAGES;
+		uint64_t from = r[first].page / CHUNK_PAGES * CHUNK_PAGES,
+		         to = (last_page(&r[i]) / CHUNK_PAGES + 1) * CHUNK_PAGES;
 
-		if (i + 1 < n && is_same_range(s[i].page, s[i + 1].page))
+		if (i + 1 < n && is_same_range(&r[i + 1]))
 			continue;
 		err = spm_missing_watch((pageno_t)from, (uint32_t)(to - from));
 		first = i + 1;
@@ -493,37 +510,48 @@ static int ranges_watch(const struct page_source *s, size_t n)
 
 static void pieces_cut(struct lazy *z)
 {
-	for (size_t i = 0; i < z->n; i++) {
-		uint32_t number = (uint32_t)(z->source[i].page / PIECE_PAGES);
+	for (size_t i = 0; i < z->list.n; i++) {
+		uint32_t number = (uint32_t)(z->list.run[i].page / PIECE_PAGES);
 
-		if (i && z->piece[z->pieces - 1].number == number)
-			continue;
-		z->piece[z->pieces].number = number;
-		z->piece[z->pieces++].first = (uint32_t)i;
+		if (z->pieces && z->piece[z->pieces - 1].number == number)
+			number++;
+		for (; number <= last_page(&z->list.run[i]) / PIECE_PAGES; number++) {
+			z->piece[z->pieces].number = number;
+			z->piece[z->pieces++].first = (uint32_t)i;
+		}
 	}
+}
+
+/* At least as many as there will be. */
+static size_t pieces_most(const struct source_list *pages)
+{
+	size_t n = 1;
+
+	for (size_t i = 0; i < pages->n; i++)
+		n += last_page(&pages->run[i]) / PIECE_PAGES - pages->run[i].page / PIECE_PAGES + 1;
+	return n;
 }
 
 static void memory_free(struct lazy *z)
 {
-	spm_pages_unmap(z->source, z->source_bytes);
-	spm_pages_unmap(z->piece, z->n * sizeof(*z->piece));
+	spm_source_list_free(&z->list);
+	spm_pages_unmap(z->piece, z->piece_room * sizeof(*z->piece));
 	free(z);
 }
 
-int spm_lazy_watch(const struct page_source *source, size_t n)
+int spm_lazy_watch(const struct source_run *run, size_t n)
 {
 	int err;
 
 	pthread_mutex_lock(&begin_lock);
 	err = answerer_have();
 	if (!err)
-		err = ranges_watch(source, n);
+		err = ranges_watch(run, n);
 	pthread_mutex_unlock(&begin_lock);
 	return err;
 }
 
-int spm_lazy_new(struct chain *c, uint64_t version, struct page_source *source, size_t n, size_t source_bytes,
-                 struct lazy **out)
+int spm_lazy_new(struct chain *c, uint64_t version, const struct source_list *pages, struct lazy **out)
 {
 	struct lazy *z = calloc(1, sizeof(*z));
 
@@ -531,14 +559,13 @@ int spm_lazy_new(struct chain *c, uint64_t version, struct page_source *source, 
 		return -ENOMEM;
 	z->chain = c;
 	z->version = version;
-	z->n = n;
-	z->piece = spm_pages_map(n * sizeof(*z->piece), false);
+	z->piece_room = pieces_most(pages);
+	z->piece = spm_pages_map(z->piece_room * sizeof(*z->piece), false);
 	if (!z->piece) {
 		free(z);
 		return -ENOMEM;
 	}
-	z->source = source;
-	z->source_bytes = source_bytes;
+	z->list = *pages;
 	pieces_cut(z);
 	spm_chain_pin(c, version);
 	*out = z;

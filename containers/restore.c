@@ -26,15 +26,13 @@ static const uint64_t window_pages = (SPM_WINDOW_END - SPM_WINDOW_START) / SPM_P
 struct loading {
 	struct container *c;
 	uint64_t version;
-	struct page_source *source;    /* of page i; numbers as in the version */
-	const struct page_meta **meta; /* of page i; the chain's */
-	size_t n, room;                /* room: pages of the version */
-	bool is_source_shared;         /* with the container's struct lazy, which frees it */
-	uint64_t blob_pages;
+	struct source_list list; /* numbers as in the version */
+	size_t n;                /* so many runs are of the heap; the others are the blob's */
+	uint64_t pages, blob_pages;
 	bool is_used[SPM_SLICES];
 	int32_t moved_by[SPM_SLICES]; /* slices */
 	bool is_moved;
-	size_t spans_of; /* the spans of so many pages are made */
+	size_t spans; /* so many are made */
 };
 
 static int damaged(const struct loading *l, const char *what, uint64_t where)
@@ -43,39 +41,42 @@ static int damaged(const struct loading *l, const char *what, uint64_t where)
 	                (unsigned long long)where);
 }
 
-static int page_note(const struct page_source *source, const struct page_meta *meta, void *arg)
+static uint64_t last_page(const struct source_run *r)
 {
-	struct loading *l = arg;
+	return r->page + r->pages - 1;
+}
 
-	if (source->page >= SPM_BLOB_PAGE) {
-		l->blob_pages++;
-		return 0;
+static void runs_count(struct loading *l)
+{
+	for (size_t i = 0; i < l->list.n; i++) {
+		bool is_blob = l->list.run[i].page >= SPM_BLOB_PAGE;
+
+		l->n += !is_blob;
+		*(is_blob ? &l->blob_pages : &l->pages) += l->list.run[i].pages;
 	}
-	SPM_CHECK(l->n < l->room);
-	l->source[l->n] = *source;
-	l->meta[l->n++] = meta;
+}
+
+/* Checks what a run claims and notes the slices of every span that begins in it. */
+static int slices_note(struct loading *l, const struct source_run *r)
+{
+	uint32_t last_in_span = spm_source_page_in_span(r, r->pages - 1), head = spm_source_head(r, 0);
+	uint64_t end = last_page(r) - last_in_span + r->span_pages;
+
+	if (r->page_in_span >= r->span_pages || r->page_in_span > r->page || last_page(r) >= window_pages ||
+	    end > window_pages)
+		return damaged(l, "its page map holds an impossible page", r->page);
+	for (uint64_t s = (r->page + head) / SPM_SLICE_PAGES; head < r->pages && s <= (end - 1) / SPM_SLICE_PAGES; s++)
+		l->is_used[s] = true;
 	return 0;
 }
 
-static bool is_head(const struct loading *l, size_t i)
+static int all_slices_note(struct loading *l)
 {
-	return l->meta[i]->page_in_span == 0;
-}
+	int err = 0;
 
-/* Checks what every page claims and notes the slices of every span. */
-static int slices_note(struct loading *l)
-{
-	for (size_t i = 0; i < l->n; i++) {
-		const struct page_meta *m = l->meta[i];
-		uint64_t page = l->source[i].page, head = page - m->page_in_span, end = head + m->span_pages;
-
-		if (page >= window_pages || m->page_in_span > page || !m->span_pages || end > window_pages ||
-		    m->page_in_span >= m->span_pages)
-			return damaged(l, "its page map holds an impossible page", page);
-		for (uint64_t s = head / SPM_SLICE_PAGES; is_head(l, i) && s <= (end - 1) / SPM_SLICE_PAGES; s++)
-			l->is_used[s] = true;
-	}
-	return 0;
+	for (size_t i = 0; i < l->n && !err; i++)
+		err = slices_note(l, &l->list.run[i]);
+	return err;
 }
 
 /* Moves slices [from, from + n) to free ones. Between finding and claiming those, another thread may take one: then
@@ -144,43 +145,96 @@ static uint64_t moved_word(const struct loading *l, uint64_t word)
 	return word + (uint64_t)((int64_t)l->moved_by[spm_page_of(word) / SPM_SLICE_PAGES] * (int64_t)SPM_SLICE_BYTES);
 }
 
-static int span_make(struct loading *l, size_t i)
+/* The spans that begin in the run, from page k on, `most` at most. None: spans is 0. */
+static struct span_row spans_of(const struct loading *l, const struct source_run *r, uint32_t k, uint32_t most)
 {
-	const struct page_meta *m = l->meta[i];
-	uint64_t page = l->source[i].page;
-	int err;
+	uint32_t head = spm_source_head(r, k), spans = head < r->pages ? (r->pages - head - 1) / r->span_pages + 1 : 0;
 
-	if (slotset_empty(&m->live))
-		return damaged(l, "a span has no live slot", page);
-	err = spm_heap_restore_span(moved_page(l, page), m->span_pages, m->class, m->flags & HEAP_NOPTR, &m->live,
-	                            l->c->arena);
-	if (err == -ENOMEM)
-		return spm_fail(ENOMEM, "container %d: no memory for its pages", l->c->magic);
-	return err ? damaged(l, "a span makes no sense or overlaps another", page) : 0;
+	return (struct span_row){.first = moved_page(l, r->page) + head,
+	                         .pages = r->span_pages,
+	                         .class = r->class,
+	                         .flags = r->flags & HEAP_NOPTR,
+	                         .spans = spans < most ? spans : most,
+	                         .live = r->bytes + spm_source_bytes(r, head),
+	                         .stride = sizeof(struct slotset) + r->span_pages * sizeof(uint64_t)};
 }
 
-static bool is_in_its_span(const struct loading *l, size_t i)
+static int span_is_wrong(const struct loading *l, const struct source_run *r, uint32_t k, int err)
 {
-	pageno_t page = moved_page(l, l->source[i].page);
+	struct slotset live = spm_source_live(r, k);
+
+	if (err == -ENOMEM)
+		return spm_fail(ENOMEM, "container %d: no memory for its pages", l->c->magic);
+	return damaged(l,
+	               slotset_empty(&live) ? "a span has no live slot" : "a span makes no sense or overlaps another",
+	               r->page + k);
+}
+
+/* All at once; if that fails one by one, to name the one that is wrong. */
+static int run_spans_make(struct loading *l, const struct source_run *r)
+{
+	struct span_row all = spans_of(l, r, 0, UINT32_MAX);
+	int err = all.spans ? spm_heap_restore_spans(&all, l->c->arena) : 0;
+
+	l->spans += err ? 0 : all.spans;
+	for (uint32_t k = spm_source_head(r, 0); err && k < r->pages; k = spm_source_head(r, k + 1)) {
+		struct span_row one = spans_of(l, r, k, 1);
+
+		err = spm_heap_restore_spans(&one, l->c->arena);
+		if (err)
+			return span_is_wrong(l, r, k, err);
+		l->spans++;
+	}
+	return 0;
+}
+
+static bool is_in_its_span(const struct loading *l, const struct source_run *r, uint32_t k)
+{
+	pageno_t page = moved_page(l, r->page + k);
 	const struct span *s = spm_span_of(spm_page_address(page));
 
-	return s && s->first == page - l->meta[i]->page_in_span;
+	return s && s->first == page - spm_source_page_in_span(r, k);
+}
+
+/* The pages before the first that begins a span: theirs is made. */
+static bool begins_in_its_span(const struct loading *l, const struct source_run *r)
+{
+	uint32_t head = spm_source_head(r, 0);
+
+	return !head || (is_in_its_span(l, r, 0) && is_in_its_span(l, r, head - 1));
+}
+
+/* Else another container's span is there. */
+static bool is_ours(const struct loading *l, const struct source_run *r)
+{
+	for (uint64_t s = r->page / SPM_SLICE_PAGES; s <= last_page(r) / SPM_SLICE_PAGES; s++)
+		if (!l->is_used[s])
+			return false;
+	return true;
 }
 
 /* A span's first page comes before its others. */
 static int spans_make(struct loading *l)
 {
 	for (size_t i = 0; i < l->n; i++) {
-		bool is_ours =
-		        l->is_used[l->source[i].page / SPM_SLICE_PAGES]; /* else another container's span is there */
+		const struct source_run *r = &l->list.run[i];
 
-		if (is_head(l, i) && span_make(l, i))
+		if (!is_ours(l, r) || !begins_in_its_span(l, r))
+			return damaged(l, "a page belongs to no span", r->page);
+		if (run_spans_make(l, r))
 			return -1;
-		l->spans_of = i + 1;
-		if (!is_ours || !is_in_its_span(l, i))
-			return damaged(l, "a page belongs to no span", l->source[i].page);
 	}
 	return 0;
+}
+
+static void span_unmake(const struct loading *l, const struct source_run *r, uint32_t k)
+{
+	const struct span *s = spm_span_of(spm_page_address(moved_page(l, r->page + k)));
+	struct slotset live = spm_source_live(r, k);
+
+	for (unsigned slot = 0; slot < s->slots; slot++)
+		if (slotset_has(&live, slot) && spm_slot_is_allocated(s, slot))
+			spm_heap_free((void *)(uintptr_t)spm_slot_address(s, slot));
 }
 
 /* After a failure: nobody else will ever free them. Not lazy ones: freeing touches their pages, which may not be had.
@@ -189,14 +243,13 @@ static void spans_unmake(struct loading *l)
 {
 	int error = errno;
 
-	for (size_t i = 0; i < l->spans_of && !l->c->lazy; i++) {
-		const struct page_meta *m = l->meta[i];
-		const struct span *s =
-		        is_head(l, i) ? spm_span_of(spm_page_address(moved_page(l, l->source[i].page))) : NULL;
+	for (size_t i = 0; i < l->n && !l->c->lazy; i++) {
+		const struct source_run *r = &l->list.run[i];
 
-		for (unsigned slot = 0; s && slot < s->slots; slot++)
-			if (slotset_has(&m->live, slot) && spm_slot_is_allocated(s, slot))
-				spm_heap_free((void *)(uintptr_t)spm_slot_address(s, slot));
+		for (uint32_t k = spm_source_head(r, 0); k < r->pages && l->spans; k = spm_source_head(r, k + 1)) {
+			span_unmake(l, r, k);
+			l->spans--;
+		}
 	}
 	errno = error;
 }
@@ -218,20 +271,19 @@ static pageno_t fill_place(const void *arg, uint64_t page)
 	return moved_page(arg, page);
 }
 
-static bool fill_wants_mending(const void *arg, size_t i)
+static bool wants_mending(const void *arg, const struct source_run *r)
 {
 	const struct loading *l = arg;
-	unsigned flags = l->meta[i]->flags;
 
-	return !(flags & HEAP_NOPTR) && (flags & PAGE_OUTSIDE || l->is_moved);
+	return !(r->flags & HEAP_NOPTR) && (r->flags & PAGE_OUTSIDE || l->is_moved);
 }
 
-static void words_mend(void *arg, size_t i, uint64_t *word)
+static void words_mend(void *arg, const struct source_run *r, uint64_t page, uint64_t *word)
 {
 	struct loading *l = arg;
-	struct warn_note note = {l->c, spm_page_address(moved_page(l, l->source[i].page))};
+	struct warn_note note = {l->c, spm_page_address(moved_page(l, page))};
 
-	if (l->meta[i]->flags & PAGE_OUTSIDE)
+	if (r->flags & PAGE_OUTSIDE)
 		spm_outside_decode(l->c->outside, word, SPM_PAGE_BYTES / 8, pointer_lost, &note);
 	for (unsigned w = 0; l->is_moved && w < SPM_PAGE_BYTES / 8; w++)
 		if (spm_in_window(word[w]))
@@ -242,32 +294,32 @@ static int pages_fill(struct loading *l)
 {
 	struct fill f = {.chain = l->c->chain,
 	                 .version = l->version,
-	                 .source = l->source,
+	                 .run = l->list.run,
 	                 .n = l->n,
 	                 .place = fill_place,
-	                 .wants_mending = fill_wants_mending,
+	                 .wants_mending = wants_mending,
 	                 .mend = words_mend,
 	                 .arg = l};
-	int err = spm_fill_all(&f);
+	int err = spm_fill_all(&f, l->pages);
 
 	return err ? spm_fail(-err, "%s", f.why) : 0;
 }
 
 /* Pages to mend come at once: what mending asks (the loader, malloc) must not be asked while threads stand still. */
-static bool comes_lazily(const struct loading *l, size_t i)
+static bool comes_lazily(const struct loading *l, const struct source_run *r)
 {
-	return l->source[i].block && !fill_wants_mending(l, i);
+	return r->block && !wants_mending(l, r);
 }
 
 /* $SOFTPM_RESTORE; else lazy if it is worth it: eager is as fast for small containers, and refuses a damaged one at
  * once. `lazy`: pages that may come later. */
-static bool wants_lazy(const struct loading *l, size_t lazy)
+static bool wants_lazy(const struct loading *l, uint64_t lazy)
 {
 	const char *wish = getenv("SOFTPM_RESTORE");
 
 	if (wish && !strcmp(wish, "lazy"))
 		return lazy > 0;
-	return lazy > lazy_pages_least && l->n - lazy < l->n / 16;
+	return lazy > lazy_pages_least && l->pages - lazy < l->pages / 16;
 }
 
 static bool may_be_lazy(const struct loading *l)
@@ -277,58 +329,72 @@ static bool may_be_lazy(const struct loading *l)
 	return !l->is_moved && l->c->arena && spm_lazy_is_possible() && (!wish || strcmp(wish, "eager"));
 }
 
-static int pages_mend_now(struct loading *l)
+static int page_mend_now(struct loading *l, const struct source_run *r, uint32_t k)
 {
 	uint64_t word[SPM_PAGE_BYTES / 8];
-	int err = 0;
+	struct page_source s = spm_source_of(r, k);
+	int err = spm_chain_read_run(l->c->chain, l->version, &s, 1, word);
 
-	for (size_t i = 0; i < l->n && !err; i++) {
-		if (comes_lazily(l, i) || !l->source[i].block)
-			continue;
-		err = spm_chain_read_run(l->c->chain, l->version, &l->source[i], 1, word);
-		if (err)
-			return spm_fail_volume(err);
-		words_mend(l, i, word);
-		err = spm_lazy_supply(l->c->lazy, l->source[i].page, word);
-	}
+	if (err)
+		return spm_fail_volume(err);
+	words_mend(l, r, s.page, word);
+	err = spm_lazy_supply(l->c->lazy, s.page, word);
 	return err ? spm_fail(-err, "container %d: no memory for its pages", l->c->magic) : 0;
 }
 
-/* Those that may come later: all of `source`, as a rule; else a list of their own. NULL: no memory. */
-static struct page_source *lazy_list(struct loading *l, size_t n)
+static int pages_mend_now(struct loading *l)
 {
-	struct page_source *list = n < l->n ? spm_pages_map(n * sizeof(*list) + 1, true) : NULL;
-	size_t k = 0;
+	int err = 0;
 
-	for (size_t i = 0; i < l->n && list; i++)
-		if (comes_lazily(l, i))
-			list[k++] = l->source[i];
-	return n < l->n ? list : l->source;
+	for (size_t i = 0; i < l->n && !err; i++) {
+		const struct source_run *r = &l->list.run[i];
+
+		for (uint32_t k = 0; r->block && !comes_lazily(l, r) && k < r->pages && !err; k++)
+			err = page_mend_now(l, r, k);
+	}
+	return err;
+}
+
+/* Those that may come later. Their bytes are still the other list's. */
+static int lazy_list(const struct loading *l, struct source_list *out)
+{
+	*out = (struct source_list){.pages = l->list.pages};
+	out->run = spm_pages_map((out->pages + 1) * sizeof(*out->run), false);
+	for (size_t i = 0; i < l->n && out->run; i++)
+		if (comes_lazily(l, &l->list.run[i]))
+			out->run[out->n++] = l->list.run[i];
+	return out->run ? 0 : -ENOMEM;
+}
+
+static int lazy_make(struct loading *l)
+{
+	struct source_list later;
+	int err = lazy_list(l, &later);
+
+	if (!err)
+		err = spm_lazy_watch(l->list.run, l->n);
+	later.bytes = l->list.bytes;
+	if (!err)
+		err = spm_lazy_new(l->c->chain, l->version, &later, &l->c->lazy);
+	if (!err) {
+		l->list.bytes = NULL;
+		return 0;
+	}
+	later.bytes = NULL;
+	spm_source_list_free(&later);
+	return err;
 }
 
 /* 1: it can't be done lazily after all. */
 static int pages_lazy(struct loading *l)
 {
-	struct page_source *list;
-	size_t n = 0;
-	int err;
+	uint64_t n = 0;
 
 	for (size_t i = 0; i < l->n; i++)
-		n += comes_lazily(l, i);
+		n += comes_lazily(l, &l->list.run[i]) ? l->list.run[i].pages : 0;
 	if (!wants_lazy(l, n))
 		return 1;
-	list = lazy_list(l, n);
-	if (!list)
-		return 1;
-	err = spm_lazy_watch(l->source, l->n);
-	if (!err)
-		err = spm_lazy_new(l->c->chain, l->version, list, n,
-		                   (list == l->source ? l->room : n) * sizeof(*list) + 1, &l->c->lazy);
-	if (list == l->source)
-		l->is_source_shared = !err;
-	else if (err)
-		spm_pages_unmap(list, n * sizeof(*list) + 1);
-	return err ? 1 : pages_mend_now(l);
+	return lazy_make(l) ? 1 : pages_mend_now(l);
 }
 
 static int pages_bring(struct loading *l)
@@ -340,12 +406,16 @@ static int pages_bring(struct loading *l)
 
 static int stale_note(struct loading *l)
 {
-	l->c->stale = malloc(l->n * sizeof(*l->c->stale) + 1);
+	l->c->stale = malloc(l->pages * sizeof(*l->c->stale) + 1);
 	if (!l->c->stale)
 		return spm_fail(ENOMEM, "container %d: no memory to move it", l->c->magic);
-	for (size_t i = 0; i < l->n; i++)
-		if (l->moved_by[l->source[i].page / SPM_SLICE_PAGES])
-			l->c->stale[l->c->stale_count++] = l->source[i].page;
+	for (size_t i = 0; i < l->n; i++) {
+		const struct source_run *r = &l->list.run[i];
+
+		for (uint32_t k = 0; k < r->pages; k++)
+			if (moved_page(l, r->page) != r->page)
+				l->c->stale[l->c->stale_count++] = r->page + k;
+	}
 	return 0;
 }
 
@@ -354,18 +424,22 @@ static uint64_t hint_moved(uint64_t address, const void *arg)
 	return moved_word(arg, address);
 }
 
+static void run_mark(const struct loading *l, const struct source_run *r)
+{
+	struct span_row row = spans_of(l, r, 0, UINT32_MAX);
+	pageno_t first = moved_page(l, r->page);
+
+	spm_marks_restore(l->c->marks, &row);
+	if (first == r->page)
+		spm_marks_set_members(l->c->marks, first, r->pages);
+	for (uint32_t k = 0; l->is_moved && k < r->pages; k++)
+		spm_marks_touch(l->c->marks, first + k);
+}
+
 static int marks_make(struct loading *l)
 {
-	for (size_t i = 0; i < l->n; i++) {
-		pageno_t page = moved_page(l, l->source[i].page);
-
-		if (is_head(l, i))
-			spm_marks_restore(l->c->marks, spm_span_of(spm_page_address(page)), &l->meta[i]->live);
-		if (page == l->source[i].page)
-			spm_marks_set_member(l->c->marks, page);
-		if (l->is_moved)
-			spm_marks_touch(l->c->marks, page);
-	}
+	for (size_t i = 0; i < l->n; i++)
+		run_mark(l, &l->list.run[i]);
 	if (!l->is_moved)
 		return 0;
 	spm_hints_move(&l->c->hints, hint_moved, l);
@@ -392,14 +466,12 @@ static int settle(struct loading *l)
 		return err ? spm_fail(-err, "container %d: no thread to restore it", l->c->magic) : 0;
 	}
 	spm_capture_begin();
-	for (size_t i = 0; i < l->n && !err;) {
-		pageno_t first = moved_page(l, l->source[i].page);
-		uint32_t n = 1;
+	for (size_t i = 0, next; i < l->n && !err; i = next) {
+		pageno_t first = moved_page(l, l->list.run[i].page), end = first + l->list.run[i].pages;
 
-		while (i + n < l->n && moved_page(l, l->source[i + n].page) == first + n)
-			n++;
-		err = spm_capture_settle(first, n);
-		i += n;
+		for (next = i + 1; next < l->n && moved_page(l, l->list.run[next].page) == end; next++)
+			end += l->list.run[next].pages;
+		err = spm_capture_settle(first, end - first);
 	}
 	spm_capture_end();
 	return unwatched(l, err);
@@ -424,18 +496,11 @@ static int root_set(struct loading *l, const struct version_info *info)
  * or protect, pages that are still being read, settle makes that good. */
 static int load(struct loading *l, const struct version_info *info)
 {
-	int err;
-
-	l->room = info->pages;
-	l->source = spm_pages_map(l->room * sizeof(*l->source) + 1, true);
-	l->meta = spm_pages_map(l->room * sizeof(*l->meta) + 1, true);
-	if (!l->source || !l->meta)
+	if (spm_chain_list(l->c->chain, &l->list))
 		return spm_fail(ENOMEM, "container %d: no memory to restore it", l->c->magic);
-	err = spm_chain_each_page(l->c->chain, page_note, l);
-	if (err)
-		return spm_fail_volume(err);
-	if (unwatched(l, spm_track_init()) || spm_blob_load(l->c, l->blob_pages) || slices_note(l) || slices_claim(l) ||
-	    spans_make(l))
+	runs_count(l);
+	if (unwatched(l, spm_track_init()) || spm_blob_load(l->c, l->blob_pages) || all_slices_note(l) ||
+	    slices_claim(l) || spans_make(l))
 		return -1;
 	return pages_bring(l) || marks_make(l) || root_set(l, info) || settle(l) ? -1 : 0;
 }
@@ -452,9 +517,7 @@ int spm_restore(struct container *c, const struct version_info *info)
 	err = spm_heap_init() ? spm_fail(ENOMEM, "the heap window can't be had") : load(l, info);
 	if (err)
 		spans_unmake(l);
-	if (!l->is_source_shared)
-		spm_pages_unmap(l->source, l->room * sizeof(*l->source) + 1);
-	spm_pages_unmap(l->meta, l->room * sizeof(*l->meta) + 1);
+	spm_source_list_free(&l->list);
 	free(l);
 	return err;
 }

@@ -37,12 +37,29 @@ uint64_t spm_now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+enum { HUGE_BYTES = 2 << 20 };
+
 void *spm_pages_map(size_t bytes, bool now)
 {
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (now ? MAP_POPULATE : 0);
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
+}
+
+void spm_pages_populate(void *all, size_t all_bytes, size_t from, size_t bytes)
+{
+	uintptr_t first = (uintptr_t)all, end = first + all_bytes / SPM_PAGE_BYTES * SPM_PAGE_BYTES;
+	uintptr_t at = (first + from) / SPM_PAGE_BYTES * SPM_PAGE_BYTES, to = first + from + bytes;
+	uintptr_t huge = at / HUGE_BYTES * HUGE_BYTES, huge_to = (to + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+
+	if (huge < first)
+		huge = first;
+	if (huge_to > end)
+		huge_to = end;
+	if (bytes >= HUGE_BYTES / 2)
+		madvise((void *)huge, huge_to - huge, MADV_HUGEPAGE);
+	madvise((void *)at, to - at, MADV_POPULATE_WRITE); /* before Linux 5.14: page by page after all */
 }
 
 void spm_pages_unmap(void *p, size_t bytes)

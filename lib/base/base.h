@@ -41,6 +41,9 @@ uint64_t spm_now_ns(void);
  * times as much for memory that will all be touched. */
 void *spm_pages_map(size_t bytes, bool now);
 void spm_pages_unmap(void *p, size_t bytes);
+/* Bytes [from, from + bytes) of a mapping are about to be written, nearly all of them: not page by page as they are touched,
+ * and in huge pages if they are many, even if some of those begin before or end behind. */
+void spm_pages_populate(void *all, size_t all_bytes, size_t from, size_t bytes);
 
 static inline bool slotset_has(const struct slotset *s, unsigned i)
 {

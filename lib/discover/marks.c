@@ -4,7 +4,12 @@
 #include <assert.h>
 #include <string.h>
 
-enum { BITMAP_WORDS = SPM_SLICE_PAGES / 64, SLICE_WORDS = SPM_SLICES / 64 };
+enum {
+	BITMAP_WORDS = SPM_SLICE_PAGES / 64,
+	SLICE_WORDS = SPM_SLICES / 64,
+	MARKS_PAGES = SPM_SLICES * SPM_SLICE_PAGES,
+	POPULATE_LEAST = 64
+};
 
 static_assert(BITMAP_WORDS == 128, "set_take looks at two words of words");
 
@@ -16,8 +21,6 @@ struct page_set {
 };
 
 struct slice_marks {
-	struct slotset live[SPM_SLICE_PAGES];
-	struct slotset aside[SPM_SLICE_PAGES]; /* during a full trace: what was live before */
 	uint64_t member[BITMAP_WORDS];
 	struct page_set set[SETS];
 	uint64_t heads[BITMAP_WORDS]; /* pages with (now or once) a live slot in live[] */
@@ -33,6 +36,8 @@ struct marks {
 	uint64_t live_bytes;
 	bool is_anew;
 	struct slice_marks room[SPM_SLICES];
+	struct slotset live[MARKS_PAGES];
+	struct slotset aside[MARKS_PAGES]; /* during a full trace: what was live before */
 };
 
 struct marks *spm_marks_new(void)
@@ -122,9 +127,16 @@ void spm_marks_touch(struct marks *m, pageno_t page)
 	set_add(m, TOUCHED, page & ~UINT32_C(63), UINT64_C(1) << (page & 63));
 }
 
-void spm_marks_set_member(struct marks *m, pageno_t page)
+void spm_marks_set_members(struct marks *m, pageno_t first, uint32_t pages)
 {
-	bit_set(slice_make(m, page)->member, page);
+	while (pages) {
+		unsigned bit = first & 63, here = pages < 64 - bit ? pages : 64 - bit;
+		uint64_t bits = (here < 64 ? (UINT64_C(1) << here) - 1 : ~UINT64_C(0)) << bit;
+
+		slice_make(m, first)->member[first % SPM_SLICE_PAGES / 64] |= bits;
+		first += here;
+		pages -= here;
+	}
 }
 
 bool spm_marks_is_member(const struct marks *m, pageno_t page)
@@ -163,7 +175,7 @@ static uint64_t slots_bytes(const struct span *s, const struct slotset *slots)
 void spm_marks_add(struct marks *m, struct span *s, const struct slotset *slots)
 {
 	struct slice_marks *sm = slice_make(m, s->first);
-	struct slotset *live = &sm->live[s->first % SPM_SLICE_PAGES];
+	struct slotset *live = &m->live[s->first];
 
 	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
 		live->word[w] |= slots->word[w];
@@ -174,14 +186,26 @@ void spm_marks_add(struct marks *m, struct span *s, const struct slotset *slots)
 		slots_touch(m, s, slots);
 }
 
-void spm_marks_restore(struct marks *m, struct span *s, const struct slotset *live)
+/* Where every page of live[] will have some: rather than by a fault for each. */
+static void live_populate(struct marks *m, const struct span_row *row)
 {
-	struct slice_marks *sm = slice_make(m, s->first);
+	if (row->pages <= SPM_PAGE_BYTES / sizeof(*m->live) && row->spans >= POPULATE_LEAST)
+		spm_pages_populate(m, sizeof(*m), offsetof(struct marks, live) + row->first * sizeof(*m->live),
+		                   (size_t)row->spans * row->pages * sizeof(*m->live));
+}
 
-	sm->live[s->first % SPM_SLICE_PAGES] = *live;
-	bit_set(sm->heads, s->first);
-	s->is_marked = 1;
-	m->live_bytes += slots_bytes(s, live);
+void spm_marks_restore(struct marks *m, const struct span_row *row)
+{
+	live_populate(m, row);
+	for (uint32_t i = 0; i < row->spans; i++) {
+		struct span *s = &spm_spans[row->first + i * row->pages];
+		struct slotset live = spm_row_live(row, i);
+
+		m->live[s->first] = live;
+		bit_set(slice_make(m, s->first)->heads, s->first);
+		s->is_marked = 1;
+		m->live_bytes += slots_bytes(s, &live);
+	}
 }
 
 void spm_marks_drop(struct marks *m, const struct span *s, const struct slotset *slots)
@@ -191,7 +215,7 @@ void spm_marks_drop(struct marks *m, const struct span *s, const struct slotset 
 
 	if (!sm)
 		return;
-	live = &sm->live[s->first % SPM_SLICE_PAGES];
+	live = &m->live[s->first];
 	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++) {
 		gone.word[w] = live->word[w] & slots->word[w];
 		live->word[w] &= ~gone.word[w];
@@ -204,14 +228,14 @@ struct slotset spm_marks_live(const struct marks *m, const struct span *s)
 {
 	const struct slice_marks *sm = slice_have(m, s->first);
 
-	return sm ? sm->live[s->first % SPM_SLICE_PAGES] : (struct slotset){{0}};
+	return sm ? m->live[s->first] : (struct slotset){{0}};
 }
 
 bool spm_marks_has(const struct marks *m, const struct span *s, unsigned slot)
 {
 	const struct slice_marks *sm = slice_have(m, s->first);
 
-	return sm && slotset_has(&sm->live[s->first % SPM_SLICE_PAGES], slot);
+	return sm && slotset_has(&m->live[s->first], slot);
 }
 
 uint64_t spm_marks_live_bytes(const struct marks *m)
@@ -371,9 +395,9 @@ struct span_visit {
 static void head_visit(struct marks *m, struct slice_marks *sm, pageno_t head, void *arg)
 {
 	struct span_visit *v = arg;
-	struct slotset *live = &sm->live[head % SPM_SLICE_PAGES];
+	struct slotset *live = &m->live[head];
 
-	(void)m;
+	(void)sm;
 	if (!slotset_empty(live))
 		v->fn(&spm_spans[head], live, v->arg);
 }
@@ -387,11 +411,9 @@ void spm_marks_each_span(struct marks *m, void (*fn)(struct span *, const struct
 
 static void head_set_aside(struct marks *m, struct slice_marks *sm, pageno_t head, void *arg)
 {
-	unsigned i = head % SPM_SLICE_PAGES;
-
-	(void)m, (void)arg;
-	sm->aside[i] = sm->live[i];
-	sm->live[i] = (struct slotset){{0}};
+	(void)sm, (void)arg;
+	m->aside[head] = m->live[head];
+	m->live[head] = (struct slotset){{0}};
 }
 
 int spm_marks_begin_anew(struct marks *m)
@@ -405,15 +427,14 @@ int spm_marks_begin_anew(struct marks *m)
 /* Touches the pages of the slots that became live or dead by the full trace. */
 static void head_compare(struct marks *m, struct slice_marks *sm, pageno_t head, void *arg)
 {
-	unsigned i = head % SPM_SLICE_PAGES;
 	struct slotset differ;
 
-	(void)arg;
+	(void)sm, (void)arg;
 	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
-		differ.word[w] = sm->aside[i].word[w] ^ sm->live[i].word[w];
+		differ.word[w] = m->aside[head].word[w] ^ m->live[head].word[w];
 	if (!slotset_empty(&differ))
 		slots_touch(m, &spm_spans[head], &differ);
-	sm->aside[i] = (struct slotset){{0}};
+	m->aside[head] = (struct slotset){{0}};
 }
 
 void spm_marks_end_anew(struct marks *m)

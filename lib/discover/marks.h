@@ -38,10 +38,10 @@ uint64_t spm_marks_live_bytes(const struct marks *m);
 void spm_marks_set_dirty(struct marks *m, pageno_t first, uint32_t pages);
 /* The page must go into the next version although nothing seems to have changed (the last commit failed, ...). */
 void spm_marks_touch(struct marks *m, pageno_t page);
-/* The page is in the newest version (restore). */
-void spm_marks_set_member(struct marks *m, pageno_t page);
-/* The slots are live in the newest version (restore): nothing is touched. */
-void spm_marks_restore(struct marks *m, struct span *s, const struct slotset *live);
+/* The pages are in the newest version (restore). */
+void spm_marks_set_members(struct marks *m, pageno_t first, uint32_t pages);
+/* The slots of these spans are live in the newest version (restore): nothing is touched. */
+void spm_marks_restore(struct marks *m, const struct span_row *row);
 bool spm_marks_is_member(const struct marks *m, pageno_t page);
 
 /* Calls fn for each dirty member page, touches it, and forgets that it is dirty. */
@@ -61,6 +61,11 @@ void spm_marks_each_span(struct marks *m, void (*fn)(struct span *s, const struc
 /* For a full trace: sets the live slots aside and starts from none; the second call touches and counts what differs. */
 int spm_marks_begin_anew(struct marks *m);
 void spm_marks_end_anew(struct marks *m);
+
+static inline void spm_marks_set_member(struct marks *m, pageno_t page)
+{
+	spm_marks_set_members(m, page, 1);
+}
 
 /* First and last slot that overlap a page of the span. */
 static inline void spm_page_slots(const struct span *s, pageno_t page, unsigned *first, unsigned *last)

@@ -661,25 +661,40 @@ void *spm_heap_realloc(void *p, size_t bytes)
 
 /* ---- restore ---- */
 
-static int restore_check(pageno_t first, uint32_t pages, uint8_t class, uint8_t flags, const struct slotset *live)
+/* Each span has a live slot, and none beyond its slots. */
+static int lives_check(const struct span_row *r, unsigned slots)
 {
-	unsigned slots = 1;
+	struct slotset all = spm_slots_all(slots);
 
-	if (flags & ~(unsigned)HEAP_NOPTR)
-		return -EINVAL;
-	if (class != SPM_CLASS_LARGE && (class >= SPM_CLASSES || pages > SPM_SPAN_PAGES_MAX))
-		return -EINVAL;
-	if (class != SPM_CLASS_LARGE) {
-		slots = pages * SPM_PAGE_BYTES / spm_classes[class].slot_bytes;
-		if (pages * SPM_PAGE_BYTES % spm_classes[class].slot_bytes || slots > SPM_SPAN_SLOTS_MAX)
+	for (uint32_t i = 0; i < r->spans; i++) {
+		struct slotset live = spm_row_live(r, i);
+		uint64_t beyond = 0;
+
+		for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
+			beyond |= live.word[w] & ~all.word[w];
+		if (beyond || slotset_empty(&live))
 			return -EINVAL;
 	}
-	if (!first || !pages || (uint64_t)first + pages > (uint64_t)SPM_SLICES * SPM_SLICE_PAGES)
+	return 0;
+}
+
+static int row_check(const struct span_row *r)
+{
+	uint64_t pages = (uint64_t)r->spans * r->pages;
+	unsigned slots = 1;
+
+	if (r->flags & ~(unsigned)HEAP_NOPTR)
 		return -EINVAL;
-	for (unsigned i = slots; i < SPM_SPAN_SLOTS_MAX; i++)
-		if (slotset_has(live, i))
+	if (r->class != SPM_CLASS_LARGE && (r->class >= SPM_CLASSES || r->pages > SPM_SPAN_PAGES_MAX))
+		return -EINVAL;
+	if (r->class != SPM_CLASS_LARGE) {
+		slots = r->pages * SPM_PAGE_BYTES / spm_classes[r->class].slot_bytes;
+		if (r->pages * SPM_PAGE_BYTES % spm_classes[r->class].slot_bytes || slots > SPM_SPAN_SLOTS_MAX)
 			return -EINVAL;
-	return slotset_empty(live) ? -EINVAL : 0;
+	}
+	if (!r->first || !pages || r->first + pages > (uint64_t)SPM_SLICES * SPM_SLICE_PAGES)
+		return -EINVAL;
+	return lives_check(r, slots);
 }
 
 /* A heap on the list for the arena, to own restored spans until a thread takes it over. heaps_lock is held. */
@@ -704,32 +719,26 @@ static void restored_to(struct span *s, struct heap *h)
 	span_refilled(h, s);
 }
 
-static int restore_locked(pageno_t first, uint32_t pages, uint8_t class, uint8_t flags, const struct slotset *live,
-                          uint32_t arena)
+static int restore_locked(const struct span_row *row, uint32_t arena)
 {
 	struct heap *h = stock(arena);
-	struct span *s;
-	int err;
+	int err = h ? spm_span_restore_begin(row, arena) : -ENOMEM;
 
-	if (!h)
-		return -ENOMEM;
-	err = spm_span_restore(first, pages, class, flags, live, arena, &s);
-	if (!err)
-		restored_to(s, h);
+	for (uint32_t i = 0; i < row->spans && !err; i++)
+		restored_to(spm_span_restore(row, i, arena), h);
 	return err;
 }
 
-int spm_heap_restore_span(pageno_t first, uint32_t pages, uint8_t class, uint8_t flags, const struct slotset *live,
-                          uint32_t arena)
+int spm_heap_restore_spans(const struct span_row *row, uint32_t arena)
 {
 	int err = spm_heap_init();
 
 	if (!err)
-		err = arena < SPM_ARENAS ? restore_check(first, pages, class, flags, live) : -EINVAL;
+		err = arena < SPM_ARENAS ? row_check(row) : -EINVAL;
 	if (err)
 		return err;
 	pthread_mutex_lock(&heaps_lock);
-	err = restore_locked(first, pages, class, flags, live, arena);
+	err = restore_locked(row, arena);
 	pthread_mutex_unlock(&heaps_lock);
 	return err;
 }

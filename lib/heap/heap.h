@@ -146,11 +146,27 @@ void spm_heap_each_run(void (*fn)(pageno_t first, uint32_t pages, void *arg), vo
 /* Restore: claims every slice that covers [first, first+pages) for the arena; -EEXIST if one is in use by another
  * (then nothing is changed). Claiming a slice the arena has already is no error. */
 int spm_heap_claim(pageno_t first, uint32_t pages, uint32_t arena);
-/* Restore, after claim: makes the span exist with just these slots allocated; the pages are readable and writable.
- * class and flags are as some version stored them (untrusted): -EINVAL if they make no sense, -EEXIST if a span is
- * in the way. The free slots are zeroed when they are allocated. */
-int spm_heap_restore_span(pageno_t first, uint32_t pages, uint8_t class, uint8_t flags, const struct slotset *live,
-                          uint32_t arena);
+/* Spans that are alike, one behind the other, with just these slots allocated: `live` is the first's struct slotset, that of each
+ * next one lies `stride` bytes further (at any alignment). */
+struct span_row {
+	pageno_t first;
+	uint32_t pages; /* of each */
+	uint8_t class, flags;
+	uint32_t spans;
+	const unsigned char *live;
+	size_t stride;
+};
+/* Restore, after claim: makes them exist; the pages are readable and writable. What the row says is as some version stored it
+ * (untrusted): -EINVAL if it makes no sense, -EEXIST if a span is in the way; then nothing is changed. The free slots are
+ * zeroed when they are allocated. */
+int spm_heap_restore_spans(const struct span_row *row, uint32_t arena);
+static inline struct slotset spm_row_live(const struct span_row *row, uint32_t i)
+{
+	struct slotset live;
+
+	__builtin_memcpy(&live, row->live + i * row->stride, sizeof(live));
+	return live;
+}
 /* A run of slices that nobody uses, for relocation: its first page. 0 or -ENOMEM. */
 int spm_heap_find_slices(uint32_t slices, pageno_t *first);
 

@@ -24,7 +24,7 @@
 uint32_t *spm_page_span;
 struct span *spm_spans;
 
-enum { WINDOW_PAGES = SPM_SLICES * SPM_SLICE_PAGES, SLICE_BIT_WORDS = SPM_SLICES / 64 };
+enum { WINDOW_PAGES = SPM_SLICES * SPM_SLICE_PAGES, SLICE_BIT_WORDS = SPM_SLICES / 64, POPULATE_LEAST = 64 };
 
 static_assert(SPM_SLICES % 64 == 0, "the slice bits fill words");
 static_assert(sizeof(struct span) == 128, "two cache lines");
@@ -44,21 +44,6 @@ int spm_span_init(void)
 	return spm_table_have((void **)&drain_pages, (size_t)WINDOW_PAGES / 8);
 }
 
-struct slotset spm_span_all(const struct span *s)
-{
-	struct slotset all = {{0}};
-
-	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++) {
-		unsigned before = w * 64;
-
-		if (s->slots >= before + 64)
-			all.word[w] = ~UINT64_C(0);
-		else if (s->slots > before)
-			all.word[w] = (UINT64_C(1) << (s->slots - before)) - 1;
-	}
-	return all;
-}
-
 static void point_pages(const struct span *s, uint32_t from, uint32_t to, uint32_t value)
 {
 	for (uint32_t i = from; i < to; i++)
@@ -69,6 +54,8 @@ static void point_pages(const struct span *s, uint32_t from, uint32_t to, uint32
 static struct span *span_fill(pageno_t first, const struct span_class *cut, uint32_t pages, bool is_zero)
 {
 	struct span *s = &spm_spans[first];
+	bool is_first =
+	        !s->slots; /* there never was one: its freed slots are clear, a look would only cost a page fault */
 
 	s->first = first;
 	s->pages = pages;
@@ -81,7 +68,7 @@ static struct span *span_fill(pageno_t first, const struct span_class *cut, uint
 	s->next = s->prev = NULL;
 	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++) {
 		atomic_store_explicit(&s->remote[w], 0, memory_order_relaxed);
-		if (freed_slots[first].word[w]) /* reading touches no memory */
+		if (!is_first && freed_slots[first].word[w]) /* reading touches no memory */
 			freed_slots[first].word[w] = 0;
 	}
 	atomic_store_explicit(&s->is_marked, 0, memory_order_relaxed);
@@ -125,27 +112,41 @@ struct span *spm_span_new_large(uint32_t pages, uint32_t align, unsigned flags, 
 	return s;
 }
 
-int spm_span_restore(pageno_t first, uint32_t pages, unsigned class, unsigned flags, const struct slotset *live,
-                     uint32_t arena, struct span **out)
+/* Where every page of the table will hold a span: rather than by a fault for each. */
+static void table_populate(const struct span_row *row)
+{
+	if (row->pages <= SPM_PAGE_BYTES / sizeof(struct span) && row->spans >= POPULATE_LEAST)
+		spm_pages_populate(spm_spans, (size_t)WINDOW_PAGES * sizeof(*spm_spans),
+		                   row->first * sizeof(*spm_spans),
+		                   (size_t)row->spans * row->pages * sizeof(*spm_spans));
+}
+
+int spm_span_restore_begin(const struct span_row *row, uint32_t arena)
 {
 	bool is_zero;
-	int err = spm_run_take_at(arena, first, pages, &is_zero);
-	struct span *s;
+	int err = spm_run_take_at(arena, row->first, row->spans * row->pages, &is_zero);
 
-	if (err)
-		return err;
-	s = span_fill(first, class == SPM_CLASS_LARGE ? NULL : &spm_classes[class], pages, false);
-	s->flags = (uint8_t)flags;
+	if (!err)
+		table_populate(row);
+	return err;
+}
+
+struct span *spm_span_restore(const struct span_row *row, uint32_t i, uint32_t arena)
+{
+	const struct span_class *cut = row->class == SPM_CLASS_LARGE ? NULL : &spm_classes[row->class];
+	struct span *s = span_fill(row->first + i * row->pages, cut, row->pages, false);
+	struct slotset live = spm_row_live(row, i);
+
+	s->flags = row->flags;
 	s->arena = (uint16_t)arena;
 	s->state = SPAN_LARGE; /* heap.c knows better */
 	__atomic_store_n(&s->owner, NULL, __ATOMIC_RELEASE);
 	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++) {
-		s->free.word[w] &= ~live->word[w];
-		s->used = (uint16_t)(s->used + __builtin_popcountll(live->word[w]));
+		s->free.word[w] &= ~live.word[w];
+		s->used = (uint16_t)(s->used + __builtin_popcountll(live.word[w]));
 	}
-	point_pages(s, 0, pages, first + 1);
-	*out = s;
-	return 0;
+	point_pages(s, 0, s->pages, s->first + 1);
+	return s;
 }
 
 void spm_span_release(struct span *s)

@@ -21,10 +21,10 @@ int spm_span_init(void);
 
 struct span *spm_span_new(unsigned class, unsigned flags, uint32_t arena, struct heap *owner);
 struct span *spm_span_new_large(uint32_t pages, uint32_t align, unsigned flags, uint32_t arena);
-/* Makes a span on just these pages with just these slots allocated; what they hold is not known to be zero. 0 or
- * -EEXIST. */
-int spm_span_restore(pageno_t first, uint32_t pages, unsigned class, unsigned flags, const struct slotset *live,
-                     uint32_t arena, struct span **out);
+/* Takes the pages of a row that makes sense. 0 or -EEXIST. */
+int spm_span_restore_begin(const struct span_row *row, uint32_t arena);
+/* Then makes span i of it, with just its live slots allocated; what they hold is not known to be zero. */
+struct span *spm_span_restore(const struct span_row *row, uint32_t i, uint32_t arena);
 /* All slots are free and it is not marked; the caller is its owner, or freed its one slot. */
 void spm_span_release(struct span *s);
 /* Adds so many pages at the end of a large span. 0 or an error, then nothing changed. *is_zero: of the added. */
@@ -35,8 +35,25 @@ void spm_span_note_freed(struct span *s, unsigned word, uint64_t bits);
 /* The same for bits in s->remote. */
 void spm_span_note_remote(struct span *s);
 
-/* All slots 0..slots-1 of the span. */
-struct slotset spm_span_all(const struct span *s);
+/* Slots 0..slots-1. */
+static inline struct slotset spm_slots_all(unsigned slots)
+{
+	struct slotset all = {{0}};
+
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++) {
+		unsigned before = w * 64;
+
+		if (slots >= before + 64)
+			all.word[w] = ~UINT64_C(0);
+		else if (slots > before)
+			all.word[w] = (UINT64_C(1) << (slots - before)) - 1;
+	}
+	return all;
+}
+static inline struct slotset spm_span_all(const struct span *s)
+{
+	return spm_slots_all(s->slots);
+}
 
 /* The drain hands over spans that are wholly free and no longer marked (heap.c). Stopped: takes no lock. */
 void spm_heap_queue_idle(struct span *s);

@@ -60,14 +60,32 @@ static bool record_is_needed(const struct chain *c, const struct record_place *r
 	return r->seq >= c->oldest_kept || r->seq > c->head.checkpoint_seq;
 }
 
+/* One that the map keeps, or NULL. */
+static const struct record *record_kept(const struct chain *c, uint64_t seq)
+{
+	for (size_t i = 0; i < c->images; i++) {
+		const struct record *r = c->image[i];
+
+		if (r->magic == FORMAT_RECORD_MAGIC && r->seq == seq)
+			return r;
+	}
+	return NULL;
+}
+
 int spm_record_runs(struct chain *c, const struct record_place *r, struct block_run *run, unsigned *n)
 {
+	const struct record *kept = record_kept(c, r->seq);
 	struct record *record;
 	int err;
 
 	if (r->blocks) {
 		run[0] = (struct block_run){r->block, r->blocks};
 		*n = 1;
+		return 0;
+	}
+	if (kept) {
+		*n = kept->run_count;
+		memcpy(run, kept->run, *n * sizeof(*run));
 		return 0;
 	}
 	err = spm_record_read(c->volume, r->block, &record);

@@ -36,7 +36,7 @@ int spm_head_write(struct chain *c, const struct chain_head *head)
 	return 0;
 }
 
-static int page_put(uint64_t page, struct place *p, void *arg)
+static int page_put(uint64_t page, const struct place *p, void *arg)
 {
 	spm_entry_put(arg, &(struct record_entry){.page = page, .is = *p});
 	return 0;
@@ -213,20 +213,17 @@ static const unsigned char *lists_of(const struct checkpoint *k)
 static int pages_take(struct chain *c, const struct checkpoint *k)
 {
 	struct entry_cursor e = {.at = (const unsigned char *)(k + 1), .end = lists_of(k)};
+	struct source_run run;
+	int err = 0;
 
-	while (spm_entry_next(&e)) {
-		struct place *to;
-
-		if (!spm_map_page_is_possible(e.entry.page) || !e.entry.is.birth || e.entry.was.birth)
-			return -EUCLEAN;
-		to = spm_map_make(c, e.entry.page);
-		if (!to)
-			return -ENOMEM;
-		if (to->birth)
-			return -EUCLEAN;
-		*to = e.entry.is;
-		c->pages++;
+	for (bool left = true; !err && left;) {
+		if (spm_entry_run(&e, &run))
+			err = spm_map_add(c, &run, true);
+		else if ((left = spm_entry_next(&e)))
+			err = e.entry.was.birth ? -EUCLEAN : spm_map_change(c, e.entry.page, &e.entry.was, &e.entry.is);
 	}
+	if (err)
+		return err;
 	return !e.is_broken && c->pages == k->pages && k->pages == k->info.pages ? 0 : -EUCLEAN;
 }
 
@@ -281,12 +278,17 @@ int spm_checkpoint_load(struct chain *c)
 	k = aligned_alloc(SPM_BLOCK_BYTES, blocks * SPM_BLOCK_BYTES);
 	if (!k)
 		return -ENOMEM;
+	spm_pages_populate(k, blocks * SPM_BLOCK_BYTES, 0, blocks * SPM_BLOCK_BYTES);
 	err = image_read(c, (unsigned char *)k, blocks);
 	if (err == -ENODATA)
 		err = -EUCLEAN;
 	if (!err && (XXH3_64bits(k, bytes) != c->head.checkpoint_sum || !checkpoint_is_sane(c, k)))
 		err = -EUCLEAN;
 	if (!err)
+		err = spm_map_keep(c, k);
+	if (err)
+		free(k);
+	else
 		err = pages_take(c, k);
 	if (!err)
 		err = lists_take(c, k);
@@ -297,6 +299,5 @@ int spm_checkpoint_load(struct chain *c)
 		c->last_sum = c->head.record_sum;
 		memcpy(c->next, c->head.next, sizeof(c->next));
 	}
-	free(k);
 	return err;
 }

@@ -67,7 +67,8 @@ static bool places_equal(const struct place *a, const struct place *b)
 
 static void content_compare(const struct chain *c, struct page_change *ch)
 {
-	const struct place *was = spm_map_get(c, ch->page);
+	struct place room;
+	const struct place *was = spm_map_get(c, ch->page, &room);
 
 	ch->is_stored = false;
 	if (!ch->data || ch->is_removed)
@@ -100,7 +101,8 @@ static void chunks_complete(struct page_change *changes, size_t n, uint64_t chun
 /* Turns a change into an entry (its block still open); false if it changes nothing. */
 static bool entry_make(const struct chain *c, const struct page_change *ch, struct record_entry *e)
 {
-	const struct place *was = spm_map_get(c, ch->page);
+	struct place room;
+	const struct place *was = spm_map_get(c, ch->page, &room);
 	uint64_t seq = c->seq + 1;
 
 	*e = (struct record_entry){.page = ch->page};

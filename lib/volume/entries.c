@@ -147,3 +147,26 @@ bool spm_entry_next(struct entry_cursor *c)
 	c->left = c->is_broken ? 0 : c->left - 1;
 	return !c->is_broken;
 }
+
+bool spm_entry_run(struct entry_cursor *c, struct source_run *out)
+{
+	const size_t header = sizeof(struct page_run) + sizeof(struct run_place);
+	struct page_run run;
+	struct run_place is;
+	uint64_t bytes;
+
+	if (c->left || c->is_broken || (size_t)(c->end - c->at) < header)
+		return false;
+	memcpy(&run, c->at, sizeof(run));
+	memcpy(&is, c->at + sizeof(run), sizeof(is));
+	if (run.places != HAS_IS || !run.pages || run.page > UINT64_MAX - run.pages || !is.birth ||
+	    is.block > UINT64_MAX - run.pages || (run.pages > 1 && (!is.block || is.page_in_span >= is.span_pages)))
+		return false;
+	*out = (struct source_run){run.page,        is.block, is.birth, run.pages,     is.span_pages,
+	                           is.page_in_span, is.class, is.flags, c->at + header};
+	bytes = spm_source_bytes(out, run.pages);
+	if ((size_t)(c->end - out->bytes) < bytes)
+		return false;
+	c->at = out->bytes + bytes;
+	return true;
+}

@@ -9,6 +9,7 @@
 #define SPM_ENTRIES_H
 
 #include "volume/format.h"
+#include "volume/source.h"
 
 struct record_entry {
 	uint64_t page;
@@ -35,5 +36,8 @@ struct entry_cursor {
 };
 /* The next page in c->entry. False: the end, or, with is_broken, what is there makes no sense. */
 bool spm_entry_next(struct entry_cursor *c);
+/* If what comes next is a run of pages without `was`: the whole of it at once, its bytes where they are. False: nothing was
+ * taken, spm_entry_next tells more. */
+bool spm_entry_run(struct entry_cursor *c, struct source_run *out);
 
 #endif

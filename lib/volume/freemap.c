@@ -26,6 +26,12 @@ static void set_free(struct chain *c, struct extent *e, unsigned block, bool fre
 	c->free_blocks += free ? 1u : UINT64_MAX;
 }
 
+/* Bits [from, from + n) of a word's. */
+static uint64_t bits_of(unsigned from, unsigned n)
+{
+	return (n < 64 ? (UINT64_C(1) << n) - 1 : ~UINT64_C(0)) << from;
+}
+
 int spm_free_add_extent(struct chain *c, uint64_t first_block, bool is_first)
 {
 	struct extent *more = realloc(c->extent, (c->extents + 1) * sizeof(*more));
@@ -41,8 +47,11 @@ int spm_free_add_extent(struct chain *c, uint64_t first_block, bool is_first)
 	more[i].first = first_block;
 	if (is_first)
 		reserved += 2; /* the head and its mirror */
-	for (unsigned b = (unsigned)reserved; b < EXTENT_BLOCKS; b++)
-		set_free(c, &more[i], b, true);
+	memset(more[i].free, 0xff, sizeof(more[i].free));
+	more[i].free[0] &= ~bits_of(0, (unsigned)reserved);
+	more[i].free_count = EXTENT_BLOCKS - (unsigned)reserved;
+	more[i].longest_most = EXTENT_BLOCKS;
+	c->free_blocks += more[i].free_count;
 	return 0;
 }
 
@@ -61,20 +70,37 @@ static struct extent *extent_of(struct chain *c, uint64_t block)
 	return low < c->extents && c->extent[low].first <= block ? &c->extent[low] : NULL;
 }
 
+/* False if not all of these blocks of the extent are free. */
+static bool extent_use(struct chain *c, struct extent *e, unsigned from, unsigned n)
+{
+	e->free_count -= n;
+	c->free_blocks -= n;
+	while (n) {
+		unsigned here = n < 64 - (from & 63) ? n : 64 - (from & 63);
+		uint64_t bits = bits_of(from & 63, here), *word = &e->free[from >> 6];
+
+		if ((*word & bits) != bits)
+			return false;
+		*word &= ~bits;
+		from += here;
+		n -= here;
+	}
+	return true;
+}
+
 int spm_free_use(struct chain *c, uint64_t block, uint64_t blocks)
 {
-	struct extent *e = NULL;
+	while (blocks) { /* what is on the disk may say that it goes beyond 2^64 */
+		struct extent *e = extent_of(c, block);
+		unsigned from = e ? (unsigned)(block - e->first) : 0;
+		unsigned n = blocks < EXTENT_BLOCKS - from ? (unsigned)blocks : EXTENT_BLOCKS - from;
 
-	for (uint64_t i = 0; i < blocks; i++) { /* what is on the disk may say that it goes beyond 2^64 */
-		uint64_t b = block + i;
-
-		if (!e || b - e->first >= EXTENT_BLOCKS)
-			e = extent_of(c, b);
 		if (!e)
 			return -EINVAL;
-		if (!is_free(e, (unsigned)(b - e->first)))
+		if (!extent_use(c, e, from, n))
 			return -EEXIST;
-		set_free(c, e, (unsigned)(b - e->first), false);
+		block += n;
+		blocks -= n;
 	}
 	return 0;
 }

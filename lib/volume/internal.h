@@ -1,7 +1,7 @@
 /* internal.h - what the files of lib/volume know of each other.
  *
  * A chain's state in memory
- *   map      page -> where its newest content is
+ *   map      page -> where its newest content is (map.c)
  *   free     a bit for each block of the chain's extents: nobody needs it
  *   deads    blocks that no version from `death` on needs, in order of death
  *   records  the records of kept versions and of those since the checkpoint, in order
@@ -55,6 +55,10 @@ struct chain {
 	pthread_mutex_t maintain_lock, lock;
 
 	struct place **leaf; /* [MAP_LEAVES] of MAP_LEAF_PAGES */
+	struct source_run *draft;
+	size_t drafts, draft_room;
+	void **image; /* what drafts lie in */
+	size_t images;
 	bool has_leaves[MAP_LEAVES / MAP_GROUP_LEAVES];
 	uint64_t pages;
 
@@ -112,10 +116,20 @@ int spm_extents_each(struct volume *v, int (*fn)(uint64_t first_block, const str
 int spm_extents_release(struct volume *v, uint64_t owner);
 
 /* map.c */
-struct place *spm_map_get(const struct chain *c, uint64_t page); /* NULL: not in the version */
-struct place *spm_map_make(struct chain *c, uint64_t page);      /* birth 0 if it is new; NULL: no memory */
+/* NULL: not in the version. Else it may have been put into *room. */
+const struct place *spm_map_get(const struct chain *c, uint64_t page, struct place *room);
+struct place *spm_map_make(struct chain *c, uint64_t page); /* birth 0 if it is new; NULL: no memory */
 bool spm_map_page_is_possible(uint64_t page);
-int spm_map_each(struct chain *c, int (*fn)(uint64_t page, struct place *p, void *arg), void *arg);
+/* The bytes, from malloc, are the map's from now on. 0 or -ENOMEM. */
+int spm_map_keep(struct chain *c, void *image);
+/* The pages of the run come into the map. -EUCLEAN if one is there, or can't be. is_kept: the run's bytes lie in an image that the
+ * map keeps. */
+int spm_map_add(struct chain *c, const struct source_run *r, bool is_kept);
+/* The page is no longer at `from` but at `to`. -EUCLEAN if it was not. */
+int spm_map_change(struct chain *c, uint64_t page, const struct place *from, const struct place *to);
+/* In ascending order, until fn returns non-zero, which is returned. The run's bytes stay only if is_kept. */
+int spm_map_each_run(const struct chain *c, int (*fn)(const struct source_run *r, bool is_kept, void *arg), void *arg);
+int spm_map_each(const struct chain *c, int (*fn)(uint64_t page, const struct place *p, void *arg), void *arg);
 void spm_map_free(struct chain *c);
 
 /* freemap.c */

@@ -9,24 +9,66 @@
 
 enum { READ_BLOCKS = 64 }; /* what is read is verified while the processor's cache still has it */
 
-struct page_visit {
-	int (*fn)(const struct page_source *source, const struct page_meta *meta, void *arg);
-	void *arg;
+/* What the list becomes, and how much of its memory is used. */
+struct listing {
+	struct source_list list;
+	size_t used;
 };
 
-static int page_visit(uint64_t page, struct place *p, void *arg)
+/* The page, whose bytes come next, lengthens the last run, if that lies in the list's own bytes. */
+static bool is_joined(struct listing *l, const struct source_run *page)
 {
-	struct page_visit *v = arg;
+	struct source_run *last = l->list.n ? &l->list.run[l->list.n - 1] : NULL;
 
-	return v->fn(&(struct page_source){page, p->block, p->sum}, &p->meta, v->arg);
+	if (!last || last->bytes + spm_source_bytes(last, last->pages) != l->list.bytes + l->used || !last->block ||
+	    page->page != last->page + last->pages || page->block != last->block + last->pages ||
+	    page->birth != last->birth || page->span_pages != last->span_pages || page->class != last->class ||
+	    page->flags != last->flags || last->page_in_span >= last->span_pages ||
+	    page->page_in_span != spm_source_page_in_span(last, last->pages))
+		return false;
+	last->pages++;
+	return true;
 }
 
-int spm_chain_each_page(struct chain *c,
-                        int (*fn)(const struct page_source *source, const struct page_meta *meta, void *arg), void *arg)
+static int run_list(const struct source_run *r, bool is_kept, void *arg)
 {
-	struct page_visit v = {fn, arg};
+	struct listing *l = arg;
+	unsigned char *to = l->list.bytes + l->used;
 
-	return spm_map_each(c, page_visit, &v);
+	if (is_kept) {
+		l->list.run[l->list.n++] = *r;
+		return 0;
+	}
+	memcpy(to, r->bytes, spm_source_bytes(r, 1));
+	if (!is_joined(l, r)) {
+		l->list.run[l->list.n] = *r;
+		l->list.run[l->list.n++].bytes = to;
+	}
+	l->used += spm_source_bytes(r, 1);
+	return 0;
+}
+
+/* Room for as many runs and bytes as there may be at most: only what is used is touched. */
+int spm_chain_list(struct chain *c, struct source_list *out)
+{
+	struct listing l = {{.pages = c->pages}, 0};
+
+	l.list.run = spm_pages_map((c->pages + 1) * sizeof(*l.list.run), false);
+	l.list.bytes = spm_pages_map((c->pages + 1) * SOURCE_BYTES_MOST, false);
+	if (!l.list.run || !l.list.bytes) {
+		spm_source_list_free(&l.list);
+		return -ENOMEM;
+	}
+	spm_map_each_run(c, run_list, &l);
+	*out = l.list;
+	return 0;
+}
+
+void spm_source_list_free(struct source_list *l)
+{
+	spm_pages_unmap(l->run, (l->pages + 1) * sizeof(*l->run));
+	spm_pages_unmap(l->bytes, (l->pages + 1) * SOURCE_BYTES_MOST);
+	*l = (struct source_list){0};
 }
 
 void spm_chain_pin(struct chain *c, uint64_t version)
@@ -60,7 +102,8 @@ static size_t run_gather(struct chain *c, uint64_t first, size_t most, struct pa
 	size_t n = 0;
 
 	for (; n < most; n++) {
-		const struct place *p = spm_map_get(c, first + n);
+		struct place room;
+		const struct place *p = spm_map_get(c, first + n, &room);
 
 		if (!p || !p->block || (n && p->block != out[0].block + n))
 			break;
@@ -109,7 +152,7 @@ static bool page_is_right(struct check *k, const struct place *p)
 	                     XXH3_64bits(k->page, SPM_BLOCK_BYTES) == p->sum);
 }
 
-static int page_check(uint64_t page, struct place *p, void *arg)
+static int page_check(uint64_t page, const struct place *p, void *arg)
 {
 	struct check *k = arg;
 	uint64_t *more;
@@ -199,7 +242,7 @@ int spm_volume_check(struct volume *v, int magic, const char *branch, int (*fn)(
 }
 
 /* Invariant 1 by counting: what is used plus what is free is all. */
-static int place_count(uint64_t page, struct place *p, void *arg)
+static int place_count(uint64_t page, const struct place *p, void *arg)
 {
 	(void)page;
 	*(uint64_t *)arg += p->block != 0;

@@ -15,6 +15,9 @@
 #include <string.h>
 #include <xxhash.h>
 
+enum { POPULATE_LEAST = 64 };
+static const uint64_t kept_bytes_least = 65536; /* of a record: in smaller ones are too few pages to save anything */
+
 bool spm_info_is_sane(const struct version_info *i, uint64_t seq)
 {
 	return i->version == seq && seq <= INT64_MAX && !i->branch[sizeof(i->branch) - 1] &&
@@ -50,6 +53,8 @@ static int record_read_all(struct volume *v, const struct record *first, struct 
 	r = aligned_alloc(SPM_BLOCK_BYTES, blocks * SPM_BLOCK_BYTES);
 	if (!r)
 		return -ENOMEM;
+	if (blocks >= POPULATE_LEAST)
+		spm_pages_populate(r, blocks * SPM_BLOCK_BYTES, 0, blocks * SPM_BLOCK_BYTES);
 	for (unsigned i = 0; i < first->run_count && !err; i++) {
 		err = spm_blocks_read(v, first->run[i].block, (unsigned char *)r + done * SPM_BLOCK_BYTES,
 		                      first->run[i].blocks);
@@ -131,40 +136,42 @@ bool spm_record_is_ours(const struct chain *c, const struct record *r, uint64_t 
 	return r->chain_id == c->id && r->seq == seq && (seq < c->head.epoch_seq || r->epoch == c->head.epoch);
 }
 
-/* Changes the map by one entry; -EUCLEAN if it does not fit the map. */
-static int entry_apply(struct chain *c, const struct record_entry *e, const struct place *from, const struct place *to)
-{
-	struct place *p;
-
-	if (!spm_map_page_is_possible(e->page))
-		return -EUCLEAN;
-	p = spm_map_make(c, e->page);
-	if (!p)
-		return -ENOMEM;
-	if (memcmp(p, from, sizeof(*p)))
-		return -EUCLEAN;
-	c->pages += (uint64_t)(to->birth != 0) - (uint64_t)(from->birth != 0);
-	*p = *to;
-	return 0;
-}
-
 /* All have been read, and were as many as the record says. */
-static bool entries_were_right(const struct record *r, const struct entry_cursor *e, uint32_t entries)
+static bool entries_were_right(const struct record *r, const struct entry_cursor *e, uint64_t entries)
 {
 	return !e->is_broken && entries == r->entries;
 }
 
-static int record_apply(struct chain *c, const struct record *r, uint64_t block)
+/* One page. *left: whether there was one. */
+static int entry_take(struct chain *c, const struct record *r, struct entry_cursor *e, bool *left)
+{
+	int err;
+
+	*left = spm_entry_next(e);
+	if (!*left)
+		return 0;
+	err = spm_map_change(c, e->entry.page, &e->entry.was, &e->entry.is);
+	if (!err && e->entry.was.block && e->entry.was.block != e->entry.is.block)
+		err = spm_dead_add(c, e->entry.was.block, r->seq);
+	return err;
+}
+
+static int record_apply(struct chain *c, const struct record *r, bool is_kept, uint64_t block)
 {
 	struct entry_cursor e = record_entries(r);
-	uint32_t entries = 0;
+	struct source_run run = {0};
+	uint64_t entries = 0;
 	struct record_place place = {r->seq, r->sum, block, r->run_count == 1 ? r->run[0].blocks : 0};
 	int err = spm_record_add(c, &place);
 
-	for (; !err && spm_entry_next(&e); entries++) {
-		err = entry_apply(c, &e.entry, &e.entry.was, &e.entry.is);
-		if (!err && e.entry.was.block && e.entry.was.block != e.entry.is.block)
-			err = spm_dead_add(c, e.entry.was.block, r->seq);
+	for (bool left = true; !err && left;) {
+		if (spm_entry_run(&e, &run)) {
+			err = spm_map_add(c, &run, is_kept);
+			entries += run.pages;
+			continue;
+		}
+		err = entry_take(c, r, &e, &left);
+		entries += left;
 	}
 	if (!err && (!entries_were_right(r, &e, entries) || c->pages != r->info.pages))
 		err = -EUCLEAN;
@@ -184,7 +191,7 @@ int spm_record_undo(struct chain *c, const struct record *r)
 	int err = 0;
 
 	for (; !err && spm_entry_next(&e); entries++)
-		err = entry_apply(c, &e.entry, &e.entry.is, &e.entry.was);
+		err = spm_map_change(c, e.entry.page, &e.entry.is, &e.entry.was);
 	return err || entries_were_right(r, &e, entries) ? err : -EUCLEAN;
 }
 
@@ -233,6 +240,7 @@ int spm_chain_recover(struct chain *c, unsigned flags)
 {
 	struct record *r;
 	uint64_t block;
+	bool is_kept;
 	int err = 0;
 
 	c->oldest_kept = 1;
@@ -248,8 +256,10 @@ int spm_chain_recover(struct chain *c, unsigned flags)
 		                                         c->magic, (unsigned long long)c->head.checkpoint_seq,
 		                                         (unsigned long long)c->head.run[0].block);
 	while (!(block = c->next[0].block, err = record_next(c, &r))) {
-		err = record_apply(c, r, block);
-		free(r);
+		is_kept = r->bytes >= kept_bytes_least && !spm_map_keep(c, r);
+		err = record_apply(c, r, is_kept, block);
+		if (!is_kept)
+			free(r);
 		if (err == -ENOMEM)
 			return err;
 		if (err)
@@ -290,26 +300,26 @@ struct using
 	struct block_run run; /* neighbours, still to be marked */
 };
 
-static int place_use(uint64_t page, struct place *p, void *arg)
+static int run_use(const struct source_run *r, bool is_kept, void *arg)
 {
 	struct using *u = arg;
 	int err = 0;
 
-	(void)page;
-	if (!p->block)
+	(void)is_kept;
+	if (!r->block)
 		return 0;
-	if (p->block != u->run.block + u->run.blocks) {
+	if (r->block != u->run.block + u->run.blocks) {
 		err = spm_free_use(u->c, u->run.block, u->run.blocks);
-		u->run = (struct block_run){p->block, 0};
+		u->run = (struct block_run){r->block, 0};
 	}
-	u->run.blocks++;
+	u->run.blocks += r->pages;
 	return err;
 }
 
 static int places_use(struct chain *c)
 {
 	struct using u = {.c = c};
-	int err = spm_map_each(c, place_use, &u);
+	int err = spm_map_each_run(c, run_use, &u);
 
 	return err ? err : spm_free_use(c, u.run.block, u.run.blocks);
 }

@@ -141,10 +141,16 @@ struct page_source {
 	uint64_t block; /* 0: all zero, nothing to read */
 	uint64_t sum;
 };
-/* Calls fn for each page of the newest version in ascending order. *meta stays as it is until the next commit. */
-int spm_chain_each_page(struct chain *c,
-                        int (*fn)(const struct page_source *source, const struct page_meta *meta, void *arg),
-                        void *arg);
+/* All pages of the newest version, ascending, as runs (source.h). What it holds does not change with later commits, but ends with
+ * the chain. */
+struct source_list {
+	struct source_run *run;
+	size_t n;
+	unsigned char *bytes; /* of those runs whose bytes are not the chain's */
+	uint64_t pages;
+};
+int spm_chain_list(struct chain *c, struct source_list *out); /* 0 or -ENOMEM */
+void spm_source_list_free(struct source_list *l);
 /* Keeps the blocks of all pages of that version (at least the newest when first pinned) from being used again, also after the
  * version was dropped, until it is pinned anew with 0. One pin a chain. */
 void spm_chain_pin(struct chain *c, uint64_t version);

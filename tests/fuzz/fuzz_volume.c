@@ -56,13 +56,26 @@ static int version_look(const struct version_info *info, void *arg)
 	return 0;
 }
 
-static int page_look(const struct page_source *source, const struct page_meta *meta, void *arg)
+static void page_look(struct chain *c, const struct source_run *r, uint32_t k)
 {
 	unsigned char page[SPM_PAGE_BYTES];
+	struct page_meta meta = spm_source_meta(r, k);
 
-	if (!spm_chain_read(arg, source->page, 1, page))
-		sink += page[0] + meta->span_pages;
-	return 0;
+	sink += spm_source_of(r, k).sum + meta.live.word[0];
+	if (!spm_chain_read(c, r->page + k, 1, page))
+		sink += page[0] + meta.span_pages;
+}
+
+static void pages_look(struct chain *c)
+{
+	struct source_list list;
+
+	if (spm_chain_list(c, &list))
+		return;
+	for (size_t i = 0; i < list.n; i++)
+		for (uint32_t k = 0; k < list.run[i].pages; k++)
+			page_look(c, &list.run[i], k);
+	spm_source_list_free(&list);
 }
 
 static int sentence_look(const char *sentence, void *arg)
@@ -84,7 +97,7 @@ static void chain_look(struct volume *v, int magic, const char *branch)
 		if (!spm_chain_newest(c, &info))
 			version_look(&info, NULL);
 		spm_chain_each_version(c, version_look, NULL);
-		spm_chain_each_page(c, page_look, c);
+		pages_look(c);
 		spm_chain_close(c);
 	}
 	spm_volume_check(v, magic, branch, sentence_look, NULL, &whole);

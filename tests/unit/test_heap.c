@@ -364,6 +364,18 @@ static void a_marked_large_span_waits_for_the_drain(void **state)
 
 /* ---- restore ---- */
 
+static int restore_span(pageno_t first, uint32_t pages, uint8_t class, uint8_t flags, const struct slotset *live,
+                        uint32_t arena)
+{
+	return spm_heap_restore_spans(&(struct span_row){.first = first,
+	                                                 .pages = pages,
+	                                                 .class = class,
+	                                                 .flags = flags,
+	                                                 .spans = 1,
+	                                                 .live = (const unsigned char *)live},
+	                              arena);
+}
+
 static void restored_spans_serve(void **state)
 {
 	pageno_t first;
@@ -379,10 +391,8 @@ static void restored_spans_serve(void **state)
 	assert_int_equal(spm_heap_claim(first, 1, arena), 0);
 	assert_int_equal(spm_heap_claim(first, 1, spm_arena_new()), -EEXIST);
 	slotset_add(&live, 5);
-	assert_int_equal(spm_heap_restore_span(first + 16, spm_classes[class].pages, (uint8_t) class, 0, &live, arena),
-	                 0);
-	assert_int_equal(spm_heap_restore_span(first + 17, spm_classes[class].pages, (uint8_t) class, 0, &live, arena),
-	                 -EEXIST);
+	assert_int_equal(restore_span(first + 16, spm_classes[class].pages, (uint8_t) class, 0, &live, arena), 0);
+	assert_int_equal(restore_span(first + 17, spm_classes[class].pages, (uint8_t) class, 0, &live, arena), -EEXIST);
 	s = spm_span_of(spm_page_address(first + 20));
 	assert_int_equal(s->first, first + 16);
 	memset((void *)spm_page_address(first + 16), 0xee, (size_t)s->pages * SPM_PAGE_BYTES);
@@ -432,19 +442,60 @@ static void untrusted_spans_are_refused(void **state)
 	assert_int_equal(spm_heap_find_slices(1, &first), 0);
 	assert_int_equal(spm_heap_claim(first, SPM_SLICE_PAGES, arena), 0);
 	pages = spm_classes[small].pages;
-	assert_int_equal(spm_heap_restore_span(first + 1, pages + 1, (uint8_t)small, 0, &one, arena), -EINVAL);
-	assert_int_equal(spm_heap_restore_span(first + 1, pages, (uint8_t)small, 2, &one, arena), -EINVAL);
-	assert_int_equal(spm_heap_restore_span(first + 1, pages, SPM_CLASSES, 0, &one, arena), -EINVAL);
-	assert_int_equal(spm_heap_restore_span(first + 1, pages, (uint8_t)small, 0, &high, arena), -EINVAL);
-	assert_int_equal(spm_heap_restore_span(first + 1, pages, (uint8_t)small, 0, &none, arena), -EINVAL);
-	assert_int_equal(spm_heap_restore_span(first + 1, 0, SPM_CLASS_LARGE, 0, &one, arena), -EINVAL);
-	assert_int_equal(spm_heap_restore_span(0, 10, SPM_CLASS_LARGE, 0, &one, arena), -EINVAL);
-	assert_int_equal(spm_heap_restore_span(UINT32_MAX - 5, 10, SPM_CLASS_LARGE, 0, &one, arena), -EINVAL);
-	assert_int_equal(spm_heap_restore_span(first + 1, 10, SPM_CLASS_LARGE, 0, &one, UINT32_MAX), -EINVAL);
+	assert_int_equal(restore_span(first + 1, pages + 1, (uint8_t)small, 0, &one, arena), -EINVAL);
+	assert_int_equal(restore_span(first + 1, pages, (uint8_t)small, 2, &one, arena), -EINVAL);
+	assert_int_equal(restore_span(first + 1, pages, SPM_CLASSES, 0, &one, arena), -EINVAL);
+	assert_int_equal(restore_span(first + 1, pages, (uint8_t)small, 0, &high, arena), -EINVAL);
+	assert_int_equal(restore_span(first + 1, pages, (uint8_t)small, 0, &none, arena), -EINVAL);
+	assert_int_equal(restore_span(first + 1, 0, SPM_CLASS_LARGE, 0, &one, arena), -EINVAL);
+	assert_int_equal(restore_span(0, 10, SPM_CLASS_LARGE, 0, &one, arena), -EINVAL);
+	assert_int_equal(restore_span(UINT32_MAX - 5, 10, SPM_CLASS_LARGE, 0, &one, arena), -EINVAL);
+	assert_int_equal(restore_span(first + 1, 10, SPM_CLASS_LARGE, 0, &one, UINT32_MAX), -EINVAL);
 	assert_int_equal(spm_heap_claim(UINT32_MAX - 5, 10, arena), -EINVAL);
 	assert_int_equal(spm_heap_claim(first, 0, arena), -EINVAL);
-	assert_int_equal(spm_heap_restore_span(first + 1, 10, SPM_CLASS_LARGE, HEAP_NOPTR, &one, arena), 0);
-	assert_int_equal(spm_heap_restore_span(first + 10, pages, (uint8_t)small, 0, &one, arena), -EEXIST);
+	assert_int_equal(restore_span(first + 1, 10, SPM_CLASS_LARGE, HEAP_NOPTR, &one, arena), 0);
+	assert_int_equal(restore_span(first + 10, pages, (uint8_t)small, 0, &one, arena), -EEXIST);
+	spm_heap_check();
+}
+
+/* Whole rows or nothing of them. */
+static void spans_are_restored_in_rows(void **state)
+{
+	enum { SPANS = 300, STRIDE = 45 };
+	static unsigned char lives[SPANS * STRIDE];
+	struct span_row row = {.class = (uint8_t)spm_class_of(64), .spans = SPANS, .live = lives, .stride = STRIDE};
+	uint32_t arena = spm_arena_new();
+	struct heap_stats stats, after;
+	struct slotset none = {{0}};
+
+	(void)state;
+	row.pages = spm_classes[row.class].pages;
+	assert_int_equal(spm_heap_find_slices(1, &row.first), 0);
+	assert_int_equal(spm_heap_claim(row.first++, SPM_SLICE_PAGES, arena), 0);
+	for (unsigned i = 0; i < SPANS; i++) {
+		struct slotset live = {{i + 1}};
+
+		memcpy(lives + i * STRIDE, &live, sizeof(live));
+	}
+	assert_int_equal(spm_heap_restore_spans(&row, arena), 0);
+	for (unsigned i = 0; i < SPANS; i++) {
+		const struct span *s = spm_span_of(spm_page_address(row.first + (i + 1) * row.pages - 1));
+		struct slotset live = {{i + 1}}, allocated = spm_span_allocated(s);
+
+		assert_int_equal(s->first, row.first + i * row.pages);
+		assert_memory_equal(&allocated, &live, sizeof(live));
+	}
+	spm_heap_check();
+	spm_heap_stats(&stats);
+	row.first += (SPANS - 1) * row.pages;
+	assert_int_equal(spm_heap_restore_spans(&row, arena), -EEXIST);
+	row.first += row.pages;
+	memcpy(lives + (SPANS - 1) * STRIDE, &none, sizeof(none));
+	assert_int_equal(spm_heap_restore_spans(&row, arena), -EINVAL);
+	spm_heap_stats(&after);
+	assert_memory_equal(&after, &stats, sizeof(stats));
+	row.spans--;
+	assert_int_equal(spm_heap_restore_spans(&row, arena), 0);
 	spm_heap_check();
 }
 
@@ -462,7 +513,7 @@ static void spans_of_another_length_are_restored(void **state)
 	assert_int_equal(spm_heap_find_slices(1, &first), 0);
 	assert_int_equal(spm_heap_claim(first, SPM_SLICE_PAGES, arena), 0);
 	assert_int_not_equal(spm_classes[class].pages, 64);
-	assert_int_equal(spm_heap_restore_span(first + 1, 64, (uint8_t) class, 0, &live, arena), 0);
+	assert_int_equal(restore_span(first + 1, 64, (uint8_t) class, 0, &live, arena), 0);
 	s = spm_span_of(spm_page_address(first + 64));
 	assert_int_equal(s->first, first + 1);
 	assert_int_equal(s->slots, 8);
@@ -609,6 +660,7 @@ int main(void)
 	        cmocka_unit_test(restored_spans_serve),
 	        cmocka_unit_test(arenas_keep_to_their_slices),
 	        cmocka_unit_test(untrusted_spans_are_refused),
+	        cmocka_unit_test(spans_are_restored_in_rows),
 	        cmocka_unit_test(spans_of_another_length_are_restored),
 	        cmocka_unit_test(misuse_is_named),
 #ifdef SPM_DEBUG
