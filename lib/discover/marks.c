@@ -2,6 +2,7 @@
 #include "discover/marks.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum {
@@ -163,13 +164,18 @@ static void slots_touch(struct marks *m, const struct span *s, const struct slot
 		spm_marks_touch(m, s->first);
 }
 
-static uint64_t slots_bytes(const struct span *s, const struct slotset *slots)
+static unsigned slots_count(const struct slotset *slots)
 {
 	unsigned count = 0;
 
 	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
 		count += (unsigned)__builtin_popcountll(slots->word[w]);
-	return count * s->slot_bytes;
+	return count;
+}
+
+static uint64_t slots_bytes(const struct span *s, const struct slotset *slots)
+{
+	return slots_count(slots) * s->slot_bytes;
 }
 
 void spm_marks_add(struct marks *m, struct span *s, const struct slotset *slots)
@@ -196,16 +202,19 @@ static void live_populate(struct marks *m, const struct span_row *row)
 
 void spm_marks_restore(struct marks *m, const struct span_row *row)
 {
+	uint64_t slots = 0;
+
 	live_populate(m, row);
 	for (uint32_t i = 0; i < row->spans; i++) {
-		struct span *s = &spm_spans[row->first + i * row->pages];
+		pageno_t first = row->first + i * row->pages;
 		struct slotset live = spm_row_live(row, i);
 
-		m->live[s->first] = live;
-		bit_set(slice_make(m, s->first)->heads, s->first);
-		s->is_marked = 1;
-		m->live_bytes += slots_bytes(s, &live);
+		m->live[first] = live;
+		bit_set(slice_make(m, first)->heads, first);
+		atomic_store_explicit(&spm_spans[first].is_marked, 1, memory_order_relaxed);
+		slots += slots_count(&live);
 	}
+	m->live_bytes += row->spans ? slots * spm_spans[row->first].slot_bytes : 0;
 }
 
 void spm_marks_drop(struct marks *m, const struct span *s, const struct slotset *slots)
