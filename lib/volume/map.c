@@ -132,13 +132,21 @@ int spm_map_keep(struct chain *c, void *image)
 	return 0;
 }
 
+static bool has_leaf(const struct chain *c, size_t from, size_t to)
+{
+	for (size_t l = from; c->leaf && l <= to; l++)
+		if (c->leaf[l])
+			return true;
+	return false;
+}
+
 /* Behind all other drafts, and where no leaf is. */
 static bool may_be_draft(const struct chain *c, const struct source_run *r)
 {
 	const struct source_run *last = c->drafts ? &c->draft[c->drafts - 1] : NULL;
 
 	return (!last || r->page >= last->page + last->pages) &&
-	       leaf_next(c, leaf_of(r->page)) > leaf_of(r->page + r->pages - 1);
+	       !has_leaf(c, leaf_of(r->page), leaf_of(r->page + r->pages - 1));
 }
 
 static int draft_add(struct chain *c, const struct source_run *r)
