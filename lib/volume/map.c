@@ -53,11 +53,35 @@ static size_t draft_from(const struct chain *c, uint64_t page)
 	return low;
 }
 
+/* Pages [k, k + n) of the run. */
+static void places_unpack(const struct source_run *r, uint32_t k, uint64_t n, struct place *out)
+{
+	struct place p = {r->block ? r->block + k : 0, 0, r->birth, {r->span_pages, 0, r->class, r->flags, {0}, {{0}}}};
+	const unsigned char *at = r->bytes + spm_source_bytes(r, k);
+
+	p.meta.page_in_span = spm_source_page_in_span(r, k);
+	for (; n; n--, p.block++) {
+		*out = p;
+		if (!p.meta.page_in_span) {
+			memcpy(&out->meta.live, at, sizeof(out->meta.live));
+			at += sizeof(out->meta.live);
+		}
+		if (p.block) {
+			memcpy(&out->sum, at, sizeof(out->sum));
+			at += sizeof(out->sum);
+		}
+		if (++p.meta.page_in_span == r->span_pages)
+			p.meta.page_in_span = 0;
+		out++;
+	}
+}
+
 static struct place place_of(const struct source_run *r, uint32_t k)
 {
-	struct page_source s = spm_source_of(r, k);
+	struct place p;
 
-	return (struct place){s.block, s.sum, r->birth, spm_source_meta(r, k)};
+	places_unpack(r, k, 1, &p);
+	return p;
 }
 
 const struct place *spm_map_get(const struct chain *c, uint64_t page, struct place *room)
@@ -80,12 +104,13 @@ static struct place *leaf_new(const struct chain *c, uint64_t first)
 
 	for (size_t d = draft_from(c, first); leaf && d < c->drafts; d++) {
 		const struct source_run *r = &c->draft[d];
-		uint64_t page = r->page > first ? r->page : first;
+		uint64_t page = r->page > first ? r->page : first, end = first + MAP_LEAF_PAGES;
 
-		if (page >= first + MAP_LEAF_PAGES)
+		if (page >= end)
 			break;
-		for (; page < r->page + r->pages && page < first + MAP_LEAF_PAGES; page++)
-			leaf[page - first] = place_of(r, (uint32_t)(page - r->page));
+		end = r->page + r->pages < end ? r->page + r->pages : end;
+		if (page < end)
+			places_unpack(r, (uint32_t)(page - r->page), end - page, &leaf[page - first]);
 	}
 	return leaf;
 }
