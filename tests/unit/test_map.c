@@ -90,7 +90,7 @@ static void image_add(struct chain *c, size_t from, size_t end)
 
 static void map_make(struct chain *c)
 {
-	size_t middle = below(HEAP_PAGES);
+	size_t middle = below(HEAP_PAGES - 100);
 
 	memset(model, 0, sizeof(model));
 	image_add(c, 0, middle);
