@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,6 +26,7 @@
 static pthread_mutex_t capture_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t capture_ended = PTHREAD_COND_INITIALIZER;
 static bool is_capturing;
+static _Atomic pthread_t ran_last; /* of those who capture or write */
 
 /* Address space for an image: as many pages as the machine could ever freeze. */
 static const size_t image_pages_most = (size_t)1 << 25; /* 128 GiB */
@@ -120,6 +122,7 @@ void spm_image_settle(struct image *image)
 	const size_t least = 64, most = 65536;
 	size_t keep = image->pages_last + image->pages_last / 2;
 
+	ran_last = pthread_self();
 	keep = keep < least ? least : keep > most ? most : keep;
 	if (!image->frozen || (keep >= image->pages_most / 2 && keep <= image->pages_most))
 		return;
@@ -331,6 +334,7 @@ int spm_capture(struct container *c)
 	spm_capture_begin();
 	can_clone = !spm_lazy_is_any_missing() && !spm_clone_prepare(); /* nobody brings in pages for a clone */
 	err = spm_track_init();
+	spm_track_note_others(!pthread_equal(atomic_exchange(&ran_last, pthread_self()), pthread_self()));
 	spm_collapse_tick();
 	started = spm_now_ns();
 	if (!err && stop)

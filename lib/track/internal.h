@@ -16,6 +16,8 @@ struct tracker {
 };
 extern const struct tracker spm_track_wp, spm_track_mprotect;
 
+void spm_wp_note_others(bool have_run);
+
 /* The userfaultfd of the wp tracker; -1 if it is not in use, or serves_kernel is wanted and it is not of that kind. */
 int spm_wp_descriptor(bool serves_kernel);
 

@@ -49,6 +49,11 @@ int spm_track_collect(pageno_t first, uint32_t pages, void (*dirty)(pageno_t fir
 	return chosen ? chosen->collect(first, pages, dirty, arg) : -ENOSYS;
 }
 
+void spm_track_note_others(bool have_run)
+{
+	spm_wp_note_others(have_run);
+}
+
 bool spm_track_is_cold(pageno_t first, uint32_t pages)
 {
 	return chosen && chosen->is_cold(first, pages);

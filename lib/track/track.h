@@ -23,6 +23,10 @@ const char *spm_track_name(void); /* "wp" or "mprotect" */
 int spm_track_collect(pageno_t first, uint32_t pages, void (*dirty)(pageno_t first, uint32_t pages, void *arg),
                       void *arg);
 
+/* Whether other threads ran since the last collect, so that other processors may have to be told of what is watched again: the way
+ * that is cheaper then is dearer otherwise. Only speed depends on it. */
+void spm_track_note_others(bool have_run);
+
 /* The range's mapping is gone or was made anew (given back to the kernel): the next collect registers it again.
  * For wp a range that lost its registration is also noticed by itself. */
 void spm_track_forget(pageno_t first, uint32_t pages);

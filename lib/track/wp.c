@@ -1,6 +1,13 @@
 /* wp.c - the kernel's asynchronous write-protect: the first write to a protected page costs a short fault and no signal, and
  * PAGEMAP_SCAN tells which pages were written and protects them again, in one pass over the page tables.
  *
+ * Protecting in that pass costs little by itself, but for each 2 MiB with a written page the kernel interrupts every processor that
+ * ran the process since it was last interrupted so, even if it idles: 12 to 65 us for idle virtual processors.
+ * UFFDIO_WRITEPROTECT, a call of 1 to 2 us for each page, interrupts only processors that run the process now. So if other
+ * threads ran lately (spm_track_note_others) a collect begins with looking only, protects what it finds by a call each, and
+ * protects in the pass from the FEWth region on. What is written between look and call lies on a page that is
+ * reported and copied later, or is reported next time.
+ *
  * Registration is by range and lost with the mapping (mremap, MAP_FIXED): the scan then fails with EPERM, and the
  * range is registered anew; its populated pages count as written. A scan that fails half way has protected the pages before
  * the failure, and written their regions, but does not return how many: `region` is zero before each scan, so they
@@ -32,9 +39,10 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { REGIONS = 512, HUGE_PAGES = 512, HUGE_BYTES = HUGE_PAGES * SPM_PAGE_BYTES };
+enum { REGIONS = 512, FEW = 16, HUGE_PAGES = 512, HUGE_BYTES = HUGE_PAGES * SPM_PAGE_BYTES };
 
 static int uffd = -1, pagemap = -1;
+static bool have_others_run;
 static bool uffd_serves_kernel; /* it may also be asked for pages that the kernel touches for the program (missing.h) */
 static struct page_region region[REGIONS]; /* collects are serialized; all zero between scans */
 
@@ -84,16 +92,24 @@ int spm_wp_descriptor(bool serves_kernel)
 	return serves_kernel && !uffd_serves_kernel ? -1 : uffd;
 }
 
-/* Protects and lists in `region` what was written. Returns how many regions; *err is 0 or the failure after them. */
-static unsigned scan(uint64_t from, uint64_t to, bool is_dense, uint64_t *walked, int *err)
+static int range_protect(uint64_t from, uint64_t bytes, bool protect)
+{
+	struct uffdio_writeprotect w = {{from, bytes}, protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0};
+
+	return ioctl(uffd, UFFDIO_WRITEPROTECT, &w) ? -errno : 0;
+}
+
+/* Lists in `region` what was written, and protects it unless only few are wanted. Returns how many regions; *err is 0 or the
+ * failure after them. */
+static unsigned scan(uint64_t from, uint64_t to, bool is_dense, bool is_few, uint64_t *walked, int *err)
 {
 	struct pm_scan_arg arg = {
 	        .size = sizeof(arg),
-	        .flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
+	        .flags = PM_SCAN_CHECK_WPASYNC | (is_few ? 0 : PM_SCAN_WP_MATCHING),
 	        .start = from,
 	        .end = to,
 	        .vec = (uintptr_t)region,
-	        .vec_len = REGIONS,
+	        .vec_len = is_few ? FEW : REGIONS,
 	        .category_inverted = is_dense ? 0 : PAGE_IS_PFNZERO,
 	        .category_mask = is_dense ? PAGE_IS_WRITTEN : PAGE_IS_WRITTEN | PAGE_IS_PFNZERO,
 	        .category_anyof_mask = is_dense ? 0 : PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
@@ -106,6 +122,26 @@ static unsigned scan(uint64_t from, uint64_t to, bool is_dense, uint64_t *walked
 	*walked = arg.walk_end;
 	while (n < REGIONS && region[n].end)
 		n++;
+	return n;
+}
+
+/* The first failure; what is not protected is reported again. */
+static int regions_protect(unsigned n)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < n && !err; i++)
+		err = range_protect(region[i].start, region[i].end - region[i].start, true);
+	return err;
+}
+
+/* Protects and lists in `region` what was written. */
+static unsigned take(uint64_t from, uint64_t to, bool is_dense, bool is_few, uint64_t *walked, int *err)
+{
+	unsigned n = scan(from, to, is_dense, is_few, walked, err);
+	int protect_err = is_few ? regions_protect(n) : 0;
+
+	*err = *err ? *err : protect_err;
 	return n;
 }
 
@@ -170,21 +206,21 @@ static int range_register(uint64_t from, uint64_t to)
 	return exactly_register(slice_from, slice_to) ? exactly_register(from, to) : 0;
 }
 
-/* The page is written, and must be seen just once. */
+/* The page is written, and must be seen just once, by either way to protect it. */
 static int page_probe(volatile char *page)
 {
 	uint64_t at = (uintptr_t)page, walked;
 	unsigned seen = 0, n;
 	int err = exactly_register(at, at + SPM_PAGE_BYTES);
 
-	for (unsigned turn = 0; turn < 4 && !err; turn++) {
+	for (unsigned turn = 0; turn < 8 && !err; turn++) {
 		if (turn % 2 == 0)
 			*page = 1;
-		n = scan(at, at + SPM_PAGE_BYTES, false, &walked, &err);
+		n = take(at, at + SPM_PAGE_BYTES, false, turn < 4, &walked, &err);
 		memset(region, 0, n * sizeof(*region));
 		seen |= n << turn;
 	}
-	return err ? err : seen == 5 ? 0 : -ENOSYS;
+	return err ? err : seen == 0x55 ? 0 : -ENOSYS;
 }
 
 /* Whether it works here: system call filters and emulated kernels have their own ideas. */
@@ -235,17 +271,24 @@ static void wp_forget(pageno_t first, uint32_t pages)
 		*reported_of(at) = 0;
 }
 
+void spm_wp_note_others(bool have_run)
+{
+	have_others_run = have_run;
+}
+
 static int wp_collect(pageno_t first, uint32_t pages, void (*dirty)(pageno_t, uint32_t, void *), void *arg)
 {
 	uint64_t at = spm_page_address(first), to = at + (uint64_t)pages * SPM_PAGE_BYTES, walked;
 	bool is_registered = false;
+	unsigned found = have_others_run ? 0 : FEW;
 
 	while (at < to) {
 		bool is_dense = *reported_of(at) == DENSE;
 		unsigned n;
 		int err;
 
-		n = scan(at, stretch_end(at, to), is_dense, &walked, &err);
+		n = take(at, stretch_end(at, to), is_dense, found < FEW, &walked, &err);
+		found += n;
 		if (!is_dense)
 			regions_count(n);
 		regions_report(n, dirty, arg);
@@ -293,13 +336,6 @@ static bool wp_is_cold(pageno_t first, uint32_t pages)
 	struct page_region cold;
 
 	return cold_find(at, to, &cold) > 0 && cold.start == at && cold.end == to;
-}
-
-static int range_protect(uint64_t from, uint64_t bytes, bool protect)
-{
-	struct uffdio_writeprotect w = {{from, bytes}, protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0};
-
-	return ioctl(uffd, UFFDIO_WRITEPROTECT, &w) ? -errno : 0;
 }
 
 /* 1: the 2 MiB are a huge page now, 0: they are not, and nothing is lost, or -errno, and nothing is lost. */

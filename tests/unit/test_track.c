@@ -104,6 +104,31 @@ static void written_pages_are_seen_once(void **state)
 	area_unmap(64);
 }
 
+/* Protected one by one, and from some number on in the pass. */
+static void written_pages_are_seen_once_if_others_run(void **state)
+{
+	static const uint32_t counts[] = {1, 3, 15, 16, 17, 40, 500};
+
+	(void)state;
+	area_map(1024);
+	spm_track_note_others(true);
+	for (unsigned i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
+		for (uint32_t n = 0; n < counts[i]; n++)
+			*page(n * 2) = 1;
+		assert_true(collect(1024) >= counts[i]);
+		for (uint32_t n = 0; n < counts[i]; n++)
+			expect_seen(n * 2);
+		assert_int_equal(collect(1024), 0);
+	}
+	*page(7) = 1;
+	*page(300) = 1;
+	collect(1024);
+	expect_seen(7);
+	expect_seen(300);
+	spm_track_note_others(false);
+	area_unmap(1024);
+}
+
 static void nothing_is_seen_without_a_write(void **state)
 {
 	char sum = 0;
@@ -490,6 +515,7 @@ static int run_all(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(written_pages_are_seen_once),
+	        cmocka_unit_test(written_pages_are_seen_once_if_others_run),
 	        cmocka_unit_test(nothing_is_seen_without_a_write),
 	        cmocka_unit_test(memset_over_many_pages_is_seen_whole),
 	        cmocka_unit_test(parts_are_collected_by_themselves),
