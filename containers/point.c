@@ -159,7 +159,6 @@ static int64_t point_async(struct container *c, const char *message)
 	}
 	c->newest = c->durable + 1;
 	c->is_handed_over = true;
-	pthread_cond_signal(&c->work);
 	return c->newest;
 }
 
@@ -167,12 +166,16 @@ int64_t pPointMsg(int cID, const char *message)
 {
 	struct container *c = spm_container_get(cID);
 	int64_t version;
+	bool is_work;
 
 	if (!c)
 		return 0;
 	lock_container(c);
 	version = point_async(c, message);
+	is_work = c->is_handed_over;
 	pthread_mutex_unlock(&c->lock);
+	if (is_work)
+		pthread_cond_signal(&c->work); /* with the lock, the worker would run into it */
 	spm_container_put(c);
 	return version;
 }
@@ -380,11 +383,22 @@ static void worker_wait(struct container *c)
 	c->is_worker_asleep = false;
 }
 
+/* On a processor that it shares with the program the worker would run at once when it is woken, and pPoint last as long as its
+ * write: a thread of this kind preempts nobody, and has the same share otherwise. */
+static void worker_give_way(void)
+{
+	struct sched_param none = {0};
+
+	if (sched_getscheduler(0) == SCHED_OTHER)
+		sched_setscheduler(0, SCHED_BATCH, &none);
+}
+
 void *spm_worker_main(void *arg)
 {
 	struct container *c = arg;
 
 	spm_stop_exempt_self();
+	worker_give_way();
 	pthread_mutex_lock(&c->lock);
 	while (!c->is_ending || c->is_handed_over) {
 		if (c->is_handed_over)

@@ -4,9 +4,11 @@
 #include "scratch.h"
 #include "softpm.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -600,6 +602,34 @@ static void concurrent_sync_points_share_commits(void **state)
 	in_process(group_commit, scratch("group.vol"));
 }
 
+/* A thread that preempts would run within pPoint, on a processor that it shares with the caller. */
+static int worker_policy(const char *volume)
+{
+	DIR *tasks;
+	struct dirent *d;
+	int id, workers = 0;
+	void *root;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(1, 100, &root);
+	EXPECT(id > 0 && pPoint(id) == 1 && !pSync(id));
+	tasks = opendir("/proc/self/task");
+	EXPECT(tasks);
+	while ((d = readdir(tasks)))
+		if (atoi(d->d_name) && atoi(d->d_name) != getpid())
+			workers += sched_getscheduler(atoi(d->d_name)) == SCHED_BATCH;
+	closedir(tasks);
+	EXPECT(workers == 1 && sched_getscheduler(0) == SCHED_OTHER);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void the_writer_of_points_preempts_nobody(void **state)
+{
+	(void)state;
+	in_process(worker_policy, scratch("policy.vol"));
+}
+
 static int attributes(const char *volume)
 {
 	struct cattr a = {.name = "the book", .versions_kept = 3, .chunk_bytes = 4096, .stop_threads = 1}, *b;
@@ -775,6 +805,7 @@ int main(void)
 	        cmocka_unit_test(a_forked_child_reads_and_gets_a_clear_error),
 	        cmocka_unit_test(a_killed_writer_locks_nobody_out),
 	        cmocka_unit_test(concurrent_sync_points_share_commits),
+	        cmocka_unit_test(the_writer_of_points_preempts_nobody),
 	        cmocka_unit_test(attributes_travel_with_the_versions),
 	        cmocka_unit_test(pages_of_a_chunk_are_written_together),
 	        cmocka_unit_test(a_second_writer_is_told_who_holds_the_container),
