@@ -64,7 +64,13 @@ static int deaf[DEAF_MOST];
 static unsigned deaf_count;
 static _Atomic uint32_t epoch;   /* odd: a stop is on */
 static _Atomic uint32_t answers; /* grows with each answer; the stopper sleeps on it */
+static _Atomic unsigned held;    /* threads that wait for the end of the stop */
 static _Atomic int exempt_count;
+static struct {
+	int fd;
+	dev_t device;
+	ino_t inode;
+} tasks = {.fd = -1}; /* /proc/self/task */
 static _Atomic bool is_ready;
 static pthread_key_t end_key;
 static __thread struct record *self __attribute__((tls_model("initial-exec")));
@@ -105,6 +111,14 @@ static struct asked *asked_find(int tid, unsigned hint)
 	return NULL;
 }
 
+/* Counted first: either the stopper's end sees the count, or the wait sees the end. */
+static void epoch_wait(uint32_t now, long wait_ns)
+{
+	held++;
+	futex_wait(&epoch, now, wait_ns);
+	held--;
+}
+
 /* A signal that was sent for an earlier stop may arrive in this one: then the thread may not be listed yet, and looks
  * again every millisecond. */
 static void handler(int signal, siginfo_t *info, void *context)
@@ -125,7 +139,7 @@ static void handler(int signal, siginfo_t *info, void *context)
 				has_answered = true;
 			}
 		}
-		futex_wait(&epoch, now, has_answered ? 0 : 1000000);
+		epoch_wait(now, has_answered ? 0 : 1000000);
 	}
 	errno = saved;
 }
@@ -140,14 +154,39 @@ static void record_give_back(void *arg)
 	r->tid = 0;
 }
 
+/* The folder stays open: opening it costs more than looking into it. A program that closes what is not its own may have made the
+ * number another file's. */
+static bool tasks_are_open(struct stat *st)
+{
+	return tasks.fd >= 0 && !fstat(tasks.fd, st) && st->st_dev == tasks.device && st->st_ino == tasks.inode;
+}
+
+static int tasks_open(struct stat *st)
+{
+	if (tasks_are_open(st))
+		return 0;
+	tasks.fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (tasks.fd < 0 || fstat(tasks.fd, st))
+		return -errno;
+	tasks.device = st->st_dev;
+	tasks.inode = st->st_ino;
+	return 0;
+}
+
 /* The child's one thread has another number, and nobody else is there. */
 static void after_fork_in_child(void)
 {
+	struct stat st;
+
 	memset(records, 0, sizeof(records));
 	records_top = 0;
 	asked_count = 0;
 	deaf_count = 0;
 	exempt_count = 0;
+	held = 0;
+	if (tasks_are_open(&st))
+		close(tasks.fd);
+	tasks.fd = -1;
 	epoch += epoch & 1;
 	if (self)
 		pthread_setspecific(end_key, NULL);
@@ -231,7 +270,7 @@ void spm_unpark(void)
 			return; /* a stop that begins now sees us running */
 		r->mode = PARKED;
 		while (epoch == now)
-			futex_wait(&epoch, now, 0);
+			epoch_wait(now, 0);
 	}
 }
 
@@ -417,15 +456,15 @@ static int thread_ask(int tid, unsigned *next)
 }
 
 /* Asks all threads that are not asked yet, waits for these. 1: there were some, 0: none, or -errno. */
-static int stop_pass(int fd, uint32_t now)
+static int stop_pass(uint32_t now)
 {
 	char buffer[4096] __attribute__((aligned(8)));
 	int own = own_tid(), err = 0;
 	unsigned from = asked_count, next = 0;
 	long n;
 
-	lseek(fd, 0, SEEK_SET);
-	while (!err && (n = syscall(SYS_getdents64, fd, buffer, sizeof(buffer))) > 0) {
+	lseek(tasks.fd, 0, SEEK_SET);
+	while (!err && (n = syscall(SYS_getdents64, tasks.fd, buffer, sizeof(buffer))) > 0) {
 		for (long at = 0; at < n && !err;) {
 			const struct linux_dirent64_head *d = (const void *)(buffer + at);
 			int tid = atoi(d->name);
@@ -446,31 +485,29 @@ static int stop_pass(int fd, uint32_t now)
 }
 
 /* With no other thread but exempt ones there is nobody to stop: two links of the folder are its own. */
-static bool is_alone(void)
+static bool is_alone(const struct stat *st)
 {
 	int own_exempt = self && self->mode == EXEMPT;
-	struct stat st;
 
-	return !stat("/proc/self/task", &st) && st.st_nlink <= (nlink_t)(3 + exempt_count - own_exempt);
+	return st->st_nlink <= (nlink_t)(3 + exempt_count - own_exempt);
 }
 
 int spm_stop_begin(void)
 {
+	struct stat st;
 	uint32_t now;
-	int fd, more;
+	int more;
 
 	if (!ready())
 		return -ENOMEM;
 	asked_count = 0;
 	now = ++epoch;
-	if (is_alone())
+	more = tasks_open(&st);
+	if (!more && is_alone(&st))
 		return 0;
-	fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	more = fd < 0 ? -errno : 1;
+	more = more ? more : 1;
 	while (more > 0)
-		more = stop_pass(fd, now);
-	if (fd >= 0)
-		close(fd);
+		more = stop_pass(now);
 	if (more < 0)
 		spm_stop_end();
 	return more;
@@ -479,5 +516,6 @@ int spm_stop_begin(void)
 void spm_stop_end(void)
 {
 	epoch++;
-	futex_wake_all(&epoch);
+	if (held)
+		futex_wake_all(&epoch);
 }

@@ -9,6 +9,7 @@
 #include "snapshot/stop.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -408,6 +409,48 @@ static void stops_work_in_a_forked_child(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* The descriptor of /proc/self/task, or -1. */
+static int tasks_find(void)
+{
+	char name[64], target[64];
+
+	for (int fd = 0; fd < 1024; fd++) {
+		ssize_t n;
+
+		snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+		n = readlink(name, target, sizeof(target) - 1);
+		if (n < 0)
+			continue;
+		target[n] = 0;
+		if (strstr(target, "/task"))
+			return fd;
+	}
+	return -1;
+}
+
+static void a_program_may_close_the_descriptor_or_take_its_number(void **state)
+{
+	int fd, other = open("/dev/null", O_RDONLY);
+
+	(void)state;
+	assert_true(other >= 0);
+	counters_begin(2);
+	for (int round = 0; round < 3; round++) {
+		assert_int_equal(spm_stop_begin(), 0);
+		expect_standstill(2000);
+		spm_stop_end();
+		fd = tasks_find();
+		assert_true(fd >= 0);
+		if (round == 0)
+			close(fd);
+		else
+			dup2(other, fd);
+	}
+	assert_int_equal(fcntl(fd, F_GETFD), 0); /* it is the program's now: not closed, not replaced */
+	counters_end(2);
+	close(other);
+}
+
 static void one_thread_pays_almost_nothing(void **state)
 {
 	uint64_t best = UINT64_MAX;
@@ -439,6 +482,7 @@ int main(void)
 	        cmocka_unit_test(thread_that_blocks_all_signals_does_not_hang_the_stop),
 	        cmocka_unit_test(thread_that_runs_with_signals_blocked_fails_the_stop),
 	        cmocka_unit_test(stops_work_in_a_forked_child),
+	        cmocka_unit_test(a_program_may_close_the_descriptor_or_take_its_number),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
