@@ -497,7 +497,7 @@ void spm_window_each_run(void (*fn)(pageno_t first, uint32_t pages, void *arg), 
 		uint32_t p = s->is_used ? next_bit(s->used, n == 0, true) : SPM_SLICE_PAGES;
 
 		while (p < SPM_SLICE_PAGES) {
-			uint32_t end = next_bit(s->used, p, false);
+			uint32_t end = s->free_pages ? next_bit(s->used, p, false) : SPM_SLICE_PAGES;
 
 			gather_add(&g, n * SPM_SLICE_PAGES + p, end - p);
 			p = next_bit(s->used, end, true);

@@ -643,6 +643,29 @@ static void a_child_can_allocate(void **state)
 	pthread_join(t, NULL);
 }
 
+static unsigned run_covers;
+
+static void run_count(pageno_t first, uint32_t pages, void *arg)
+{
+	const struct span *s = arg;
+
+	if (first <= s->first && first + pages >= s->first + s->pages)
+		run_covers++;
+}
+
+/* Slices in the middle have no free page. */
+static void runs_cover_allocations_of_several_slices(void **state)
+{
+	void *p = spm_heap_alloc(3 * SPM_SLICE_BYTES + 5 * SPM_PAGE_BYTES, HEAP_NOPTR);
+
+	(void)state;
+	assert_non_null(p);
+	run_covers = 0;
+	spm_heap_each_run(run_count, spm_span_of((uintptr_t)p));
+	assert_int_equal(run_covers, 1);
+	spm_heap_free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -662,6 +685,7 @@ int main(void)
 	        cmocka_unit_test(untrusted_spans_are_refused),
 	        cmocka_unit_test(spans_are_restored_in_rows),
 	        cmocka_unit_test(spans_of_another_length_are_restored),
+	        cmocka_unit_test(runs_cover_allocations_of_several_slices),
 	        cmocka_unit_test(misuse_is_named),
 #ifdef SPM_DEBUG
 	        cmocka_unit_test(writes_outside_an_allocation_are_named),
