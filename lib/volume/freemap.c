@@ -296,9 +296,18 @@ static bool is_roomy(const struct chain *c)
 	return c->free_blocks > c->extents * EXTENT_BLOCKS / 2;
 }
 
+/* Pages that were overwritten at random leave short runs: where half is free hardly one is as long as a commit of several threads,
+ * and one outside its place takes three writes and a flush. A small chain rather grows, to four times what it needs. */
+static bool is_roomy_for_places(const struct chain *c)
+{
+	enum { SMALL_EXTENTS = 64 };
+
+	return is_roomy(c) && (c->extents >= SMALL_EXTENTS || c->free_blocks > c->extents * EXTENT_BLOCKS / 4 * 3);
+}
+
 int spm_free_take_place(struct chain *c, uint64_t wanted, uint64_t least, uint64_t most, struct block_run *run)
 {
-	uint64_t enough = is_roomy(c) ? least : wanted;
+	uint64_t enough = is_roomy_for_places(c) ? least : wanted;
 
 	for (uint64_t n = wanted; n >= enough; n = n / 2 > enough || n == enough ? n / 2 : enough)
 		if (cursor_find(c, n)) {

@@ -204,6 +204,40 @@ static void space_stays_bounded_and_commits_take_one_flush(void **state)
 	watch_end(&w);
 }
 
+/* As threads that share commits make them, of pages that are never written together again: the chain grows until it has runs that
+ * long. */
+static void commits_of_eight_scattered_pages_take_one_flush_too(void **state)
+{
+	enum { LIVE = 1024, COMMITS = 3000, TOGETHER = 8 };
+	uint64_t random = test_seed(), flushes = 0;
+	struct watch w;
+	struct volume *v;
+	struct chain *c;
+
+	(void)state;
+	watch_open(&w);
+	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
+	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	for (size_t i = 0; i < LIVE; i++)
+		page_fill(i, i, i);
+	assert_int_equal(commit(c, LIVE), 0);
+	for (unsigned n = 0; n < COMMITS; n++) {
+		bool again = true;
+
+		flushes = n == COMMITS / 2 ? w.flushes : flushes;
+		for (size_t i = 0; i < TOGETHER; i++)
+			page_fill(i, i * LIVE / TOGETHER + test_random(&random) % (LIVE / TOGETHER), n);
+		assert_int_equal(commit(c, TOGETHER), 0);
+		while (again)
+			assert_int_equal(spm_chain_maintain(c, false, &again), 0);
+	}
+	assert_in_range(w.flushes - flushes, COMMITS / 2, COMMITS / 2 * 11 / 10);
+	spm_chain_self_check(c);
+	spm_chain_close(c);
+	spm_volume_close(v);
+	watch_end(&w);
+}
+
 /* Groups of 128 MiB, each with a table at its start: small and large commits, and growth between them, leave it alone. */
 static void a_volume_of_several_groups_keeps_their_tables(void **state)
 {
@@ -533,6 +567,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(space_stays_bounded_and_commits_take_one_flush),
+	        cmocka_unit_test(commits_of_eight_scattered_pages_take_one_flush_too),
 	        cmocka_unit_test(a_volume_of_several_groups_keeps_their_tables),
 	        cmocka_unit_test(a_commit_in_batches_is_the_same_as_one_at_once),
 	        cmocka_unit_test(batches_of_unchanged_pages_make_no_version_and_write_nothing),
