@@ -2,7 +2,7 @@
  *
  * Every other thread of the process is interrupted by a signal and waits in its handler until spm_stop_end.
  * Threads inside a SoftPM wait (spm_park) touch no heap memory and are left alone, and so are SoftPM's own threads.
- * With one thread nothing but a single fstat-like call is done (link count of /proc/self/task).
+ * With one thread nothing but one fstat is done (link count of /proc/self/task, which stays open).
  */
 #ifndef SPM_STOP_H
 #define SPM_STOP_H
