@@ -1,6 +1,6 @@
 /* capture.c - the instant of a persistence point: from dirty pages to an image.
  *
- *   stop threads -> drain frees (unmark) -> collect dirty pages -> trace -> copy touched pages, or clone -> go on
+ *   stop threads -> collect dirty pages -> drain frees (unmark) -> trace -> copy touched pages, or clone -> go on
  *                                                                    after a clone: list touched pages
  *
  * Frees and dirty pages belong to the process, not to a container: each capture hands them to all open
@@ -8,6 +8,11 @@
  *
  * Nothing between stop and go may take a lock or call malloc: a stopped thread may hold any of them. All tables
  * used here are address space reserved beforehand.
+ *
+ * With stop_threads 0 nobody is stopped; spans are held instead (heap.h), so the map of a version is right although its words are
+ * of different moments. The order matters then: a slot that was freed, allocated again and linked to by a page that this
+ * collect took is unmarked by this drain, and found by this trace. Drained before it would be unmarked by the next one only,
+ * with no dirty page to lead there.
  */
 #include "container.h"
 #include "lazy.h"
@@ -298,15 +303,15 @@ static bool clone_try(struct container *c)
 	return may && clone_pays(pages, resident_pages()) && !spm_clone_make(&c->image.clone);
 }
 
-/* What happens while everybody stands still. */
-static int capture_stopped(struct container *c, bool is_full, bool can_clone)
+/* What happens while everybody stands still, or spans are held. */
+static int capture_stopped(struct container *c, bool is_full, bool can_clone, bool others_run)
 {
 	int lost = 0, err;
 
-	spm_heap_drain_freed(span_freed, NULL);
 	spm_heap_each_run(run_collect, &lost);
-	err = is_full ? spm_trace_full(c->marks, c->root, &c->hints)
-	              : spm_trace_incremental(c->marks, c->root, &c->hints);
+	spm_heap_drain_freed(span_freed, NULL);
+	err = is_full ? spm_trace_full(c->marks, c->root, &c->hints, others_run)
+	              : spm_trace_incremental(c->marks, c->root, &c->hints, others_run);
 	if (err)
 		return err;
 	if (c->attr.chunk_bytes > SPM_PAGE_BYTES)
@@ -319,7 +324,7 @@ static int capture_stopped(struct container *c, bool is_full, bool can_clone)
 
 int spm_capture(struct container *c)
 {
-	bool is_full = wants_full_trace(c), stop = c->attr.stop_threads, can_clone;
+	bool is_full = wants_full_trace(c), stop = c->attr.stop_threads || !spm_heap_can_hold(), can_clone;
 	uint64_t started;
 	const char *why;
 	int err = image_prepare(&c->image);
@@ -340,9 +345,13 @@ int spm_capture(struct container *c)
 	if (!err && stop)
 		err = spm_stop_begin();
 	if (!err) {
-		err = capture_stopped(c, is_full, can_clone);
+		if (!stop)
+			spm_heap_hold();
+		err = capture_stopped(c, is_full, can_clone, !stop);
 		if (stop)
 			spm_stop_end();
+		else
+			spm_heap_let_go();
 	}
 	c->image.captured_ns = spm_now_ns();
 	c->image.pause_ns = c->image.captured_ns - started;

@@ -198,7 +198,7 @@ static uint64_t full_trace_ns(struct marks *m, const void *root)
 {
 	uint64_t began = spm_now_ns();
 
-	need(!spm_trace_full(m, (uintptr_t)root, &no_hints), "spm_trace_full");
+	need(!spm_trace_full(m, (uintptr_t)root, &no_hints, false), "spm_trace_full");
 	return spm_now_ns() - began;
 }
 
@@ -287,7 +287,7 @@ static void incremental_row(const void *arg, size_t bytes)
 		t[0] = spm_now_ns();
 		spm_heap_each_run(run_collect, m);
 		t[1] = spm_now_ns();
-		need(!spm_trace_incremental(m, (uintptr_t)root, &no_hints), "spm_trace_incremental");
+		need(!spm_trace_incremental(m, (uintptr_t)root, &no_hints, false), "spm_trace_incremental");
 		t[2] = spm_now_ns();
 		spm_marks_take_touched(m, page_count, &pages);
 		t[3] = spm_now_ns();

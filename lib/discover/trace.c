@@ -10,6 +10,11 @@
  *        +-> range_scan -> pointer, prefetched -> ring of AHEAD words -> marked in its view -> stack of ranges -+
  *        +------------------------------------------------------------------------------------------------------+
  *
+ * Beside running threads spans are held (heap.h), so a view stays true but for `missing`: slots in it may be freed. So all spans
+ * that will have marks are made known as marked before it is looked, at the end, which of the slots found are allocated
+ * still. One that was freed and allocated again meanwhile is marked too, without having been scanned: what the program
+ * wrote there it wrote after its pages were taken as dirty, so the next trace scans them.
+ *
  * One long list gains nothing by this: where it goes on is only known from the node that is awaited (bench/discover
  * shows both). Only if its nodes lie in the order of the links can those to come be guessed.
  */
@@ -17,6 +22,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 enum {
@@ -58,6 +64,7 @@ struct trace {
 	const struct hints *hints;
 	struct tables *tables;
 	uint32_t views;
+	bool others_run;
 	bool has_found;      /* a slot became live */
 	unsigned put, taken; /* counts; the difference is in the ring */
 	uint64_t ring[AHEAD];
@@ -66,7 +73,7 @@ struct trace {
 
 static struct tables *tables; /* kept from trace to trace; points are serialized */
 
-static int trace_begin(struct trace *t, struct marks *m, const struct hints *hints)
+static int trace_begin(struct trace *t, struct marks *m, const struct hints *hints, bool others_run)
 {
 	if (!tables) {
 		void *p = mmap(NULL, sizeof(*tables), PROT_READ | PROT_WRITE,
@@ -76,7 +83,7 @@ static int trace_begin(struct trace *t, struct marks *m, const struct hints *hin
 			return -ENOMEM;
 		tables = p;
 	}
-	*t = (struct trace){.marks = m, .hints = hints, .tables = tables};
+	*t = (struct trace){.marks = m, .hints = hints, .tables = tables, .others_run = others_run};
 	return 0;
 }
 
@@ -89,29 +96,37 @@ static void table_settle(void *table, size_t used)
 		madvise((char *)table + keep, used - keep, MADV_DONTNEED);
 }
 
-/* Marks get what became live. If the threads were not stopped, slots or the span itself may have been freed meanwhile.
- */
+/* From here on other threads note what they free in the spans where slots became live. */
+static int spans_mark(struct trace *t)
+{
+	for (uint32_t n = 0; n < t->views; n++)
+		if (memcmp(&t->tables->view[n].missing, &t->tables->missed[n], sizeof(struct slotset)))
+			spm_span_of(t->tables->view[n].start)->is_marked = 1;
+	return spm_heap_show_marks();
+}
+
+/* Marks get what became live, and is allocated still. */
 static void view_end(struct trace *t, const struct view *v, const struct slotset *missed)
 {
 	struct span *s = spm_span_of(v->start);
-	struct slotset more;
+	struct slotset more = spm_span_allocated(s);
 
-	if (!s || spm_page_address(s->first) != v->start || s->slot_bytes != v->slot_bytes)
-		return;
-	more = spm_span_allocated(s);
 	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
 		more.word[w] &= missed->word[w] & ~v->missing.word[w];
 	if (!slotset_empty(&more))
 		spm_marks_add(t->marks, s, &more);
 }
 
-static void trace_end(struct trace *t)
+static int trace_end(struct trace *t)
 {
-	for (uint32_t n = 0; n < t->views; n++)
+	int err = t->others_run ? spans_mark(t) : 0;
+
+	for (uint32_t n = 0; n < t->views && !err; n++)
 		view_end(t, &t->tables->view[n], &t->tables->missed[n]);
 	table_settle(t->tables->view, t->views * sizeof(struct view));
 	table_settle(t->tables->missed, t->views * sizeof(struct slotset));
 	table_settle(t->tables->stack, t->deepest * sizeof(struct range));
+	return err;
 }
 
 static inline bool view_covers(const struct trace *t, uint32_t n, uint64_t address)
@@ -293,10 +308,10 @@ static void references_follow(struct trace *t)
 	} while (t->has_found);
 }
 
-int spm_trace_incremental(struct marks *m, uint64_t root, const struct hints *hints)
+int spm_trace_incremental(struct marks *m, uint64_t root, const struct hints *hints, bool others_run)
 {
 	struct trace t;
-	int err = trace_begin(&t, m, hints);
+	int err = trace_begin(&t, m, hints, others_run);
 
 	if (err)
 		return err;
@@ -304,8 +319,7 @@ int spm_trace_incremental(struct marks *m, uint64_t root, const struct hints *hi
 	spm_marks_take_dirty(m, page_scan, &t);
 	all_follow(&t);
 	references_follow(&t);
-	trace_end(&t);
-	return 0;
+	return trace_end(&t);
 }
 
 static void page_ignore(pageno_t page, void *arg)
@@ -313,10 +327,10 @@ static void page_ignore(pageno_t page, void *arg)
 	(void)page, (void)arg;
 }
 
-int spm_trace_full(struct marks *m, uint64_t root, const struct hints *hints)
+int spm_trace_full(struct marks *m, uint64_t root, const struct hints *hints, bool others_run)
 {
 	struct trace t;
-	int err = trace_begin(&t, m, hints);
+	int err = trace_begin(&t, m, hints, others_run);
 
 	if (err)
 		return err;
@@ -325,7 +339,7 @@ int spm_trace_full(struct marks *m, uint64_t root, const struct hints *hints)
 	word_follow(&t, root);
 	all_follow(&t);
 	references_follow(&t);
-	trace_end(&t);
+	err = trace_end(&t);
 	spm_marks_end_anew(m);
-	return 0;
+	return err;
 }

@@ -10,7 +10,8 @@
  * full trace starts from the root with no marks at all.
  *
  * An explicit stack, no recursion: a list of a hundred million nodes costs no more stack than a tree.
- * Runs with the other threads stopped: no locks, no malloc.
+ * Runs with the other threads stopped: no locks, no malloc. Or beside them (others_run), with spans held (heap.h): what is marked
+ * then was allocated at the end of the trace, and what a thread left alone meanwhile is found.
  */
 #ifndef SPM_TRACE_H
 #define SPM_TRACE_H
@@ -18,9 +19,9 @@
 #include "discover/hints.h"
 #include "discover/marks.h"
 
-/* Traces from the dirty pages of m (which it takes), and from root. 0 or -ENOMEM (then m needs a full trace). */
-int spm_trace_incremental(struct marks *m, uint64_t root, const struct hints *hints);
+/* Traces from the dirty pages of m (which it takes), and from root. 0 or -errno (then m needs a full trace). */
+int spm_trace_incremental(struct marks *m, uint64_t root, const struct hints *hints, bool others_run);
 /* Traces anew from root alone. Dirty pages are taken too (they are touched). */
-int spm_trace_full(struct marks *m, uint64_t root, const struct hints *hints);
+int spm_trace_full(struct marks *m, uint64_t root, const struct hints *hints, bool others_run);
 
 #endif

@@ -14,6 +14,10 @@
  * is seen; nobody can allocate the slot again before the free has told of it, for the one who could is the owner, who
  * is here, or collects and tells it himself.
  *
+ * Beside a capture that stops nobody the same order serves: it sets is_marked first, then has each running processor pass a
+ * barrier (spm_heap_show_marks), then marks what is allocated still. That replaces the barrier that a free, between the bit
+ * and is_marked, does without. Spans are held meanwhile: a free that was unmarked when it looked may not give one back.
+ *
  * A thread that ends leaves its heaps, whole, on a list; a thread that begins takes one over. While heaps lie
  * there, others take single spans from them. Only the owner of a span, or the holder of heaps_lock for a heap on the
  * list, changes owner; whoever meets a span in the wrong inbox forwards it.
@@ -138,12 +142,13 @@ static void collect(struct span *s)
 /* A span without allocated slots goes back, but one of a kind is kept. */
 static void release_if_idle(struct heap *h, struct span *s)
 {
-	if (s->used || s->state != SPAN_LISTED || atomic_load(&s->is_marked))
+	if (s->used || s->state != SPAN_LISTED)
 		return;
 	if (!s->next && !s->prev)
 		return;
 	list_remove(h, s);
-	spm_span_release(s);
+	if (!spm_span_release(s, SPAN_LISTED))
+		list_add(h, s);
 }
 
 /* The owner: the span got free slots. */
@@ -317,10 +322,16 @@ static void after_fork(void)
 	pthread_mutex_unlock(&heaps_lock);
 }
 
+static void after_fork_in_child(void)
+{
+	spm_span_forget_hold();
+	after_fork();
+}
+
 /* Not in init: it may allocate. */
 __attribute__((constructor)) static void guard_fork(void)
 {
-	pthread_atfork(before_fork, after_fork, after_fork);
+	pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 
 /* ---- allocation ---- */
@@ -454,8 +465,7 @@ static void release_idle_large(void)
 		struct span *next = queued_after(s);
 
 		atomic_store(&s->is_queued, 0);
-		if (s->state == SPAN_LARGE && (s->free.word[0] & 1) && !atomic_load(&s->is_marked))
-			spm_span_release(s);
+		spm_span_release(s, SPAN_LARGE);
 		s = next;
 	}
 }
@@ -472,7 +482,6 @@ static void *alloc_large(size_t align, size_t bytes, unsigned flags, size_t from
 	s = spm_span_new_large(pages ? pages : 1, (uint32_t)(align >> SPM_PAGE_SHIFT), flags & HEAP_NOPTR, my_arena);
 	if (!s)
 		return NULL;
-	s->used = 1;
 	__atomic_store_n(&s->free.word[0], 0, __ATOMIC_RELEASE);
 	if (s->fresh)
 		memset((char *)spm_slot_address(s, 0) + from, 0, s->slot_bytes - from);
@@ -551,7 +560,7 @@ static __attribute__((noinline)) void free_large(struct span *s)
 	if (atomic_load(&s->is_marked))
 		spm_span_note_freed(s, 0, 1);
 	else
-		spm_span_release(s);
+		spm_span_release(s, SPAN_LARGE);
 }
 
 static __attribute__((noinline)) void free_remote(struct span *s, unsigned slot)

@@ -17,12 +17,13 @@
  *     the bit is cleared before the address is handed out, set after the last use.
  *  3. For a marked span, its row of a table of freed slots (with `remote`) holds every slot freed since the last
  *     spm_heap_drain_freed, also if it was allocated again meanwhile: discovery unmarks from it.
- *  4. A span with is_marked set (some container may hold marks for its slots) is not given back or recut
+ *  4. A span with is_marked set (some container may hold marks for its slots) is not given back, recut or made longer
  *     while its freed slots have not been drained.
  *  5. A slot handed out is zero in all its bytes.
  *
  * Threads: all functions may be called by any thread, unless they say "stopped": those run while no other thread
- * allocates (at a persistence point or a restore), take no lock, and call no libc allocator.
+ * allocates (at a persistence point or a restore), take no lock, and call no libc allocator. "Or held": or else between
+ * spm_heap_hold and spm_heap_let_go.
  */
 #ifndef SPM_HEAP_H
 #define SPM_HEAP_H
@@ -125,7 +126,7 @@ static inline struct slotset spm_span_allocated(const struct span *s)
 	for (unsigned w = 0; w * 64 < s->slots; w++) {
 		uint64_t remote = __atomic_load_n((const uint64_t *)&s->remote[w], __ATOMIC_ACQUIRE);
 
-		all.word[w] = ~(s->free.word[w] | remote);
+		all.word[w] = ~(__atomic_load_n(&s->free.word[w], __ATOMIC_RELAXED) | remote);
 	}
 	if (s->slots & 63)
 		all.word[s->slots >> 6] &= (UINT64_C(1) << (s->slots & 63)) - 1;
@@ -136,11 +137,22 @@ static inline struct slotset spm_span_allocated(const struct span *s)
 uint32_t spm_arena_new(void);
 uint32_t spm_arena_use(uint32_t arena); /* for this thread; returns the one used before */
 
-/* Stopped. Calls fn for each span with freed slots since the last drain, then forgets them; after that, spans
+/* For captures that stop nobody. While spans are held none is given back, recut or made longer; what would have been given
+ * back is, after the next drain. New ones may come. One hold at a time. */
+void spm_heap_hold(void);
+void spm_heap_let_go(void);
+/* Whether the kernel has the barrier for the next function. */
+bool spm_heap_can_hold(void);
+/* Held. Slots that are allocated after this are noted when they are freed, if their span's is_marked was set before it. 0, or
+ * -errno and nothing is sure. */
+int spm_heap_show_marks(void);
+
+/* Stopped, or held. Calls fn for each span with freed slots since the last drain, then forgets them; after that, spans
  * that are wholly free and no longer is_marked may be given back. fn may clear s->is_marked. */
 void spm_heap_drain_freed(void (*fn)(struct span *s, const struct slotset *freed, void *arg), void *arg);
 
-/* Stopped. The runs of pages that hold spans, in address order, merged; calls fn for each. */
+/* Stopped, or held (then runs that others take meanwhile may be missing). The runs of pages that hold spans, in address order,
+ * merged; calls fn for each. */
 void spm_heap_each_run(void (*fn)(pageno_t first, uint32_t pages, void *arg), void *arg);
 
 /* Restore: claims every slice that covers [first, first+pages) for the arena; -EEXIST if one is in use by another

@@ -12,6 +12,9 @@
  * miss had not returned, its slot could not be allocated again yet, and the next drain finds it.
  * The freed slots of a marked span are changed by atomic instructions only: a thread stopped between reading and
  * writing it would bring back bits that the drain took.
+ *
+ * A span is unmade or made longer with the window's lock held, and only after a look at is_held and is_marked under it. So
+ * from spm_heap_hold on each span that is there stays as it is, and one that is marked then does so afterwards.
  */
 #include "heap/span.h"
 #include "heap/guard.h"
@@ -19,7 +22,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 uint32_t *spm_page_span;
 struct span *spm_spans;
@@ -31,6 +37,7 @@ static_assert(sizeof(struct span) == 128, "two cache lines");
 
 static _Atomic uint64_t drain_slices[SLICE_BIT_WORDS];
 static _Atomic uint64_t *drain_pages;
+static bool is_held;                /* the window's lock guards it */
 static struct slotset *freed_slots; /* by the span's first page: heap.h, invariant 3. Unmarked spans touch none of it */
 
 int spm_span_init(void)
@@ -106,7 +113,8 @@ struct span *spm_span_new_large(uint32_t pages, uint32_t align, unsigned flags, 
 	s = span_fill(first, NULL, pages, is_zero);
 	s->flags = (uint8_t)flags;
 	s->arena = (uint16_t)arena;
-	s->state = SPAN_LARGE;
+	s->used = 1; /* before the state: it may be on the list of idle spans from an earlier life */
+	__atomic_store_n(&s->state, SPAN_LARGE, __ATOMIC_RELEASE);
 	__atomic_store_n(&s->owner, NULL, __ATOMIC_RELEASE);
 	point_pages(s, 0, pages, first + 1);
 	return s;
@@ -124,8 +132,11 @@ static void table_populate(const struct span_row *row)
 int spm_span_restore_begin(const struct span_row *row, uint32_t arena)
 {
 	bool is_zero;
-	int err = spm_run_take_at(arena, row->first, row->spans * row->pages, &is_zero);
+	int err;
 
+	spm_window_lock();
+	err = spm_run_take_at(arena, row->first, row->spans * row->pages, &is_zero);
+	spm_window_unlock();
 	if (!err)
 		table_populate(row);
 	return err;
@@ -139,39 +150,99 @@ struct span *spm_span_restore(const struct span_row *row, uint32_t i, uint32_t a
 
 	s->flags = row->flags;
 	s->arena = (uint16_t)arena;
-	s->state = SPAN_LARGE; /* heap.c knows better */
 	__atomic_store_n(&s->owner, NULL, __ATOMIC_RELEASE);
 	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++) {
 		s->free.word[w] &= ~live.word[w];
 		s->used = (uint16_t)(s->used + __builtin_popcountll(live.word[w]));
 	}
+	__atomic_store_n(&s->state, SPAN_LARGE, __ATOMIC_RELEASE); /* heap.c knows better */
 	point_pages(s, 0, s->pages, s->first + 1);
 	return s;
 }
 
-void spm_span_release(struct span *s)
+/* The window is locked. */
+static bool is_fixed(const struct span *s)
 {
-	pageno_t first = s->first;
-	uint32_t pages = s->pages;
-
-	SPM_ASSERT(!atomic_load(&s->is_marked));
-	spm_guard_forget(s);
-	point_pages(s, 0, pages, 0);
-	s->state = SPAN_NONE;
-	__atomic_store_n(&s->owner, NULL, __ATOMIC_RELEASE);
-	spm_run_give(first, pages); /* from here on the struct may be another span's */
+	return is_held || atomic_load(&s->is_marked);
 }
 
-int spm_span_extend(struct span *s, uint32_t pages, bool *is_zero)
+static void span_unmake(struct span *s)
 {
-	int err = spm_run_take_at(s->arena, s->first + s->pages, pages, is_zero);
+	spm_guard_forget(s);
+	point_pages(s, 0, s->pages, 0);
+	__atomic_store_n(&s->state, SPAN_NONE, __ATOMIC_RELEASE);
+	__atomic_store_n(&s->owner, NULL, __ATOMIC_RELEASE);
+	spm_run_give(s->first, s->pages);
+}
 
-	if (err)
-		return err;
+/* Told to the drain before the lock is given up: afterwards another may give the span back, and it may be made anew. */
+bool spm_span_release(struct span *s, enum span_state as)
+{
+	bool is_idle, is_refused;
+
+	spm_window_lock();
+	is_idle = __atomic_load_n(&s->state, __ATOMIC_ACQUIRE) == as && !s->used;
+	is_refused = is_idle && is_fixed(s);
+	if (is_refused)
+		spm_span_note_freed(s, 0, 1);
+	else if (is_idle)
+		span_unmake(s);
+	spm_window_unlock();
+	return !is_refused;
+}
+
+static int extend_locked(struct span *s, uint32_t pages, bool *is_zero)
+{
+	pageno_t end = s->first + s->pages;
+
+	if (is_fixed(s) || spm_run_take_at(s->arena, end, pages, is_zero))
+		return -EEXIST;
 	point_pages(s, s->pages, s->pages + pages, s->first + 1);
 	s->pages += pages;
 	s->slot_bytes = (uint64_t)s->pages << SPM_PAGE_SHIFT;
 	return 0;
+}
+
+int spm_span_extend(struct span *s, uint32_t pages, bool *is_zero)
+{
+	int err;
+
+	spm_window_lock();
+	err = extend_locked(s, pages, is_zero);
+	spm_window_unlock();
+	return err;
+}
+
+bool spm_heap_can_hold(void)
+{
+	return !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+}
+
+static void hold_set(bool value)
+{
+	spm_window_lock();
+	is_held = value;
+	spm_window_unlock();
+}
+
+void spm_heap_hold(void)
+{
+	hold_set(true);
+}
+
+void spm_heap_let_go(void)
+{
+	hold_set(false);
+}
+
+void spm_span_forget_hold(void)
+{
+	is_held = false;
+}
+
+int spm_heap_show_marks(void)
+{
+	return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) ? -errno : 0;
 }
 
 static void set_bit(_Atomic uint64_t *words, uint32_t n)
@@ -248,7 +319,6 @@ static void drain_slice(uint32_t slice, void (*fn)(struct span *, const struct s
 	}
 }
 
-/* Stopped. */
 void spm_heap_drain_freed(void (*fn)(struct span *s, const struct slotset *freed, void *arg), void *arg)
 {
 	if (!spm_spans)
@@ -261,7 +331,6 @@ void spm_heap_drain_freed(void (*fn)(struct span *s, const struct slotset *freed
 	}
 }
 
-/* Stopped. */
 void spm_heap_each_run(void (*fn)(pageno_t first, uint32_t pages, void *arg), void *arg)
 {
 	if (spm_spans)

@@ -5,7 +5,7 @@
  *    ^                            | no free slot left                    ^   |
  *    |                            v                                      |   |
  *    |                        SPAN_FULL ---------------------------------+   |
- *    +------------- spm_span_release: all slots free, not marked ------------+
+ *    +--- spm_span_release: all slots free, not marked, spans are not held --+
  *
  * (heap.c moves spans between the states on the right.) A large span goes from SPAN_LARGE straight to none.
  */
@@ -25,9 +25,11 @@ struct span *spm_span_new_large(uint32_t pages, uint32_t align, unsigned flags, 
 int spm_span_restore_begin(const struct span_row *row, uint32_t arena);
 /* Then makes span i of it, with just its live slots allocated; what they hold is not known to be zero. */
 struct span *spm_span_restore(const struct span_row *row, uint32_t i, uint32_t arena);
-/* All slots are free and it is not marked; the caller is its owner, or freed its one slot. */
-void spm_span_release(struct span *s);
-/* Adds so many pages at the end of a large span. 0 or an error, then nothing changed. *is_zero: of the added. */
+/* Gives the span back if it is (still) in that state without a slot in use; the caller is its owner, or it is large. False: it is
+ * marked, or spans are held; then the next drain hands it over again. */
+bool spm_span_release(struct span *s, enum span_state as);
+/* Adds so many pages at the end of a large span, if it is not marked and spans are not held. 0 or -EEXIST, then nothing changed.
+ * *is_zero: of the added. */
 int spm_span_extend(struct span *s, uint32_t pages, bool *is_zero);
 
 /* The slots whose bit is set have been freed: the next drain will tell. For marked spans. */
@@ -54,6 +56,9 @@ static inline struct slotset spm_span_all(const struct span *s)
 {
 	return spm_slots_all(s->slots);
 }
+
+/* In a forked child, the window locked: whoever held is not there. */
+void spm_span_forget_hold(void);
 
 /* The drain hands over spans that are wholly free and no longer marked (heap.c). Stopped: takes no lock. */
 void spm_heap_queue_idle(struct span *s);

@@ -426,17 +426,11 @@ static bool run_is_free(uint32_t arena, pageno_t first, uint32_t pages)
 
 int spm_run_take_at(uint32_t arena, pageno_t first, uint32_t pages, bool *is_zero)
 {
-	int err = -EEXIST;
-
-	if (!pages || (uint64_t)first + pages > (uint64_t)SPM_SLICES * SPM_SLICE_PAGES)
+	if (!pages || (uint64_t)first + pages > (uint64_t)SPM_SLICES * SPM_SLICE_PAGES ||
+	    !run_is_free(arena, first, pages))
 		return -EEXIST;
-	spm_window_lock();
-	if (run_is_free(arena, first, pages)) {
-		*is_zero = run_take_in(first, pages);
-		err = 0;
-	}
-	spm_window_unlock();
-	return err;
+	*is_zero = run_take_in(first, pages);
+	return 0;
 }
 
 static void slice_give(uint32_t n, uint32_t p, uint32_t pages)
@@ -454,7 +448,6 @@ static void slice_give(uint32_t n, uint32_t p, uint32_t pages)
 
 void spm_run_give(pageno_t first, uint32_t pages)
 {
-	spm_window_lock();
 	while (pages) {
 		uint32_t p = first % SPM_SLICE_PAGES;
 		uint32_t here = pages < SPM_SLICE_PAGES - p ? pages : SPM_SLICE_PAGES - p;
@@ -464,7 +457,6 @@ void spm_run_give(pageno_t first, uint32_t pages)
 		pages -= here;
 	}
 	purge_if_too_many();
-	spm_window_unlock();
 }
 
 /* Appends a run to the one gathered so far, or hands that out and begins anew. */

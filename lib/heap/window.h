@@ -9,7 +9,8 @@
  *  3. The runs of free pages of the slices in use, and no others, are in the bins of their arena (runs.h).
  *  4. A page with neither bit set is zero in all its bytes.
  *
- * All functions but spm_window_init and spm_window_each_run take the one lock of the window, the innermost of the heap.
+ * All functions take the one lock of the window, the innermost of the heap, unless they say "locked": their caller has it.
+ * spm_window_init, spm_window_each_run and spm_window_check need none.
  * Bits in used[] are set before the run is handed out, so a reader that takes no lock (all others stopped) sees a
  * superset of the pages of all spans.
  */
@@ -32,8 +33,9 @@ int spm_table_have(void **table, size_t bytes);
 
 /* Takes a run for the arena; align in pages. *is_zero: all its bytes are. 0 or -ENOMEM. */
 int spm_run_take(uint32_t arena, uint32_t pages, uint32_t align, pageno_t *first, bool *is_zero);
-/* Takes just these pages, in a slice that the arena has. 0 or -EEXIST. */
+/* Locked. Takes just these pages, in a slice that the arena has. 0 or -EEXIST. */
 int spm_run_take_at(uint32_t arena, pageno_t first, uint32_t pages, bool *is_zero);
+/* Locked. */
 void spm_run_give(pageno_t first, uint32_t pages);
 
 void spm_window_each_run(void (*fn)(pageno_t first, uint32_t pages, void *arg), void *arg);

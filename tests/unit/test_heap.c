@@ -362,6 +362,60 @@ static void a_marked_large_span_waits_for_the_drain(void **state)
 	spm_heap_check();
 }
 
+/* ---- hold ---- */
+
+static void held_spans_stay_as_they_are_until_the_next_drain(void **state)
+{
+	char *large = spm_heap_alloc(100000, 0), *growing = spm_heap_alloc(100000, 0), *grown;
+	struct span *s = spm_span_of((uint64_t)growing);
+	uint32_t pages = s->pages;
+	struct seen seen = {.clears_mark = true};
+
+	(void)state;
+	spm_heap_drain_freed(see, &seen);
+	seen.calls = 0;
+	spm_heap_hold();
+	grown = spm_heap_realloc(growing, 300000);
+	assert_ptr_not_equal(grown, growing);
+	assert_int_equal(s->pages, pages);
+	spm_heap_free(large);
+	assert_non_null(spm_span_of((uint64_t)large));
+	spm_heap_let_go();
+	spm_heap_drain_freed(see, &seen);
+	assert_int_equal(seen.calls, 2);
+	spm_heap_free(spm_heap_alloc(1000000, 0));
+	assert_null(spm_span_of((uint64_t)large));
+	assert_null(spm_span_of((uint64_t)growing));
+	spm_heap_free(grown);
+	spm_heap_check();
+}
+
+static void held_spans_of_small_slots_go_after_the_next_drain(void **state)
+{
+	static void *p[2000];
+	struct heap_stats before, held, after;
+	struct seen seen = {0};
+
+	(void)state;
+	for (int i = 0; i < 2000; i++)
+		p[i] = spm_heap_alloc(3000, 0);
+	spm_heap_stats(&before);
+	spm_heap_hold();
+	for (int i = 0; i < 2000; i++)
+		spm_heap_free(p[i]);
+	spm_heap_stats(&held);
+	assert_int_equal(held.pages, before.pages);
+	spm_heap_let_go();
+	spm_heap_drain_freed(see, &seen);
+	for (int i = 0; i < 300; i++)
+		p[i] = spm_heap_alloc(3000, 0); /* looks into the inbox */
+	spm_heap_stats(&after);
+	assert_true(after.pages + 1000 < before.pages); /* of 1500 */
+	for (int i = 0; i < 300; i++)
+		spm_heap_free(p[i]);
+	spm_heap_check();
+}
+
 /* ---- restore ---- */
 
 static int restore_span(pageno_t first, uint32_t pages, uint8_t class, uint8_t flags, const struct slotset *live,
@@ -680,6 +734,8 @@ int main(void)
 	        cmocka_unit_test(spans_of_ended_threads_are_used_again),
 	        cmocka_unit_test(a_drain_tells_each_free_in_marked_spans),
 	        cmocka_unit_test(a_marked_large_span_waits_for_the_drain),
+	        cmocka_unit_test(held_spans_stay_as_they_are_until_the_next_drain),
+	        cmocka_unit_test(held_spans_of_small_slots_go_after_the_next_drain),
 	        cmocka_unit_test(restored_spans_serve),
 	        cmocka_unit_test(arenas_keep_to_their_slices),
 	        cmocka_unit_test(untrusted_spans_are_refused),
