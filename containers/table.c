@@ -227,6 +227,7 @@ struct live_free {
 	struct container *except;
 	struct span *span;
 	struct slotset slots;
+	bool has_others; /* slots in the span */
 };
 
 static void others_keep(struct container *c, void *arg)
@@ -234,13 +235,16 @@ static void others_keep(struct container *c, void *arg)
 	struct live_free *f = arg;
 	struct slotset theirs = spm_marks_live(c->marks, f->span);
 
-	for (unsigned w = 0; w < SPM_SLOT_WORDS && c != f->except; w++)
+	if (c == f->except)
+		return;
+	f->has_others |= !slotset_empty(&theirs);
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
 		f->slots.word[w] &= ~theirs.word[w];
 }
 
 static void shared_note(struct span *s, const struct slotset *live, void *arg)
 {
-	struct live_free f = {arg, s, *live};
+	struct live_free f = {arg, s, *live, false};
 
 	spm_container_each(others_keep, &f);
 	if (memcmp(&f.slots, live, sizeof(*live)))
@@ -260,10 +264,10 @@ static void lazy_end(struct container *c)
 /* Gives back the span's slots that only this container held. */
 static void span_forget(struct span *s, const struct slotset *live, void *arg)
 {
-	struct live_free f = {arg, s, *live};
+	struct live_free f = {arg, s, *live, false};
 
 	spm_container_each(others_keep, &f);
-	if (!memcmp(&f.slots, live, sizeof(*live)))
+	if (!f.has_others)
 		s->is_marked = 0;
 	for (unsigned i = 0; i < s->slots; i++)
 		if (slotset_has(&f.slots, i) && spm_slot_is_allocated(s, i))

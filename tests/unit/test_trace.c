@@ -197,6 +197,40 @@ static void incremental_trace_equals_the_reference(void **state)
 	assert_int_equal(pVClose(), 0);
 }
 
+/* Two slots of a span, each in a container of its own: one container goes, and the other still hears of frees there. */
+static void a_container_that_goes_leaves_the_marks_of_others(void **state)
+{
+	enum { RARE_BYTES = 3000 };
+	void **first, **second, *address;
+	struct container *c;
+	struct span *s;
+	int id, other;
+
+	(void)state;
+	assert_int_equal(pVOpen(scratch("two.vol")), 0);
+	id = pCAlloc(1, sizeof(*first), &address);
+	first = address;
+	other = pCAlloc(2, sizeof(*second), &address);
+	second = address;
+	assert_true(id > 0 && other > 0);
+	do {
+		*first = *second;
+		*second = pMalloc(RARE_BYTES);
+		s = spm_span_of((uintptr_t)*second);
+	} while (!*first || spm_span_of((uintptr_t)*first) != s);
+	assert_true(pPointSync(id) > 0 && pPointSync(other) > 0);
+	pCFree(id);
+	assert_true(s->is_marked);
+	pFree(*second);
+	*second = NULL;
+	assert_true(pPointSync(other) > 0);
+	c = spm_container_get(other);
+	for (unsigned slot = 0; slot < s->slots; slot++)
+		assert_false(spm_marks_has(c->marks, s, slot));
+	spm_container_put(c);
+	assert_int_equal(pVClose(), 0);
+}
+
 struct link {
 	struct link *next;
 };
@@ -237,6 +271,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(incremental_trace_equals_the_reference),
+	        cmocka_unit_test(a_container_that_goes_leaves_the_marks_of_others),
 	        cmocka_unit_test(long_lists_and_cycles_need_no_recursion),
 	};
 
