@@ -53,7 +53,7 @@ add_test(NAME fault/fuzz_seeds COMMAND fuzz_seeds ${fuzz_folder}/seeds)
 set_tests_properties(fault/fuzz_seeds PROPERTIES LABELS fault FIXTURES_SETUP fuzz_seeds ENVIRONMENT
                                                  "${SPM_TEST_ENVIRONMENT}")
 add_test(NAME fault/fuzz_replay COMMAND ${fuzz_folder}/fuzz_volume -runs=0 ${fuzz_folder}/seeds)
-add_test(NAME slow/fuzz_volume COMMAND ${fuzz_folder}/fuzz_volume -runs=2000 -seed=1 -max_len=700000 -timeout=60
+add_test(NAME slow/fuzz_volume COMMAND ${fuzz_folder}/fuzz_volume -runs=2000 -seed=1 -max_len=1000000 -timeout=60
                                        -rss_limit_mb=4096
                                        ${fuzz_folder}/seeds)
 set_tests_properties(fault/fuzz_replay PROPERTIES LABELS fault)

@@ -20,7 +20,10 @@ void spm_attr_to_info(const struct cattr *attr, struct version_info *info)
 	info->versions_kept = attr->versions_kept;
 	info->chunk_bytes = (uint32_t)attr->chunk_bytes;
 	info->attr_flags = attr->stop_threads ? 0 : ATTR_RUN_ON;
-	info->spare[0] = attr->full_trace_every;
+	info->full_trace_every = attr->full_trace_every;
+	info->keep_seconds = attr->keep_seconds;
+	for (unsigned i = 0; i < 2; i++)
+		info->thin[i] = (struct thinning){attr->thin[i].older_than_seconds, attr->thin[i].every_seconds};
 }
 
 void spm_attr_from_info(struct cattr *attr, const struct version_info *info)
@@ -30,7 +33,12 @@ void spm_attr_from_info(struct cattr *attr, const struct version_info *info)
 	attr->versions_kept = info->versions_kept;
 	attr->chunk_bytes = info->chunk_bytes;
 	attr->stop_threads = !(info->attr_flags & ATTR_RUN_ON);
-	attr->full_trace_every = (unsigned)info->spare[0];
+	attr->full_trace_every = info->full_trace_every;
+	attr->keep_seconds = info->keep_seconds;
+	for (unsigned i = 0; i < 2; i++) {
+		attr->thin[i].older_than_seconds = info->thin[i].older_than_s;
+		attr->thin[i].every_seconds = info->thin[i].every_s;
+	}
 }
 
 static int attr_check(const struct cattr *attr)
@@ -41,6 +49,11 @@ static int attr_check(const struct cattr *attr)
 		return spm_fail(EINVAL, "attribute name: longer than %zu bytes", sizeof(attr->name) - 1);
 	if (chunk < SPM_PAGE_BYTES || chunk > (1 << 20) || (chunk & (chunk - 1)))
 		return spm_fail(EINVAL, "attribute chunk_bytes: %zu is no power of two from 4096 to 1048576", chunk);
+	for (unsigned i = 0; i < 2; i++)
+		if (!attr->thin[i].older_than_seconds != !attr->thin[i].every_seconds)
+			return spm_fail(EINVAL, "attribute thin[%u]: both of its numbers are 0, or none", i);
+	if (attr->thin[1].older_than_seconds && attr->thin[1].older_than_seconds <= attr->thin[0].older_than_seconds)
+		return spm_fail(EINVAL, "attribute thin[1]: it must be of older versions than thin[0]");
 	return 0;
 }
 
@@ -94,7 +107,7 @@ struct cattr *pCGetAttr(int magic)
 		return NULL;
 	}
 	spm_attr_default(attr);
-	c = spm_container_by_magic(magic);
+	c = spm_container_open(magic, NULL);
 	if (c) {
 		pthread_mutex_lock(&c->lock);
 		*attr = c->attr;

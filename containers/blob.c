@@ -39,6 +39,44 @@ static int blob_make(const struct blob_header *h, const void *table, const void 
 	return 0;
 }
 
+static uint64_t hint_moved(uint64_t address, const void *moved)
+{
+	return spm_moved_address(moved, address);
+}
+
+/* With the addresses that versions know. */
+static int hints_save(const struct container *c, void **bytes, size_t *n)
+{
+	struct hints moved;
+	int err = c->moved ? spm_hints_copy(&c->hints, &moved) : 0;
+
+	if (err)
+		return err;
+	if (!c->moved)
+		return spm_hints_save(&c->hints, bytes, n);
+	spm_hints_move(&moved, hint_moved, c->moved);
+	err = spm_hints_save(&moved, bytes, n);
+	spm_hints_free(&moved);
+	return err;
+}
+
+static bool is_live(uint64_t address, void *c)
+{
+	struct span *s = spm_span_of(address);
+	unsigned slot = s ? spm_span_slot(s, address) : 0;
+
+	return s && slot < s->slots && spm_marks_has(((struct container *)c)->marks, s, slot);
+}
+
+void spm_blob_settle(struct container *c)
+{
+	if (c->moved) {
+		spm_hints_move(&c->hints, hint_moved, c->moved);
+		c->hints.has_changed = false; /* in the versions they are as they were */
+	}
+	spm_hints_keep(&c->hints, is_live, c);
+}
+
 int spm_blob_save(struct container *c, unsigned char **out, size_t *pages)
 {
 	struct blob_header h;
@@ -46,7 +84,7 @@ int spm_blob_save(struct container *c, unsigned char **out, size_t *pages)
 	int err = spm_outside_save(c->outside, &table, &h.table_bytes);
 
 	if (!err)
-		err = spm_hints_save(&c->hints, &hints, &h.hints_bytes);
+		err = hints_save(c, &hints, &h.hints_bytes);
 	if (!err)
 		err = blob_make(&h, table, hints, out, pages);
 	free(table);

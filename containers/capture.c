@@ -150,7 +150,7 @@ static void container_drop_freed(struct container *c, void *arg)
 	spm_marks_drop(c->marks, f->span, f->slots);
 	spm_hints_forget(&c->hints, f->span, f->slots);
 	live = spm_marks_live(c->marks, f->span);
-	f->is_still_marked |= !slotset_empty(&live);
+	f->is_still_marked |= !slotset_empty(&live) || spm_hints_name(&c->hints, f->span);
 }
 
 static void span_freed(struct span *s, const struct slotset *slots, void *arg)
@@ -320,6 +320,25 @@ static int capture_stopped(struct container *c, bool is_full, bool can_clone, bo
 		spm_marks_take_touched(c->marks, page_freeze, c);
 	c->image.live_bytes = spm_marks_live_bytes(c->marks);
 	return 0;
+}
+
+int spm_capture_look(struct container *c, bool *has_changes)
+{
+	int lost = 0, err;
+
+	spm_capture_begin();
+	err = spm_track_init();
+	if (!err)
+		err = spm_stop_begin();
+	if (!err) {
+		spm_heap_each_run(run_collect, &lost);
+		spm_heap_drain_freed(span_freed, NULL);
+		err = spm_trace_incremental(c->marks, c->root, &c->hints, false);
+		*has_changes = spm_marks_touched(c->marks) > 0;
+		spm_stop_end();
+	}
+	spm_capture_end();
+	return err;
 }
 
 int spm_capture(struct container *c)

@@ -2,7 +2,7 @@
  *
  * What it holds beyond live slots is made zero (nothing unreachable reaches the disk), pointers to memory that will not be
  * there after a restart too, and pointers into code and static data become words that mean the same in every process
- * (discover/outside.h).
+ * (discover/outside.h). If the container was moved, pages and pointers get the addresses that its versions know (moved.h).
  */
 #include "changes.h"
 #include "snapshot/stop.h"
@@ -87,15 +87,17 @@ struct touched {
 static struct page_change page_prepare(struct container *c, struct touched t, unsigned char *copy)
 {
 	struct left_note note = {c, spm_page_address(t.page)};
-	struct page_change ch = {.page = t.page, .is_removed = t.run->is_removed};
+	struct page_change ch = {.page = spm_moved_page(c->moved, t.page), .is_removed = t.run->is_removed};
 
 	if (ch.is_removed)
 		return ch;
 	ch.meta = meta_of(t.run, t.page);
 	dead_slots_zero(t.run, note.page_at, copy);
-	if (!(ch.meta.flags & HEAP_NOPTR) &&
-	    spm_outside_encode(c->outside, (uint64_t *)(void *)copy, pointer_left, &note))
-		ch.meta.flags |= PAGE_OUTSIDE;
+	if (!(ch.meta.flags & HEAP_NOPTR)) {
+		if (spm_outside_encode(c->outside, (uint64_t *)(void *)copy, pointer_left, &note))
+			ch.meta.flags |= PAGE_OUTSIDE;
+		spm_moved_words(c->moved, (uint64_t *)(void *)copy);
+	}
 	ch.data = copy;
 	ch.sum = spm_page_sum(copy);
 	ch.has_sum = true;
@@ -184,14 +186,6 @@ static int pages_add(struct changes *s, struct batch *b)
 	return err;
 }
 
-/* After relocation the newest version still has pages at the old addresses. */
-static void stale_add(struct changes *s, struct batch *b)
-{
-	for (; s->stale < s->c->stale_count && b->n < CHANGES_BATCH; s->stale++)
-		if (!spm_marks_is_member(s->c->marks, (pageno_t)s->c->stale[s->stale]))
-			b->change[b->n++] = (struct page_change){.page = s->c->stale[s->stale], .is_removed = true};
-}
-
 /* After all pages: they tell what the table of modules must have. */
 static int blob_add(struct changes *s, struct batch *b)
 {
@@ -215,9 +209,6 @@ static int batch_prepare(struct changes *s, struct batch *b)
 	err = pages_add(s, b);
 	if (err || s->pages < c->image.pages)
 		return err;
-	stale_add(s, b);
-	if (s->stale < c->stale_count)
-		return 0;
 	err = blob_add(s, b);
 	b->is_last = s->blob == s->blob_pages;
 	return err;

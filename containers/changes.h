@@ -26,10 +26,10 @@ struct changes {
 	struct change_source source; /* first */
 	struct container *c;
 	uint64_t chunk_pages;
-	size_t run;                          /* from which the next page is taken */
-	uint32_t in_run;                     /* so many of its pages are */
-	pageno_t last;                       /* the one before */
-	size_t pages, stale, excluded, blob; /* so many are in a batch by now */
+	size_t run;                   /* from which the next page is taken */
+	uint32_t in_run;              /* so many of its pages are */
+	pageno_t last;                /* the one before */
+	size_t pages, excluded, blob; /* so many are in a batch by now */
 	unsigned char *blob_bytes;
 	size_t blob_pages;
 	bool is_blob_known;

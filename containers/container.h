@@ -23,6 +23,7 @@
 #include "discover/marks.h"
 #include "discover/outside.h"
 #include "discover/trace.h"
+#include "moved.h"
 #include "snapshot/clone.h"
 #include "softpm.h"
 #include "volume/volume.h"
@@ -86,6 +87,8 @@ struct waiter {
 
 struct container {
 	int id, magic;
+	char branch[64]; /* that its points extend */
+	bool is_view;    /* of a version: no points are made */
 	struct chain *chain;
 	struct lazy *lazy; /* NULL: all pages were there from the start */
 	bool is_shared;    /* at its end: other containers hold slots that it holds */
@@ -103,13 +106,16 @@ struct container {
 	bool is_busy;        /* somebody captures or writes */
 	bool is_handed_over; /* the image waits for the worker, or the worker writes it */
 	bool is_ending;
-	unsigned users; /* calls in progress that hold a reference */
+	bool is_halted, is_tended; /* the worker is to do nothing; is at its upkeep */
+	unsigned users;            /* calls in progress that hold a reference */
 	pthread_t worker;
 	struct waiter *waiters;
 	bool has_leader;              /* one of them leads, or was told to */
 	unsigned waiting, group_last; /* how many they are; how many shared the last commit */
 	char message[200];            /* of the image under way */
 	int64_t newest;               /* number of the newest version, durable or under way */
+	int64_t number;               /* of the one that was made last, or is about to be; guarded by table_lock */
+	int64_t number_seen;          /* the highest of branches that are not open any more; so is this */
 	int64_t durable;
 	int failed; /* -errno of a point that failed since the last pSync */
 	char failed_message[512];
@@ -127,8 +133,7 @@ struct container {
 	struct pauses pauses;
 	struct outside_pointer *left; /* pointers that led out at the last point */
 	size_t left_count;
-	size_t stale_count; /* after relocation: pages of the newest version at the old place */
-	uint64_t *stale;
+	struct moved *moved; /* NULL: it lies where its versions say */
 };
 
 /* error.c: sets errno and the sentence; returns -1. */
@@ -139,7 +144,15 @@ int spm_fail_volume(int err);
 /* table.c */
 struct container *spm_container_get(int id); /* with a reference; NULL and error set: EINVAL, ECHILD */
 void spm_container_put(struct container *c);
-struct container *spm_container_by_magic(int magic); /* the same; NULL if it is not open, no error set */
+/* The same; NULL if it is not open, no error set. No views; branch NULL: any. */
+struct container *spm_container_open(int magic, const char *branch);
+/* Forgets all containers with that magic, as pCFree. */
+void spm_containers_end(int magic);
+/* Waits for the points of all containers with that magic, views or not. 0, or -1 and the error is set. */
+int spm_containers_sync(int magic);
+/* c->number becomes one that no version of its container has, on any branch, as far as this process knows. */
+void spm_version_number_take(struct container *c);
+void spm_version_number_settle(struct container *c, int64_t number);            /* that is how it came */
 void spm_container_each(void (*fn)(struct container *c, void *arg), void *arg); /* table locked, or stopped */
 struct volume *spm_volume_current(void); /* opens the default one if need be; NULL and error set */
 unsigned spm_volume_wait_ms(void);
@@ -147,12 +160,20 @@ struct container *spm_container_new(int magic);
 int spm_container_start(struct container *c); /* into the table; starts its worker; takes ownership */
 void spm_container_free(struct container *c); /* one that was never started, or is ended */
 void spm_container_end(struct container *c);
+void spm_container_forget(struct container *c); /* frees what was reachable from its root, but for what others have */
 bool spm_is_forked_child(void);
+
+/* point.c: nobody makes a point, and the worker does nothing, between these. */
+void spm_container_halt(struct container *c);
+void spm_container_go_on(struct container *c);
 
 /* capture.c: fills c->image. Called by whoever made c busy, without c->lock. 0 or -errno. */
 int spm_capture(struct container *c);
 /* The rest of it, where the program need not wait: by whoever writes the image, before anything else. 0 or -errno. */
 int spm_capture_finish(struct container *c);
+/* Whether memory differs, or may, from the newest version; what was found is kept for the next point. By whoever made c busy. 0 or
+ * -errno. */
+int spm_capture_look(struct container *c, bool *has_changes);
 /* Between the points: the next one finds its buffers in memory; those of a large one are given back. */
 void spm_image_settle(struct image *image);
 /* The version was not written: whatever the image held must go into the next one. */
@@ -179,9 +200,23 @@ bool spm_blob_has_changed(const struct container *c);
 int spm_blob_save(struct container *c, unsigned char **out, size_t *pages); /* *out: to be freed; 0 or -errno */
 void spm_blob_saved(struct container *c);                                   /* and they are durable */
 int spm_blob_load(struct container *c, uint64_t pages);                     /* 0, or -1 and the error is set */
+/* Swap and marks are known now: hints get addresses of this process. Those of objects that were not reachable go: others will get
+ * their places. */
+void spm_blob_settle(struct container *c);
+
+/* open.c */
+/* One that is not in the table yet; NULL and the error is set: EBUSY: the branch is open here. */
+struct container *spm_container_begin(int magic, const char *branch);
+/* From c->chain, what it shows. 0, or -1 and the error is set. */
+int spm_container_fill(struct container *c);
+
+/* branch.c: a branch that begins with this version. 0, or -1 and the error is set. */
+struct resolved;
+int spm_branch_make(int magic, const char *branch, const struct resolved *at);
 
 /* restore.c */
 int spm_restore(struct container *c, const struct version_info *info);
+void spm_restore_end(struct container *c); /* at the container's end */
 /* Remembers a pointer that is or will be NULL after a restore, for pOutside. */
 void spm_left_add(struct container *c, uint64_t place, uint64_t value, const char *what);
 

@@ -54,7 +54,8 @@ struct lazy {
 	struct lazy *_Atomic next;
 	struct chain *chain;
 	uint64_t version;
-	struct source_list list;
+	struct moved *moved;     /* the container's */
+	struct source_list list; /* by where the pages go */
 	struct piece *piece;
 	size_t pieces, piece_room;
 	_Atomic size_t cursor, done;
@@ -118,23 +119,45 @@ static void pages_put(const struct page_source *s, size_t n, const void *content
 		          (unsigned long long)spm_page_address((pageno_t)s->page), strerror(-err));
 }
 
-/* Reads, verifies and puts in place pages whose places and blocks follow each other. A failure is looked at page by page. */
-static void run_fill(struct lazy *z, struct piece *p, const struct page_source *s, size_t n, unsigned char *buffer)
-{
-	int err = spm_chain_read_run(z->chain, z->version, s, n, buffer);
+/* Pages of a piece with content, and which of them hold no pointers, a bit each. */
+struct sources {
+	struct page_source page[PIECE_PAGES];
+	uint64_t plain;
+	size_t n;
+};
 
-	if (!err) {
-		pages_put(s, n, buffer);
-		return;
-	}
-	if (n > 1) {
-		for (size_t i = 0; i < n; i++)
-			run_fill(z, p, s + i, 1, buffer);
-		return;
-	}
-	p->bad |= UINT64_C(1) << s->page % PIECE_PAGES;
+static void pointers_move(struct lazy *z, const struct sources *s, size_t from, size_t n, unsigned char *buffer)
+{
+	for (size_t i = 0; i < n && z->moved; i++)
+		if (!(s->plain >> (from + i) & 1))
+			z->moved->words += spm_moved_words(z->moved, (uint64_t *)(void *)(buffer + i * SPM_PAGE_BYTES));
+}
+
+/* Once more, so that the sentence has the number that the version knows the page by. */
+static void page_is_bad(struct lazy *z, struct piece *p, struct page_source s, unsigned char *buffer)
+{
+	int err;
+
+	p->bad |= UINT64_C(1) << s.page % PIECE_PAGES;
 	z->has_bad = true;
-	sentence_note(z, err);
+	s.page = spm_moved_page(z->moved, s.page);
+	err = spm_chain_read_run(z->chain, z->version, &s, 1, buffer);
+	sentence_note(z, err ? err : -EUCLEAN);
+}
+
+/* Reads, verifies and puts in place pages whose places and blocks follow each other. A failure is looked at page by page. */
+static void run_fill(struct lazy *z, struct piece *p, const struct sources *s, size_t from, size_t n,
+                     unsigned char *buffer)
+{
+	if (!spm_chain_read_run(z->chain, z->version, &s->page[from], n, buffer)) {
+		pointers_move(z, s, from, n, buffer);
+		pages_put(&s->page[from], n, buffer);
+	} else if (n > 1) {
+		for (size_t i = 0; i < n; i++)
+			run_fill(z, p, s, from + i, 1, buffer);
+	} else {
+		page_is_bad(z, p, s->page[from], buffer);
+	}
 }
 
 static bool is_dropped(const struct piece *p, const struct page_source *s)
@@ -142,36 +165,36 @@ static bool is_dropped(const struct piece *p, const struct page_source *s)
 	return p->dropped >> s->page % PIECE_PAGES & 1;
 }
 
-/* Its pages with content; how many they are. */
-static size_t piece_sources(const struct lazy *z, const struct piece *p, struct page_source source[PIECE_PAGES])
+static void piece_sources(const struct lazy *z, const struct piece *p, struct sources *s)
 {
 	uint64_t from = piece_page(p), end = from + PIECE_PAGES;
-	size_t n = 0;
 
 	for (size_t i = p->first; i < z->list.n && z->list.run[i].page < end; i++) {
 		const struct source_run *r = &z->list.run[i];
 		uint32_t k = r->page < from ? (uint32_t)(from - r->page) : 0;
 
-		for (; k < r->pages && r->page + k < end; k++)
-			source[n++] = spm_source_of(r, k);
+		for (; k < r->pages && r->page + k < end; k++) {
+			s->plain |= (uint64_t)((r->flags & HEAP_NOPTR) != 0) << s->n;
+			s->page[s->n++] = spm_source_of(r, k);
+		}
 	}
-	return n;
 }
 
 static void piece_fill(struct lazy *z, struct piece *p, unsigned char *buffer)
 {
-	struct page_source source[PIECE_PAGES];
-	size_t end = piece_sources(z, p, source), n;
+	struct sources all = {.n = 0};
+	size_t n;
 
-	for (size_t i = 0; i < end; i += n) {
-		const struct page_source *s = &source[i];
+	piece_sources(z, p, &all);
+	for (size_t i = 0; i < all.n; i += n) {
+		const struct page_source *s = &all.page[i];
 
 		n = 1;
 		if (is_dropped(p, s))
 			continue;
-		while (i + n < end && s[n].page == s->page + n && s[n].block == s->block + n && !is_dropped(p, &s[n]))
+		while (i + n < all.n && s[n].page == s->page + n && s[n].block == s->block + n && !is_dropped(p, &s[n]))
 			n++;
-		run_fill(z, p, s, n, buffer);
+		run_fill(z, p, &all, i, n, buffer);
 	}
 }
 
@@ -327,7 +350,7 @@ static void *fetcher_main(void *arg)
 	while (!spm_lazy_is_finished(z) && !z->is_ending)
 		pause_shortly(); /* the answering thread, or the other fetching one, is at the last piece */
 	if (spm_lazy_is_finished(z)) {
-		spm_chain_pin(z->chain, 0);
+		spm_chain_pin(z->chain, false);
 		small_pages_note(z);
 	}
 	return NULL;
@@ -551,13 +574,16 @@ int spm_lazy_watch(const struct source_run *run, size_t n)
 	return err;
 }
 
-int spm_lazy_new(struct chain *c, uint64_t version, const struct source_list *pages, struct lazy **out)
+int spm_lazy_new(struct container *of, uint64_t version, const struct source_list *pages, struct lazy **out)
 {
+	struct chain *c = of->chain;
 	struct lazy *z = calloc(1, sizeof(*z));
+	int err;
 
 	if (!z)
 		return -ENOMEM;
 	z->chain = c;
+	z->moved = of->moved;
 	z->version = version;
 	z->piece_room = pieces_most(pages);
 	z->piece = spm_pages_map(z->piece_room * sizeof(*z->piece), false);
@@ -567,7 +593,12 @@ int spm_lazy_new(struct chain *c, uint64_t version, const struct source_list *pa
 	}
 	z->list = *pages;
 	pieces_cut(z);
-	spm_chain_pin(c, version);
+	err = spm_chain_pin(c, true);
+	if (err) {
+		spm_pages_unmap(z->piece, z->piece_room * sizeof(*z->piece));
+		free(z);
+		return err;
+	}
 	*out = z;
 	return 0;
 }
@@ -622,6 +653,6 @@ void spm_lazy_free(struct lazy *z)
 	pthread_mutex_unlock(&begin_lock);
 	while (readers)
 		sched_yield();
-	spm_chain_pin(z->chain, 0);
+	spm_chain_pin(z->chain, false);
 	memory_free(z);
 }

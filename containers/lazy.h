@@ -10,16 +10,17 @@
 #include "heap/heap.h"
 #include "volume/source.h"
 
+struct container;
 struct lazy;
 
 /* Whether this machine can do it. After spm_track_init. */
 bool spm_lazy_is_possible(void);
-/* From here on the pages of run[0..n) (ascending, at their own places), and what lies between them in their 2 MiB, are
+/* From here on the pages of run[0..n) (ascending, by where they go), and what lies between them in their 2 MiB, are
  * missing. 0 or -errno; -E2BIG: they are scattered over too many ranges. */
 int spm_lazy_watch(const struct source_run *run, size_t n);
 /* Of the pages that are watched, these, which all have content, come lazily. On success the list is the struct's, and the version
  * is pinned. 0 or -errno. */
-int spm_lazy_new(struct chain *c, uint64_t version, const struct source_list *list, struct lazy **out);
+int spm_lazy_new(struct container *of, uint64_t version, const struct source_list *list, struct lazy **out);
 /* Puts a watched page there at once: one that does not come lazily. Before start. 0 or -errno. */
 int spm_lazy_supply(struct lazy *z, uint64_t page, const void *content);
 /* From here on missing pages are answered, and brought in by a thread in the background. 0 or -errno. */

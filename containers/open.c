@@ -1,20 +1,21 @@
 /* open.c - making, restoring and deleting containers, and what a program tells of one. */
 #include "container.h"
 #include "lazy.h"
+#include "refs.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
 
-/* A container that is not open here, or an error. */
-static struct container *container_begin(int magic)
+struct container *spm_container_begin(int magic, const char *branch)
 {
-	struct container *c = spm_container_by_magic(magic);
+	struct container *c = spm_container_open(magic, branch);
 
 	if (c) {
 		spm_container_put(c);
-		spm_fail(EBUSY, "container %d is open in this process", magic);
+		spm_fail(EBUSY, "container %d%s%s is open in this process", magic,
+		         strcmp(branch, "main") ? ", branch " : "", strcmp(branch, "main") ? branch : "");
 		return NULL;
 	}
 	if (!spm_volume_current())
@@ -22,6 +23,8 @@ static struct container *container_begin(int magic)
 	c = spm_container_new(magic);
 	if (!c)
 		spm_fail(ENOMEM, "no memory for container %d", magic);
+	else
+		snprintf(c->branch, sizeof(c->branch), "%s", branch);
 	return c;
 }
 
@@ -66,7 +69,7 @@ int pCAlloc(int magic, int cSSize, void **cStruct)
 	if (cSSize <= 0 || !cStruct)
 		return spm_fail(EINVAL, "pCAlloc: the root structure needs a size over 0 and a place for its address"),
 		       0;
-	c = container_begin(magic);
+	c = spm_container_begin(magic, "main");
 	if (!c)
 		return 0;
 	if (chain_begin(c) || root_alloc(c, (size_t)cSSize)) {
@@ -88,23 +91,44 @@ int pCAlloc(int magic, int cSSize, void **cStruct)
 
 static int restore(struct container *c)
 {
-	struct version_info info;
-	int err = spm_chain_open(spm_volume_current(), c->magic, "main", CHAIN_WRITE, spm_volume_wait_ms(), &c->chain);
+	int err =
+	        spm_chain_open(spm_volume_current(), c->magic, c->branch, CHAIN_WRITE, spm_volume_wait_ms(), &c->chain);
 
-	if (err)
-		return spm_fail_volume(err);
+	return err ? spm_fail_volume(err) : spm_container_fill(c);
+}
+
+/* Other branches have numbers, too. */
+static int numbers_note(int magic, const char *branch, void *arg)
+{
+	struct container *c = arg;
+	struct version_found found;
+
+	if (magic == c->magic && strcmp(branch, c->branch) &&
+	    !spm_version_find(spm_volume_current(), magic, branch, BY_NUMBER, INT64_MAX, &found) &&
+	    (int64_t)found.info.version > c->number_seen)
+		c->number_seen = (int64_t)found.info.version;
+	return 0;
+}
+
+int spm_container_fill(struct container *c)
+{
+	struct version_info info;
+	int err;
+
 	if (spm_chain_newest(c->chain, &info))
 		return spm_fail(ENOENT,
 		                "container %d exists but never had a persistence point: make it anew with pCAlloc",
 		                c->magic);
 	spm_attr_from_info(&c->attr, &info);
 	c->newest = c->durable = (int64_t)info.version;
-	return spm_restore(c, &info);
+	c->number = c->newest;
+	err = spm_volume_each_chain(spm_volume_current(), numbers_note, c);
+	return err ? spm_fail_volume(err) : spm_restore(c, &info);
 }
 
 /* To the sentence about damage, which version a user may go back to. The check reads all there is: after this failure
  * it may. */
-static void newest_whole_tell(int magic, int64_t tried)
+static void newest_whole_tell(int magic, const char *branch, int64_t tried)
 {
 	char damage[512];
 	uint64_t whole;
@@ -112,7 +136,7 @@ static void newest_whole_tell(int magic, int64_t tried)
 	if (errno != EUCLEAN || strstr(pErrorMsg(), "newest whole version"))
 		return;
 	snprintf(damage, sizeof(damage), "%s", pErrorMsg());
-	if (spm_volume_check(spm_volume_current(), magic, "main", NULL, NULL, &whole) < 0 || (int64_t)whole == tried)
+	if (spm_volume_check(spm_volume_current(), magic, branch, NULL, NULL, &whole) < 0 || (int64_t)whole == tried)
 		spm_fail(EUCLEAN, "%s", damage);
 	else if (whole)
 		spm_fail(EUCLEAN, "%s; the newest whole version is %llu", damage, (unsigned long long)whole);
@@ -122,13 +146,16 @@ static void newest_whole_tell(int magic, int64_t tried)
 
 int pCRestore(int magic, void **cStruct)
 {
+	char branch[SPM_NAME_BYTES];
 	struct container *c;
 	void *root;
 	int id;
 
 	if (!cStruct)
 		return spm_fail(EINVAL, "pCRestore: no place for the root's address"), 0;
-	c = container_begin(magic);
+	if (!spm_volume_current() || spm_current_branch(magic, branch))
+		return 0;
+	c = spm_container_begin(magic, branch);
 	if (!c)
 		return 0;
 	if (restore(c)) {
@@ -137,7 +164,7 @@ int pCRestore(int magic, void **cStruct)
 
 		spm_container_free(c);
 		errno = error;
-		newest_whole_tell(magic, tried);
+		newest_whole_tell(magic, branch, tried);
 		return 0;
 	}
 	root = (void *)(uintptr_t)c->root;
@@ -168,16 +195,12 @@ int pRestoreWait(int cID)
 
 int pCDelete(int magic)
 {
-	struct container *c = spm_container_by_magic(magic);
 	struct volume *v = spm_volume_current();
 	int err;
 
-	if (c) {
-		spm_container_put(c);
-		spm_container_end(c);
-	}
 	if (!v)
 		return -1;
+	spm_containers_end(magic);
 	err = spm_chain_delete(v, magic);
 	return err ? spm_fail_volume(err) : 0;
 }
@@ -199,15 +222,29 @@ static int when_idle(int id, int (*fn)(struct container *c, void *arg), void *ar
 	return result;
 }
 
+/* So that what is freed there is told (heap.h, invariant 4), also if no point has found the object yet. Between begin and end. */
+static void span_must_tell(uint64_t address)
+{
+	struct span *s = spm_span_of(address);
+
+	if (s)
+		s->is_marked = 1;
+}
+
 static int exclude(struct container *c, void *place)
 {
 	uint64_t address = (uintptr_t)place;
+	int err;
 
 	if (!spm_in_window(address) || address % 8)
 		return spm_fail(EINVAL, "pExclude: %p is no aligned pointer in the heap", place);
-	if (spm_hints_exclude(&c->hints, address))
-		return spm_fail(ENOMEM, "pExclude: no memory");
+	spm_capture_begin();
+	err = spm_hints_exclude(&c->hints, address);
+	span_must_tell(address);
 	spm_marks_set_dirty(c->marks, spm_page_of(address), 1);
+	spm_capture_end();
+	if (err)
+		return spm_fail(ENOMEM, "pExclude: no memory");
 	c->is_attr_changed = true;
 	c->wants_full_trace = true; /* what only this pointer held is to go */
 	return 0;
@@ -229,15 +266,21 @@ int pExclude(int cID, void *ptr)
 static int refer(struct container *c, void *arg)
 {
 	const struct reference *r = arg;
+	int err = 0;
 
 	if (!spm_in_window(r->object) || (r->target && !spm_in_window(r->target)))
 		return spm_fail(EINVAL, "pHint: both addresses must lie in the heap");
 	c->is_attr_changed = true;
-	if (!r->target)
+	spm_capture_begin();
+	if (r->target) {
+		err = spm_hints_refer(&c->hints, r->object, r->target);
+		span_must_tell(r->object);
+		span_must_tell(r->target);
+	} else {
 		spm_hints_unrefer(&c->hints, r->object);
-	else if (spm_hints_refer(&c->hints, r->object, r->target))
-		return spm_fail(ENOMEM, "pHint: no memory");
-	return 0;
+	}
+	spm_capture_end();
+	return err ? spm_fail(ENOMEM, "pHint: no memory") : 0;
 }
 
 int pHint(int cID, const void *object, const void *target)

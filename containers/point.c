@@ -133,6 +133,17 @@ static int fail_point(struct container *c, int err, const char *why)
 	                c->magic, why && *why ? why : strerror(-err), (long long)c->durable);
 }
 
+static bool may_point(const struct container *c)
+{
+	if (c->is_view)
+		spm_fail(EROFS,
+		         "container %d is read-only here: it shows version %lld; a branch that begins with it "
+		         "(pCClone) can be "
+		         "written",
+		         c->magic, (long long)c->durable);
+	return !c->is_view;
+}
+
 static int64_t point_async(struct container *c, const char *message)
 {
 	bool is_forced;
@@ -153,11 +164,12 @@ static int64_t point_async(struct container *c, const char *message)
 		fail_point(c, err, NULL);
 		return 0;
 	}
-	if (!c->image.pages && !c->image.clone.child && !is_forced && !c->stale_count && c->newest) {
+	if (!c->image.pages && !c->image.clone.child && !is_forced && c->newest) {
 		busy_end(c);
 		return c->newest;
 	}
-	c->newest = c->durable + 1;
+	spm_version_number_take(c);
+	c->newest = c->number;
 	c->is_handed_over = true;
 	return c->newest;
 }
@@ -171,7 +183,7 @@ int64_t pPointMsg(int cID, const char *message)
 	if (!c)
 		return 0;
 	lock_container(c);
-	version = point_async(c, message);
+	version = may_point(c) ? point_async(c, message) : 0;
 	is_work = c->is_handed_over;
 	pthread_mutex_unlock(&c->lock);
 	if (is_work)
@@ -257,12 +269,15 @@ static void lead(struct container *c, struct outcome *o)
 	c->waiting = 0;
 	is_forced = take_attr_changed(c);
 	o->err = capture(c);
-	if (!o->err)
+	if (!o->err) {
+		spm_version_number_take(c);
 		o->err = write_image(c, is_forced, &o->version, o->why);
+	}
 	if (o->err)
 		c->is_attr_changed |= is_forced;
 	else
 		c->newest = c->durable = o->version;
+	spm_version_number_settle(c, c->newest);
 	c->has_leader = c->waiters != NULL;
 	if (c->waiters)
 		sem_post(&c->waiters->wake);
@@ -307,6 +322,11 @@ int64_t pPointSync(int cID)
 		return 0;
 	sem_init(&me.wake, 0, 0);
 	lock_container(c);
+	if (!may_point(c)) {
+		pthread_mutex_unlock(&c->lock);
+		spm_container_put(c);
+		return 0;
+	}
 	point_shared(c, &me);
 	if (me.err) {
 		lock_container(c);
@@ -332,6 +352,7 @@ static void worker_write(struct container *c)
 	} else {
 		c->newest = c->durable = version;
 	}
+	spm_version_number_settle(c, c->newest);
 	c->is_handed_over = false;
 	busy_end(c);
 }
@@ -358,7 +379,8 @@ static void worker_upkeep(struct container *c)
 
 	c->points_at_upkeep = points;
 	c->upkeep_ns = 0;
-	for (unsigned steps = 0; again && steps < 64 && !c->is_handed_over; steps++) {
+	c->is_tended = true;
+	for (unsigned steps = 0; again && steps < 64 && !c->is_handed_over && !c->is_halted; steps++) {
 		pthread_mutex_unlock(&c->lock);
 		if (spm_chain_maintain(c->chain, is_idle, &again))
 			again = false; /* the next point meets the same trouble and reports it */
@@ -369,6 +391,9 @@ static void worker_upkeep(struct container *c)
 		upkeep_in(c, UPKEEP_MS);
 	else if (left == COLLAPSE_LATER)
 		upkeep_in(c, UPKEEP_FAR_MS);
+	c->is_tended = false;
+	if (c->is_halted)
+		pthread_cond_broadcast(&c->changed);
 }
 
 static void worker_wait(struct container *c)
@@ -376,7 +401,7 @@ static void worker_wait(struct container *c)
 	struct timespec until = {(time_t)(c->upkeep_ns / 1000000000), (long)(c->upkeep_ns % 1000000000)};
 
 	c->is_worker_asleep = true;
-	if (c->upkeep_ns)
+	if (c->upkeep_ns && !c->is_halted)
 		pthread_cond_timedwait(&c->work, &c->lock, &until);
 	else
 		pthread_cond_wait(&c->work, &c->lock);
@@ -393,6 +418,24 @@ static void worker_give_way(void)
 		sched_setscheduler(0, SCHED_BATCH, &none);
 }
 
+void spm_container_halt(struct container *c)
+{
+	lock_container(c);
+	busy_begin(c, NULL);
+	c->is_halted = true;
+	while (c->is_tended)
+		wait_changed(c);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void spm_container_go_on(struct container *c)
+{
+	lock_container(c);
+	c->is_halted = false;
+	busy_end(c);
+	pthread_mutex_unlock(&c->lock);
+}
+
 void *spm_worker_main(void *arg)
 {
 	struct container *c = arg;
@@ -403,7 +446,7 @@ void *spm_worker_main(void *arg)
 	while (!c->is_ending || c->is_handed_over) {
 		if (c->is_handed_over)
 			worker_write(c);
-		if (c->upkeep_ns && spm_now_ns() >= c->upkeep_ns)
+		if (c->upkeep_ns && spm_now_ns() >= c->upkeep_ns && !c->is_halted)
 			worker_upkeep(c);
 		else if (!c->is_handed_over && !c->is_ending)
 			worker_wait(c);

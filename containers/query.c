@@ -1,8 +1,10 @@
 /* query.c - what a volume holds: containers, versions, counters, damage. For programs and for the softpm tool. */
 #include "container.h"
+#include "refs.h"
 #include "track/track.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 struct version_visit {
@@ -29,24 +31,41 @@ static int version_show(const struct version_info *info, void *arg)
 	return v->fn(&p, v->arg);
 }
 
+/* Of the current branch. */
 static int chain_read_open(int magic, struct chain **chain)
 {
 	struct volume *v = spm_volume_current();
+	char branch[SPM_NAME_BYTES];
 	int err;
 
-	if (!v)
+	if (!v || spm_current_branch(magic, branch))
 		return -1;
-	err = spm_chain_open(v, magic, "main", 0, 0, chain);
+	err = spm_chain_open(v, magic, branch, 0, 0, chain);
 	return err ? spm_fail_volume(err) : 0;
 }
 
-int pVersions(int magic, int (*fn)(const struct pversion *version, void *arg), void *arg)
+static int chain_open_at(int magic, const char *ref, struct chain **chain)
+{
+	struct resolved at;
+	int err;
+
+	if (!ref)
+		return chain_read_open(magic, chain);
+	if (spm_ref_resolve(magic, NULL, ref, &at))
+		return -1;
+	err = at.is_branch
+	              ? spm_chain_open(spm_volume_current(), magic, at.branch, 0, 0, chain)
+	              : spm_chain_open_version(spm_volume_current(), magic, at.branch, at.found.info.version, chain);
+	return err ? spm_fail_volume(err) : 0;
+}
+
+int pVersions(int magic, const char *ref, int (*fn)(const struct pversion *version, void *arg), void *arg)
 {
 	struct version_visit v = {fn, arg};
 	struct chain *chain;
 	int result;
 
-	if (chain_read_open(magic, &chain))
+	if (chain_open_at(magic, ref, &chain))
 		return -1;
 	result = spm_chain_each_version(chain, version_show, &v);
 	if (result < 0)
@@ -63,11 +82,16 @@ struct container_visit {
 static int container_show(int magic, const char *branch, void *arg)
 {
 	struct container_visit *v = arg;
-	struct pcontainer p = {.magic = magic, .branch = branch, .name = ""};
+	char current[SPM_NAME_BYTES];
+	struct pcontainer p = {.magic = magic, .branch = current, .name = ""};
 	struct version_info info;
 	struct chain *chain;
-	int err = spm_chain_open(spm_volume_current(), magic, branch, 0, 0, &chain);
+	int err;
 
+	if (strcmp(branch, "main"))
+		return 0;
+	err = spm_current_branch(magic, current);
+	err = err ? -EUCLEAN : spm_chain_open(spm_volume_current(), magic, current, 0, 0, &chain);
 	if (err) {
 		p.damage = spm_volume_error_of(err);
 		return v->fn(&p, v->arg);
@@ -127,6 +151,7 @@ static void stats_live(struct container *c, struct pstats *out)
 	        .pause_max_ns = c->pauses.max_ns,
 	        .full_traces = c->full_traces,
 	        .dirty_pages = c->dirty_pages,
+	        .words_moved = c->moved ? c->moved->words : 0,
 	        .tracker = spm_track_name(),
 	};
 	pthread_mutex_unlock(&c->lock);
@@ -134,7 +159,7 @@ static void stats_live(struct container *c, struct pstats *out)
 
 int pStats(int magic, struct pstats *out)
 {
-	struct container *c = spm_container_by_magic(magic);
+	struct container *c = spm_container_open(magic, NULL);
 	struct version_info info;
 	struct chain *chain;
 	int err;
@@ -163,18 +188,72 @@ int pStats(int magic, struct pstats *out)
 	return 0;
 }
 
-int pCheck(int magic, int (*fn)(const char *damage, void *arg), void *arg, int64_t *newest_whole)
+enum { SENTENCE_BYTES = 600 };
+
+struct check_visit {
+	int magic;
+	int (*fn)(const char *damage, void *arg);
+	void *arg;
+	const char *branch; /* that is being looked at */
+	char current[SPM_NAME_BYTES];
+	char last[SENTENCE_BYTES]; /* that was told: what several branches share is told once */
+	uint64_t newest_whole;     /* of the current branch */
+	bool is_there, found, is_stopped;
+};
+
+static int damage_tell(const char *damage, void *arg)
 {
-	struct volume *v = spm_volume_current();
+	struct check_visit *k = arg;
+	char sentence[SENTENCE_BYTES + SPM_NAME_BYTES + 16];
+
+	if (k->found && !strcmp(damage, k->last))
+		return 0;
+	k->found = true;
+	snprintf(k->last, sizeof(k->last), "%s", damage);
+	if (strcmp(k->branch, "main"))
+		snprintf(sentence, sizeof(sentence), "branch %s: %s", k->branch, damage);
+	else
+		snprintf(sentence, sizeof(sentence), "%s", damage);
+	k->is_stopped = k->fn && k->fn(sentence, k->arg);
+	return k->is_stopped;
+}
+
+static int branch_check(int magic, const char *branch, void *arg)
+{
+	struct check_visit *k = arg;
 	uint64_t whole = 0;
 	int result;
 
-	if (!v)
+	if (magic != k->magic)
+		return 0;
+	k->branch = branch;
+	if (k->is_there && !strcmp(branch, "main")) /* so a chain is called that can't tell its name */
+		return damage_tell(
+		        "the head of a branch, or of the names, is damaged in both copies: what it held is lost", k);
+	k->is_there |= !strcmp(branch, "main");
+	result = spm_volume_check(spm_volume_current(), magic, branch, damage_tell, k, &whole);
+	if (!strcmp(branch, k->current))
+		k->newest_whole = whole;
+	if (result == -ENOENT) /* it was deleted meanwhile */
+		return 0;
+	return result < 0 ? result : k->is_stopped;
+}
+
+int pCheck(int magic, int (*fn)(const char *damage, void *arg), void *arg, int64_t *newest_whole)
+{
+	struct check_visit k = {.magic = magic, .fn = fn, .arg = arg, .branch = "main"};
+	int result;
+
+	if (!spm_volume_current())
 		return -1;
-	result = spm_volume_check(v, magic, "main", fn, arg, &whole);
+	if (spm_current_branch(magic, k.current) && (errno != EUCLEAN || damage_tell(pErrorMsg(), &k)))
+		return k.found ? 1 : -1;
+	result = spm_volume_each_chain(spm_volume_current(), branch_check, &k);
 	if (result < 0)
 		return spm_fail_volume(result);
+	if (!k.is_there)
+		return spm_fail(ENOENT, "the volume has no container %d", magic);
 	if (newest_whole)
-		*newest_whole = (int64_t)whole;
-	return result;
+		*newest_whole = (int64_t)k.newest_whole;
+	return k.found;
 }

@@ -4,14 +4,15 @@
  *
  * Nothing is looked at on the way unless it must be: pages without outward pointers are only read. If a slice of the
  * container is in use in this process (another container that was made in another process, or an earlier restore),
- * its run of slices moves elsewhere as a whole, and every word that points into it moves along. That cannot be told
- * from an integer that looks the same, so it is done only then. The next point writes all pages at their places.
+ * its run of slices lies elsewhere as a whole, and every word that points into it is changed (moved.h). That cannot be told
+ * from an integer that looks the same, so it is done only then.
  *
  * The volume is untrusted input: page numbers, classes and spans are checked here or by the heap, and a root that is in
  * no live slot is refused.
  */
 #include "container.h"
 #include "fill.h"
+#include "heap/window.h"
 #include "lazy.h"
 #include "track/track.h"
 
@@ -30,9 +31,8 @@ struct loading {
 	size_t n;                /* so many runs are of the heap; the others are the blob's */
 	uint64_t pages, blob_pages;
 	bool is_used[SPM_SLICES];
-	int32_t moved_by[SPM_SLICES]; /* slices */
-	bool is_moved;
-	size_t spans; /* so many are made */
+	bool is_crossed[SPM_SLICES]; /* a span goes on there that began in the slice before */
+	size_t spans;                /* so many are made */
 };
 
 static int damaged(const struct loading *l, const char *what, uint64_t where)
@@ -67,6 +67,9 @@ static int slices_note(struct loading *l, const struct source_run *r)
 		return damaged(l, "its page map holds an impossible page", r->page);
 	for (uint64_t s = (r->page + head) / SPM_SLICE_PAGES; head < r->pages && s <= (end - 1) / SPM_SLICE_PAGES; s++)
 		l->is_used[s] = true;
+	for (uint64_t s = r->page / SPM_SLICE_PAGES + 1; s <= (end - 1) / SPM_SLICE_PAGES; s++)
+		l->is_crossed[s] |= s * SPM_SLICE_PAGES > last_page(r) ||
+		                    spm_source_page_in_span(r, (uint32_t)(s * SPM_SLICE_PAGES - r->page));
 	return 0;
 }
 
@@ -79,26 +82,59 @@ static int all_slices_note(struct loading *l)
 	return err;
 }
 
-/* Moves slices [from, from + n) to free ones. Between finding and claiming those, another thread may take one: then
- * others are looked for. */
+/* Each slice where it is. */
+static struct moved *moved_new(void)
+{
+	struct moved *m = calloc(1, sizeof(*m));
+
+	for (unsigned s = 0; s < SPM_SLICES && m; s++)
+		m->slice[s] = (uint16_t)s;
+	return m;
+}
+
+/* Whether the version has something there: then they are, or will be, swapped themselves. */
+static bool are_used(const struct loading *l, pageno_t place, unsigned n)
+{
+	bool are = false;
+
+	for (unsigned s = 0; s < n; s++)
+		are |= l->is_used[place / SPM_SLICE_PAGES + s];
+	return are;
+}
+
+/* Swaps slices [from, from + n) with free ones, which are none of the version's: of a run that moves because one of its slices is
+ * taken, others may be free. Those are the container's then, for what it allocates, and others are looked for; also if another
+ * thread takes one between finding and claiming. */
 static int run_move(struct loading *l, unsigned from, unsigned n)
 {
+	struct container *c = l->c;
 	pageno_t place = 0;
 	int err = -EEXIST;
 
+	if (!c->moved)
+		c->moved = moved_new();
+	if (!c->moved)
+		return -ENOMEM;
 	for (unsigned tries = 0; err == -EEXIST && tries < 1000; tries++) {
 		err = spm_heap_find_slices(n, &place);
 		if (!err)
-			err = spm_heap_claim(place, n * SPM_SLICE_PAGES, l->c->arena);
+			err = spm_heap_claim(place, n * SPM_SLICE_PAGES, c->arena);
+		if (!err && are_used(l, place, n))
+			err = -EEXIST;
 	}
-	for (unsigned s = from; !err && s < from + n; s++)
-		l->moved_by[s] = (int32_t)(place / SPM_SLICE_PAGES) - (int32_t)from;
-	l->is_moved |= !err;
+	for (unsigned s = 0; !err && s < n; s++) {
+		c->moved->slice[from + s] = (uint16_t)(place / SPM_SLICE_PAGES + s);
+		c->moved->slice[place / SPM_SLICE_PAGES + s] = (uint16_t)(from + s);
+	}
 	return err;
 }
 
+/* Not if a span would lie across the border of what another container has moved: that could not have it in a version. */
 static int run_claim(struct loading *l, unsigned from, unsigned n)
 {
+	for (unsigned s = from + 1; s < from + n; s++)
+		if (l->is_crossed[s] && spm_run_is_fenced(s * SPM_SLICE_PAGES, 1))
+			return -EEXIST;
 	return spm_heap_claim(from * SPM_SLICE_PAGES, n * SPM_SLICE_PAGES, l->c->arena);
 }
 
@@ -114,6 +150,39 @@ static unsigned run_next(const struct loading *l, unsigned *from)
 	return n;
 }
 
+/* What lies on either side of a run that was moved is not beside it in the version: no span may cross over. */
+static void fences_set(const struct moved *m, int fences)
+{
+	for (uint32_t s = 0; m && s + 1 < SPM_SLICES; s++)
+		if (m->slice[s + 1] != m->slice[s] + 1)
+			spm_heap_fence(s + 1, fences);
+}
+
+void spm_restore_end(struct container *c)
+{
+	fences_set(c->moved, -1);
+	free(c->moved);
+	c->moved = NULL;
+}
+
+/* In this process, now. */
+static bool is_crossed_here(unsigned slice)
+{
+	const struct span *s = spm_span_of(spm_page_address(slice * SPM_SLICE_PAGES));
+
+	return s && s->first < slice * SPM_SLICE_PAGES;
+}
+
+/* Other containers' spans that lie across the border of a run: what they cover is moved with it, for the program may make them
+ * this container's, too, and in its versions a span must be in one piece. */
+static void runs_widen(struct loading *l)
+{
+	for (unsigned s = 1; s < SPM_SLICES; s++)
+		l->is_used[s] |= l->is_used[s - 1] && is_crossed_here(s);
+	for (unsigned s = SPM_SLICES - 1; s; s--)
+		l->is_used[s - 1] |= l->is_used[s] && is_crossed_here(s);
+}
+
 /* All runs that find their own place free get it before any other is moved: it might be moved right there. */
 static int slices_claim(struct loading *l)
 {
@@ -122,6 +191,7 @@ static int slices_claim(struct loading *l)
 	int err = is_taken ? 0 : -ENOMEM;
 	unsigned n;
 
+	runs_widen(l);
 	for (unsigned from = 0; !err && (n = run_next(l, &from)); from += n) {
 		err = run_claim(l, from, n);
 		is_taken[from] = err == -EEXIST;
@@ -130,6 +200,7 @@ static int slices_claim(struct loading *l)
 	for (unsigned from = 0; !err && (n = run_next(l, &from)); from += n)
 		err = is_taken[from] ? run_move(l, from, n) : 0;
 	free(is_taken);
+	fences_set(l->c->moved, 1);
 	return err ? spm_fail(-err, "container %d: no place in the heap window for its slices: %s", l->c->magic,
 	                      strerror(-err))
 	           : 0;
@@ -137,12 +208,7 @@ static int slices_claim(struct loading *l)
 
 static pageno_t moved_page(const struct loading *l, uint64_t page)
 {
-	return (pageno_t)((int64_t)page + (int64_t)l->moved_by[page / SPM_SLICE_PAGES] * SPM_SLICE_PAGES);
-}
-
-static uint64_t moved_word(const struct loading *l, uint64_t word)
-{
-	return word + (uint64_t)((int64_t)l->moved_by[spm_page_of(word) / SPM_SLICE_PAGES] * (int64_t)SPM_SLICE_BYTES);
+	return (pageno_t)spm_moved_page(l->c->moved, page);
 }
 
 /* The spans that begin in the run, from page k on, `most` at most. None: spans is 0. */
@@ -275,7 +341,7 @@ static bool wants_mending(const void *arg, const struct source_run *r)
 {
 	const struct loading *l = arg;
 
-	return !(r->flags & HEAP_NOPTR) && (r->flags & PAGE_OUTSIDE || l->is_moved);
+	return !(r->flags & HEAP_NOPTR) && (r->flags & PAGE_OUTSIDE || l->c->moved);
 }
 
 static void words_mend(void *arg, const struct source_run *r, uint64_t page, uint64_t *word)
@@ -285,9 +351,8 @@ static void words_mend(void *arg, const struct source_run *r, uint64_t page, uin
 
 	if (r->flags & PAGE_OUTSIDE)
 		spm_outside_decode(l->c->outside, word, SPM_PAGE_BYTES / 8, pointer_lost, &note);
-	for (unsigned w = 0; l->is_moved && w < SPM_PAGE_BYTES / 8; w++)
-		if (spm_in_window(word[w]))
-			word[w] = moved_word(l, word[w]);
+	if (l->c->moved)
+		l->c->moved->words += spm_moved_words(l->c->moved, word);
 }
 
 static int pages_fill(struct loading *l)
@@ -305,10 +370,11 @@ static int pages_fill(struct loading *l)
 	return err ? spm_fail(-err, "%s", f.why) : 0;
 }
 
-/* Pages to mend come at once: what mending asks (the loader, malloc) must not be asked while threads stand still. */
-static bool comes_lazily(const struct loading *l, const struct source_run *r)
+/* Pages with pointers out of the heap come at once: what mending those asks (the loader, malloc) must not be asked while threads
+ * stand still. */
+static bool comes_lazily(const struct source_run *r)
 {
-	return r->block && !wants_mending(l, r);
+	return r->block && (r->flags & HEAP_NOPTR || !(r->flags & PAGE_OUTSIDE));
 }
 
 /* $SOFTPM_RESTORE; else lazy if it is worth it: eager is as fast for small containers, and refuses a damaged one at
@@ -326,7 +392,7 @@ static bool may_be_lazy(const struct loading *l)
 {
 	const char *wish = getenv("SOFTPM_RESTORE");
 
-	return !l->is_moved && l->c->arena && spm_lazy_is_possible() && (!wish || strcmp(wish, "eager"));
+	return l->c->arena && spm_lazy_is_possible() && (!wish || strcmp(wish, "eager"));
 }
 
 static int page_mend_now(struct loading *l, const struct source_run *r, uint32_t k)
@@ -338,7 +404,7 @@ static int page_mend_now(struct loading *l, const struct source_run *r, uint32_t
 	if (err)
 		return spm_fail_volume(err);
 	words_mend(l, r, s.page, word);
-	err = spm_lazy_supply(l->c->lazy, s.page, word);
+	err = spm_lazy_supply(l->c->lazy, moved_page(l, s.page), word);
 	return err ? spm_fail(-err, "container %d: no memory for its pages", l->c->magic) : 0;
 }
 
@@ -349,33 +415,55 @@ static int pages_mend_now(struct loading *l)
 	for (size_t i = 0; i < l->n && !err; i++) {
 		const struct source_run *r = &l->list.run[i];
 
-		for (uint32_t k = 0; r->block && !comes_lazily(l, r) && k < r->pages && !err; k++)
+		for (uint32_t k = 0; r->block && !comes_lazily(r) && k < r->pages && !err; k++)
 			err = page_mend_now(l, r, k);
 	}
 	return err;
 }
 
-/* Those that may come later. Their bytes are still the other list's. */
-static int lazy_list(const struct loading *l, struct source_list *out)
+static int by_page(const void *a, const void *b)
 {
-	*out = (struct source_list){.pages = l->list.pages};
+	const struct source_run *x = a, *y = b;
+
+	return (x->page > y->page) - (x->page < y->page);
+}
+
+/* The heap's runs by where they go. A run lies in slices that are moved together. Their bytes are still the other list's. */
+static int moved_list(const struct loading *l, struct source_list *out)
+{
+	*out = (struct source_list){.pages = l->list.pages, .n = l->n};
 	out->run = spm_pages_map((out->pages + 1) * sizeof(*out->run), false);
-	for (size_t i = 0; i < l->n && out->run; i++)
-		if (comes_lazily(l, &l->list.run[i]))
-			out->run[out->n++] = l->list.run[i];
+	for (size_t i = 0; i < l->n && out->run; i++) {
+		out->run[i] = l->list.run[i];
+		out->run[i].page = moved_page(l, l->list.run[i].page);
+	}
+	if (out->run && l->c->moved)
+		qsort(out->run, out->n, sizeof(*out->run), by_page);
 	return out->run ? 0 : -ENOMEM;
+}
+
+static void later_only(struct source_list *list)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < list->n; i++)
+		if (comes_lazily(&list->run[i]))
+			list->run[n++] = list->run[i];
+	list->n = n;
 }
 
 static int lazy_make(struct loading *l)
 {
 	struct source_list later;
-	int err = lazy_list(l, &later);
+	int err = moved_list(l, &later);
 
-	if (!err)
-		err = spm_lazy_watch(l->list.run, l->n);
+	if (err)
+		return err;
+	err = spm_lazy_watch(later.run, later.n);
+	later_only(&later);
 	later.bytes = l->list.bytes;
 	if (!err)
-		err = spm_lazy_new(l->c->chain, l->version, &later, &l->c->lazy);
+		err = spm_lazy_new(l->c, l->version, &later, &l->c->lazy);
 	if (!err) {
 		l->list.bytes = NULL;
 		return 0;
@@ -391,7 +479,7 @@ static int pages_lazy(struct loading *l)
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < l->n; i++)
-		n += comes_lazily(l, &l->list.run[i]) ? l->list.run[i].pages : 0;
+		n += comes_lazily(&l->list.run[i]) ? l->list.run[i].pages : 0;
 	if (!wants_lazy(l, n))
 		return 1;
 	return lazy_make(l) ? 1 : pages_mend_now(l);
@@ -404,48 +492,16 @@ static int pages_bring(struct loading *l)
 	return result == 1 ? pages_fill(l) : result;
 }
 
-static int stale_note(struct loading *l)
+static void marks_make(struct loading *l)
 {
-	l->c->stale = malloc(l->pages * sizeof(*l->c->stale) + 1);
-	if (!l->c->stale)
-		return spm_fail(ENOMEM, "container %d: no memory to move it", l->c->magic);
 	for (size_t i = 0; i < l->n; i++) {
 		const struct source_run *r = &l->list.run[i];
+		struct span_row row = spans_of(l, r, 0, UINT32_MAX);
 
-		for (uint32_t k = 0; k < r->pages; k++)
-			if (moved_page(l, r->page) != r->page)
-				l->c->stale[l->c->stale_count++] = r->page + k;
+		spm_marks_restore(l->c->marks, &row);
+		spm_marks_set_members(l->c->marks, moved_page(l, r->page), r->pages);
 	}
-	return 0;
-}
-
-static uint64_t hint_moved(uint64_t address, const void *arg)
-{
-	return moved_word(arg, address);
-}
-
-static void run_mark(const struct loading *l, const struct source_run *r)
-{
-	struct span_row row = spans_of(l, r, 0, UINT32_MAX);
-	pageno_t first = moved_page(l, r->page);
-
-	spm_marks_restore(l->c->marks, &row);
-	if (first == r->page)
-		spm_marks_set_members(l->c->marks, first, r->pages);
-	for (uint32_t k = 0; l->is_moved && k < r->pages; k++)
-		spm_marks_touch(l->c->marks, first + k);
-}
-
-static int marks_make(struct loading *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		run_mark(l, &l->list.run[i]);
-	if (!l->is_moved)
-		return 0;
-	spm_hints_move(&l->c->hints, hint_moved, l);
-	/* Until the first point the moved pages are no members, so writes to them are not told apart: trace all. */
-	l->c->wants_full_trace = true;
-	return stale_note(l);
+	spm_blob_settle(l->c);
 }
 
 static int unwatched(const struct loading *l, int err)
@@ -483,7 +539,7 @@ static int root_set(struct loading *l, const struct version_info *info)
 	struct span *s;
 
 	if (spm_in_window(root))
-		root = moved_word(l, root);
+		root = spm_moved_address(l->c->moved, root);
 	s = spm_in_window(root) ? spm_span_of(root) : NULL;
 	if (!s || spm_span_slot(s, root) >= s->slots || !spm_marks_has(l->c->marks, s, spm_span_slot(s, root)))
 		return damaged(l, "its root is in no live slot", spm_in_window(root) ? spm_page_of(root) : 0);
@@ -502,7 +558,10 @@ static int load(struct loading *l, const struct version_info *info)
 	if (unwatched(l, spm_track_init()) || spm_blob_load(l->c, l->blob_pages) || all_slices_note(l) ||
 	    slices_claim(l) || spans_make(l))
 		return -1;
-	return pages_bring(l) || marks_make(l) || root_set(l, info) || settle(l) ? -1 : 0;
+	if (pages_bring(l))
+		return -1;
+	marks_make(l);
+	return root_set(l, info) || settle(l) ? -1 : 0;
 }
 
 int spm_restore(struct container *c, const struct version_info *info)

@@ -58,7 +58,7 @@ SOFTPM_API int pVClose(void);
  * EINVAL; EEXIST: the volume has that magic, with versions; EBUSY: it is open in this process; EAGAIN: another process
  * (named) writes it; EMFILE: 4,096 containers are open; ENOSPC, EIO: the volume. */
 SOFTPM_API int pCAlloc(int magic, int cSSize, void **cStruct);
-/* Brings back the newest version of branch main: all that was reachable at that point, at the addresses it had. *cStruct
+/* Brings back the newest version of branch main (or of the branch last switched to): all that was reachable at that point, at the addresses it had. *cStruct
  * becomes the root's address. Returns the ID, 0 on failure. If the addresses are taken in this process (containers made in two
  * processes can want the same), whole slices of 32 MiB move, and all words that look like pointers into them change with them.
  *
@@ -93,7 +93,7 @@ SOFTPM_API int64_t pPointSync(int cID);
  * pSync first. */
 SOFTPM_API void pCFree(int cID);
 /* Deletes all versions of a container on disk; if it is open here, forgets it and frees its memory. ENOENT; EAGAIN:
- * another process (named) writes it; EIO. */
+ * another process writes it (named) or reads a version: then nothing is deleted; EIO. */
 SOFTPM_API int pCDelete(int magic);
 /* ptr is the address of a pointer: it is not followed, and is NULL after restore, in this and all later versions, until
  * the object that it is in is freed. Waits for the point in progress. EINVAL: no aligned address in the heap. */
@@ -106,8 +106,17 @@ SOFTPM_API int pHint(int cID, const void *object, const void *target);
 
 /* Attributes of a container; they are kept with each version. In the comments: what they are without pCSetAttr. */
 struct cattr {
-	char name[64];          /* for people; "" */
-	unsigned versions_kept; /* 16; 0: all */
+	char name[64]; /* for people; "" */
+	/* Which versions are kept, beside the newest one, those with tags, those that branches begin with, and those that somebody
+	 * reads: the newest versions_kept (16; 0: all), if they are not older than keep_seconds (0: at any age), and
+	 * of those older than thin[i].older_than_seconds the first in each thin[i].every_seconds. All versions of the last
+	 * hour, one an hour for a day, and one a day after: versions_kept 0, thin {{3600, 3600}, {86400, 86400}}. Others are
+	 * dropped in small steps while points are made. */
+	unsigned versions_kept;
+	unsigned keep_seconds;
+	struct {
+		unsigned older_than_seconds, every_seconds; /* 0, 0: all */
+	} thin[2];                                          /* the second is of older ones */
 	/* Unit of writing in bytes, 4096 to 1 MiB, a power of two; 4096. Where a page changed, all pages of its aligned chunk
 	 * are written, and lie together: later reads are longer, writes too. */
 	size_t chunk_bytes;
@@ -152,6 +161,53 @@ SOFTPM_API void pDirty(const void *p, size_t n);
  * containers write less; what is reachable decides what persists, here as ever. */
 SOFTPM_API int pCUse(int cID);
 
+/* ---- versions, branches, tags ----
+ *
+ * Each point makes a version. A branch is a name for a row of versions that goes on: points of a container extend the branch that it is
+ * open on; the first is called main. A tag is a name for one version, which is not dropped as long as it has it. A ref is what
+ * calls a version:
+ *
+ *     main            a branch: its newest version              v1          a tag
+ *     42              the version with that number, on whatever branch; main:42 if there are several
+ *     main~3  42~  ~  that many versions before (~ alone: before the newest of the current branch)
+ *     @2026-11-20T10:00   main@2026-11-20     the newest not after that time, which is local
+ *
+ * Where no branch is named the current one is meant, which is main until pCSwitch goes to another. Numbers ascend along each
+ * branch; branches that are written at the same time by different processes may have the same ones.
+ * Names have up to 63 bytes, are no numbers, and have no spaces and none of ~ @ ! : in them.
+ *
+ * All that takes a ref fails with ENOENT (there is no such thing: the message tells what is there) and EINVAL (it is no ref, or
+ * there are several versions with that number: the message tells which). */
+
+/* A read-only view of a version, beside whatever else is open: at other addresses if its own are taken, as pCRestore does. Points
+ * of it fail with EROFS; what the program writes into it is nobody's. The version is not dropped before pCFree. Returns the ID, 0 on
+ * failure, as pCRestore. */
+SOFTPM_API int pCOpenAt(int magic, const char *ref, void **cStruct);
+/* Goes to another version: the container's state in memory is replaced by that of a branch, tag or version, *cStruct becomes its
+ * root's address; all pointers into the state before are void. A branch becomes the one that points extend, and the current one,
+ * which pCRestore brings back; a tag or version is read-only (points fail with EROFS) until it is cloned. "!" before the ref gives
+ * up changes that no point has saved. No other thread may use the container meanwhile. On failure all is as it was.
+ *
+ * EBUSY: there are unsaved changes, or the branch is open in this process; EAGAIN: another process (named) writes it; EUCLEAN. */
+SOFTPM_API int pCSwitch(int cID, const char *ref, void **cStruct);
+/* A new branch that begins with the container's last version (points under way are waited for; later changes are not in it), open
+ * beside the original as a container of its own: points on one are not seen by the other. Pointers inside lead inside. Returns the
+ * ID, 0 on failure. ENOENT: it has no version yet; EEXIST: there is a branch or tag of that name. */
+SOFTPM_API int pCClone(int cID, const char *branch, void **cStruct);
+/* Names a version of the container. ref NULL or "": its last one (points under way are waited for). Durable on return. EEXIST. */
+SOFTPM_API int pCTag(int cID, const char *tag, const char *ref);
+
+/* The same for containers that need not be open here. A branch shares all its data with the version that it begins with,
+ * which is not dropped as long as the branch is there. ref NULL: the newest version of the current branch. Durable on return. */
+SOFTPM_API int pBranch(int magic, const char *branch, const char *ref);
+SOFTPM_API int pTag(int magic, const char *tag, const char *ref);
+/* Makes the branch the current one, which pCRestore brings back; containers that are open stay where they are. */
+SOFTPM_API int pBranchSwitch(int magic, const char *branch);
+/* EBUSY: it is current, open in this process, has branches itself, or a version of it has a tag; EAGAIN: somebody writes or reads
+ * it; EINVAL: main goes with the container only. */
+SOFTPM_API int pBranchDelete(int magic, const char *branch);
+SOFTPM_API int pTagDelete(int magic, const char *tag);
+
 /* What a version tells of itself. Good during the call of fn that gets it. */
 struct pversion {
 	int64_t version, parent; /* parent 0: the first */
@@ -159,9 +215,27 @@ struct pversion {
 	const char *branch, *message;
 	uint64_t pages, live_bytes, stored_pages, stored_bytes, pause_ns; /* of 4096 bytes; stored: written for it */
 };
-/* fn for each version of branch main, newest first, until it returns non-zero, which is returned. Works on open and closed
- * containers. ENOENT; EUCLEAN: damage. */
-SOFTPM_API int pVersions(int magic, int (*fn)(const struct pversion *version, void *arg), void *arg);
+/* fn for the version and those before it, back to the first one kept, also on the branches that its branch comes from; until it
+ * returns non-zero, which is returned. ref NULL: the newest of the current branch. Works on open and closed containers. EUCLEAN. */
+SOFTPM_API int pVersions(int magic, const char *ref, int (*fn)(const struct pversion *version, void *arg), void *arg);
+
+/* Good during the call of fn that gets it. */
+struct pbranch {
+	const char *name, *parent; /* parent "": it began empty */
+	int64_t origin;            /* version of the parent that it began with */
+	int64_t newest, time_ns;   /* its newest version; of a branch without own ones, origin */
+	uint64_t pages, live_bytes;
+	int is_current;
+	const char *damage; /* NULL, or why it can't be read */
+};
+/* fn for each branch, until it returns non-zero, which is returned. */
+SOFTPM_API int pBranches(int magic, int (*fn)(const struct pbranch *branch, void *arg), void *arg);
+struct ptag {
+	const char *name;
+	int64_t version;
+	int64_t time_ns; /* when it was given */
+};
+SOFTPM_API int pTags(int magic, int (*fn)(const struct ptag *tag, void *arg), void *arg);
 
 /* What a volume tells of a container. Good during the call of fn that gets it. */
 struct pcontainer {
@@ -186,14 +260,16 @@ struct pstats {
 	        lag_ns; /* queue: points not durable yet; lag: age of the oldest of them */
 	uint64_t pause_median_ns, pause_p99_ns, pause_max_ns;
 	uint64_t full_traces, dirty_pages; /* in all */
-	const char *tracker;               /* "wp" or "mprotect" */
+	uint64_t words_moved; /* pointers, and what looked like some, that were changed because the container lies at
+	                                      other addresses here than its versions say (of one that comes lazily: so far) */
+	const char *tracker;  /* "wp" or "mprotect" */
 };
 /* Of an open container in this process; for any other, as its newest version recorded them. ENOENT: there is none. */
 SOFTPM_API int pStats(int magic, struct pstats *out);
 
-/* Verifies all of a container on disk, every version: fn gets a sentence for each damage (good during the call), until it returns
- * non-zero. *newest_whole: newest version that is wholly right, 0: none. Returns 0: whole; 1: damage found; -1: could not look.
- * It reads all there is. ENOENT; EIO. */
+/* Verifies all of a container on disk, every version of every branch: fn gets a sentence for each damage (good during the call), until
+ * it returns non-zero. *newest_whole: newest version of the current branch that is wholly right, 0: none. Returns 0: whole; 1: damage
+ * found; -1: could not look. It reads all there is, what branches share for each of them. ENOENT; EIO. */
 SOFTPM_API int pCheck(int magic, int (*fn)(const char *damage, void *arg), void *arg, int64_t *newest_whole);
 
 /* Why the calling thread's last failed call failed, in words. Never NULL. Valid until its next call. */

@@ -89,18 +89,88 @@ void spm_container_put(struct container *c)
 	pthread_mutex_unlock(&table_lock);
 }
 
-struct container *spm_container_by_magic(int magic)
+static bool is_meant(const struct container *c, int magic, const char *branch)
+{
+	return c && c->magic == magic && !c->is_ending && !c->is_view && (!branch || !strcmp(c->branch, branch));
+}
+
+struct container *spm_container_open(int magic, const char *branch)
 {
 	struct container *found = NULL;
 
 	pthread_mutex_lock(&table_lock);
 	for (unsigned i = 0; i < table_top && !found; i++)
-		if (table[i] && table[i]->magic == magic && !table[i]->is_ending)
+		if (is_meant(table[i], magic, branch))
 			found = table[i];
 	if (found)
 		found->users++;
 	pthread_mutex_unlock(&table_lock);
 	return found;
+}
+
+/* The ID of the first at or after *place, 0: none. */
+static int id_next(int magic, unsigned *place)
+{
+	int id = 0;
+
+	pthread_mutex_lock(&table_lock);
+	for (; *place < table_top && !id; ++*place)
+		if (table[*place] && table[*place]->magic == magic && !table[*place]->is_ending)
+			id = table[*place]->id;
+	pthread_mutex_unlock(&table_lock);
+	return id;
+}
+
+int spm_containers_sync(int magic)
+{
+	unsigned place = 0;
+	int id, result = 0;
+
+	while (!result && (id = id_next(magic, &place)))
+		result = pSync(id);
+	return result;
+}
+
+void spm_containers_end(int magic)
+{
+	unsigned place = 0;
+	int id;
+
+	while ((id = id_next(magic, &place)))
+		pCFree(id);
+}
+
+static int64_t higher(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+void spm_version_number_take(struct container *c)
+{
+	int64_t highest;
+
+	pthread_mutex_lock(&table_lock);
+	highest = higher(c->number, c->number_seen);
+	for (unsigned i = 0; i < table_top; i++)
+		if (table[i] && table[i]->magic == c->magic)
+			highest = higher(highest, higher(table[i]->number, table[i]->number_seen));
+	c->number = highest + 1;
+	pthread_mutex_unlock(&table_lock);
+}
+
+/* Table locked: those that stay open must know what it had. */
+static void number_leave(const struct container *c)
+{
+	for (unsigned i = 0; i < table_top; i++)
+		if (table[i] && table[i]->magic == c->magic)
+			table[i]->number_seen = higher(table[i]->number_seen, higher(c->number, c->number_seen));
+}
+
+void spm_version_number_settle(struct container *c, int64_t number)
+{
+	pthread_mutex_lock(&table_lock);
+	c->number = number;
+	pthread_mutex_unlock(&table_lock);
 }
 
 void spm_container_each(void (*fn)(struct container *c, void *arg), void *arg)
@@ -118,6 +188,7 @@ struct container *spm_container_new(int magic)
 	if (!c)
 		return NULL;
 	c->magic = magic;
+	strcpy(c->branch, "main");
 	spm_attr_default(&c->attr);
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_condattr_init(&monotonic);
@@ -149,7 +220,8 @@ void spm_container_free(struct container *c)
 	pthread_mutex_destroy(&c->lock);
 	spm_hints_free(&c->hints);
 	free(c->left);
-	free(c->stale);
+	spm_restore_end(c);
+	spm_arena_end(c->arena);
 	free(c);
 }
 
@@ -178,6 +250,7 @@ static void table_remove(struct container *c)
 	spm_capture_begin();
 	pthread_mutex_lock(&table_lock);
 	table[place_of(c->id)] = NULL;
+	number_leave(c);
 	pthread_mutex_unlock(&table_lock);
 	spm_capture_end();
 }
@@ -228,6 +301,7 @@ struct live_free {
 	struct span *span;
 	struct slotset slots;
 	bool has_others; /* slots in the span */
+	bool is_named; /* by hints of others */
 };
 
 static void others_keep(struct container *c, void *arg)
@@ -240,11 +314,12 @@ static void others_keep(struct container *c, void *arg)
 	f->has_others |= !slotset_empty(&theirs);
 	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
 		f->slots.word[w] &= ~theirs.word[w];
+	f->is_named |= spm_hints_name(&c->hints, f->span);
 }
 
 static void shared_note(struct span *s, const struct slotset *live, void *arg)
 {
-	struct live_free f = {arg, s, *live, false};
+	struct live_free f = {.except = arg, .span = s, .slots = *live};
 
 	spm_container_each(others_keep, &f);
 	if (memcmp(&f.slots, live, sizeof(*live)))
@@ -264,14 +339,23 @@ static void lazy_end(struct container *c)
 /* Gives back the span's slots that only this container held. */
 static void span_forget(struct span *s, const struct slotset *live, void *arg)
 {
-	struct live_free f = {arg, s, *live, false};
+	struct live_free f = {.except = arg, .span = s, .slots = *live};
 
 	spm_container_each(others_keep, &f);
-	if (!f.has_others)
+	if (!f.has_others && !f.is_named)
 		s->is_marked = 0;
 	for (unsigned i = 0; i < s->slots; i++)
 		if (slotset_has(&f.slots, i) && spm_slot_is_allocated(s, i))
 			spm_heap_free((void *)(uintptr_t)spm_slot_address(s, i));
+}
+
+void spm_container_forget(struct container *c)
+{
+	if (c->lazy)
+		lazy_end(c);
+	spm_capture_begin();
+	spm_marks_each_span(c->marks, span_forget, c);
+	spm_capture_end();
 }
 
 void spm_container_end(struct container *c)
@@ -282,11 +366,7 @@ void spm_container_end(struct container *c)
 		pthread_cond_wait(&table_changed, &table_lock);
 	pthread_mutex_unlock(&table_lock);
 	worker_end(c);
-	if (c->lazy)
-		lazy_end(c);
-	spm_capture_begin();
-	spm_marks_each_span(c->marks, span_forget, c);
-	spm_capture_end();
+	spm_container_forget(c);
 	table_remove(c);
 	spm_container_free(c);
 }

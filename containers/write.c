@@ -13,13 +13,13 @@ static void info_fill(struct container *c, struct version_info *info)
 	clock_gettime(CLOCK_REALTIME, &now);
 	*info = (struct version_info){
 	        .time_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
-	        .root = image->root,
+	        .root = spm_moved_address(c->moved, image->root),
 	        .root_bytes = image->root_bytes,
 	        .live_bytes = image->live_bytes,
 	        .pause_ns = image->pause_ns,
 	        .queue = 1,
 	        .lag_ns = spm_now_ns() - image->captured_ns,
-	        .branch = "main",
+	        .version = (uint64_t)c->number,
 	        .pid = (uint32_t)getpid(),
 	};
 	/* Percentiles cost a walk over the buckets: now and then is enough. */
@@ -28,6 +28,7 @@ static void info_fill(struct container *c, struct version_info *info)
 	info->pause_median_ns = c->pauses.median_ns;
 	info->pause_p99_ns = c->pauses.p99_ns;
 	info->pause_max_ns = c->pauses.max_ns;
+	memcpy(info->branch, c->branch, sizeof(info->branch));
 	memcpy(info->message, c->message, sizeof(info->message));
 	spm_attr_to_info(&c->attr, info);
 }
@@ -63,7 +64,7 @@ int spm_image_write(struct container *c, bool is_forced, int64_t *version)
 	struct version_info info;
 	int err;
 
-	if (!c->image.pages && !c->stale_count && !is_forced && c->durable) {
+	if (!c->image.pages && !is_forced && c->durable) {
 		spm_clone_drop(&c->image.clone);
 		*version = c->durable;
 		return 0;
@@ -74,7 +75,6 @@ int spm_image_write(struct container *c, bool is_forced, int64_t *version)
 		spm_capture_undo(c);
 		return err;
 	}
-	c->stale_count = 0;
 	c->stored_bytes += info.stored_bytes;
 	*version = (int64_t)info.version;
 	return 0;

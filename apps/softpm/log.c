@@ -60,7 +60,7 @@ static int log_show(const struct options *o, const struct listed *c)
 		s.array = json_object_new_array();
 	else
 		s.table = table_new(6, heads);
-	result = pVersions(c->magic, version_show, &s);
+	result = pVersions(c->magic, NULL, version_show, &s);
 	if (result < 0)
 		complain("container %s: %s", text_container(c), pErrorMsg());
 	if (o->is_json)

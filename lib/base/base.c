@@ -29,14 +29,28 @@ _Noreturn void spm_panic(const char *format, ...)
 	abort();
 }
 
-uint64_t spm_now_ns(void)
+static uint64_t now_ns(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+uint64_t spm_now_ns(void)
+{
+	return now_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t spm_now_real_ns(void)
+{
+	return now_ns(CLOCK_REALTIME);
+}
+
+void spm_sleep_ms(unsigned ms)
+{
+	nanosleep(&(struct timespec){ms / 1000, (long)(ms % 1000) * 1000000}, NULL);
+}
 enum { HUGE_BYTES = 2 << 20 };
 
 void *spm_pages_map(size_t bytes, bool now)

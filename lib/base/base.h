@@ -36,6 +36,9 @@ _Noreturn void spm_panic(const char *format, ...) __attribute__((format(printf, 
 
 /* Monotonic time in nanoseconds. */
 uint64_t spm_now_ns(void);
+/* The same since 1970. */
+uint64_t spm_now_real_ns(void);
+void spm_sleep_ms(unsigned ms);
 
 /* Zeroed memory straight from the kernel, in whole pages; NULL: none. `now`: not page by page as it is touched, which costs several
  * times as much for memory that will all be touched. */

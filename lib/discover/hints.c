@@ -86,11 +86,16 @@ void spm_hints_each_excluded(const struct hints *h, uint64_t from, uint64_t byte
 		fn(h->excluded[i], arg);
 }
 
+static bool is_within(const struct span *s, uint64_t address)
+{
+	return address - spm_page_address(s->first) < (uint64_t)s->pages * SPM_PAGE_BYTES;
+}
+
 static bool is_in(const struct span *s, const struct slotset *slots, uint64_t address)
 {
 	unsigned slot;
 
-	if (address - spm_page_address(s->first) >= (uint64_t)s->pages * SPM_PAGE_BYTES)
+	if (!is_within(s, address))
 		return false;
 	slot = spm_span_slot(s, address);
 	return slot < s->slots && slotset_has(slots, slot);
@@ -111,6 +116,31 @@ void spm_hints_forget(struct hints *h, const struct span *s, const struct slotse
 	h->reference_count = r;
 }
 
+bool spm_hints_name(const struct hints *h, const struct span *s)
+{
+	size_t first = excluded_from(h, spm_page_address(s->first));
+	bool is_named = first < h->excluded_count && is_within(s, h->excluded[first]);
+
+	for (size_t i = 0; i < h->reference_count && !is_named; i++)
+		is_named = is_within(s, h->reference[i].object) || is_within(s, h->reference[i].target);
+	return is_named;
+}
+
+void spm_hints_keep(struct hints *h, bool (*is_live)(uint64_t address, void *arg), void *arg)
+{
+	size_t excluded = 0, references = 0;
+
+	for (size_t i = 0; i < h->excluded_count; i++)
+		if (is_live(h->excluded[i], arg))
+			h->excluded[excluded++] = h->excluded[i];
+	for (size_t i = 0; i < h->reference_count; i++)
+		if (is_live(h->reference[i].object, arg) && is_live(h->reference[i].target, arg))
+			h->reference[references++] = h->reference[i];
+	h->has_changed |= excluded != h->excluded_count || references != h->reference_count;
+	h->excluded_count = excluded;
+	h->reference_count = references;
+}
+
 static int by_address(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -128,6 +158,20 @@ void spm_hints_move(struct hints *h, uint64_t (*moved)(uint64_t address, const v
 	if (h->excluded_count)
 		qsort(h->excluded, h->excluded_count, sizeof(*h->excluded), by_address);
 	h->has_changed = true;
+}
+
+int spm_hints_copy(const struct hints *from, struct hints *to)
+{
+	void *bytes;
+	size_t n;
+	int err = spm_hints_save(from, &bytes, &n);
+
+	*to = (struct hints){0};
+	if (err)
+		return err;
+	err = spm_hints_load(to, bytes, n);
+	free(bytes);
+	return err;
 }
 
 int spm_hints_save(const struct hints *h, void **bytes, size_t *n)

@@ -41,6 +41,12 @@ void spm_hints_each_excluded(const struct hints *h, uint64_t from, uint64_t byte
                              void (*fn)(uint64_t place, void *arg), void *arg);
 /* The slots are freed: what names them ends. Stopped. */
 void spm_hints_forget(struct hints *h, const struct span *s, const struct slotset *slots);
+/* Whether one speaks of something in the span. Stopped. */
+bool spm_hints_name(const struct hints *h, const struct span *s);
+/* Keeps only those that speak of what is_live. */
+void spm_hints_keep(struct hints *h, bool (*is_live)(uint64_t address, void *arg), void *arg);
+/* 0 or -ENOMEM. */
+int spm_hints_copy(const struct hints *from, struct hints *to);
 /* Restore moved the container: every address becomes moved(address). */
 void spm_hints_move(struct hints *h, uint64_t (*moved)(uint64_t address, const void *arg), const void *arg);
 

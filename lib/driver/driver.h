@@ -13,6 +13,7 @@
 #include "base/base.h"
 
 struct driver;
+enum lock_mode { LOCK_NONE, LOCK_SHARED, LOCK_EXCLUSIVE };
 struct driver_ops {
 	int (*read)(struct driver *d, uint64_t offset, void *buffer, size_t bytes); /* -ENODATA past the end */
 	int (*write)(struct driver *d, uint64_t offset, const void *buffer, size_t bytes);
@@ -30,6 +31,9 @@ struct driver_ops {
 	 * two drivers. */
 	int (*lock)(struct driver *d, uint64_t which, unsigned wait_ms, int *holder);
 	int (*unlock)(struct driver *d, uint64_t which);
+	/* NULL (nobody else is there), or: takes or frees locks [which, which + n) for this process, replacing what it had of them. At
+	 * once: -EAGAIN if another holds one in a mode that goes not with this. */
+	int (*lock_range)(struct driver *d, uint64_t which, uint64_t n, enum lock_mode mode);
 	void (*close)(struct driver *d);
 };
 struct driver {

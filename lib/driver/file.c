@@ -204,6 +204,16 @@ static int file_unlock(struct driver *d, uint64_t which)
 	return lock_set(f->fd, F_OFD_SETLK, F_UNLCK, lock_base + (off_t)which);
 }
 
+static int file_lock_range(struct driver *d, uint64_t which, uint64_t n, enum lock_mode mode)
+{
+	static const short type[] = {[LOCK_NONE] = F_UNLCK, [LOCK_SHARED] = F_RDLCK, [LOCK_EXCLUSIVE] = F_WRLCK};
+	struct flock l = {
+	        .l_type = type[mode], .l_whence = SEEK_SET, .l_start = lock_base + (off_t)which, .l_len = (off_t)n};
+	int err = TEMP_FAILURE_RETRY(fcntl(file_of(d)->fd, F_OFD_SETLK, &l)) ? -errno : 0;
+
+	return err == -EACCES ? -EAGAIN : err;
+}
+
 static void file_close(struct driver *d)
 {
 	struct file *f = file_of(d);
@@ -224,6 +234,7 @@ static const struct driver_ops file_ops = {
         .warm = file_warm,
         .lock = file_lock,
         .unlock = file_unlock,
+        .lock_range = file_lock_range,
         .close = file_close,
 };
 

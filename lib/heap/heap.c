@@ -56,6 +56,7 @@ static pthread_mutex_t heaps_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct heap *heaps; /* table; the first heap_count are in use */
 static uint32_t heap_count;
 static struct heap *abandoned_heaps;
+static _Atomic bool *arena_was_used; /* by threads that may still allocate there */
 static _Atomic uint32_t abandoned_count;
 static _Atomic(struct span *) idle_large; /* an inbox for spans without owner */
 static pthread_key_t exit_key;
@@ -209,8 +210,8 @@ static struct heap *heap_adopt(uint32_t arena)
 	return NULL;
 }
 
-/* heaps_lock is held. */
-static void heap_abandon(struct heap *h)
+/* No span is the one to allocate from. */
+static void heap_rest(struct heap *h)
 {
 	for (unsigned k = 0; k < KINDS; k++) {
 		struct span *s = h->current[k];
@@ -223,6 +224,12 @@ static void heap_abandon(struct heap *h)
 		span_refilled(h, s);
 	}
 	read_inbox(h);
+}
+
+/* heaps_lock is held. */
+static void heap_abandon(struct heap *h)
+{
+	heap_rest(h);
 	h->abandoned = abandoned_heaps;
 	abandoned_heaps = h;
 	atomic_fetch_add(&abandoned_count, 1);
@@ -269,11 +276,43 @@ static struct heap *attach(void)
 	return h;
 }
 
+/* Also of what others freed, and the one of a kind that is kept. By its owner; or it is abandoned, and heaps_lock is held. */
+static void heap_empty(struct heap *h)
+{
+	heap_rest(h);
+	for (unsigned k = 0; k < KINDS; k++)
+		for (struct span *s = h->listed[k], *next; s; s = next) {
+			next = s->next;
+			if (s->used || atomic_load(&s->is_marked))
+				continue;
+			list_remove(h, s);
+			if (!spm_span_release(s, SPAN_LISTED))
+				list_add(h, s);
+		}
+}
+
+void spm_arena_end(uint32_t arena)
+{
+	if (!arena || spm_heap_init())
+		return;
+	for (struct heap *h = my_heaps; h; h = h->sibling)
+		if (h->arena == arena)
+			heap_empty(h);
+	pthread_mutex_lock(&heaps_lock);
+	for (struct heap *h = abandoned_heaps; h; h = h->abandoned)
+		if (h->arena == arena)
+			heap_empty(h);
+	pthread_mutex_unlock(&heaps_lock);
+	spm_arena_clear(arena, !arena_was_used[arena]);
+}
+
 uint32_t spm_arena_use(uint32_t arena)
 {
 	uint32_t before = my_arena;
 
 	my_arena = arena < SPM_ARENAS ? arena : 0;
+	if (!spm_heap_init())
+		arena_was_used[my_arena] = true;
 	mine = NULL;
 	return before;
 }
@@ -289,6 +328,8 @@ static int init(void)
 		err = spm_guard_init();
 	if (!err)
 		err = spm_table_have((void **)&heaps, HEAPS_MAX * sizeof(*heaps));
+	if (!err)
+		err = spm_table_have((void **)&arena_was_used, SPM_ARENAS * sizeof(*arena_was_used));
 	return err ? err : -pthread_key_create(&exit_key, thread_exit);
 }
 

@@ -135,6 +135,8 @@ static inline struct slotset spm_span_allocated(const struct span *s)
 
 /* Arenas keep a container's slots together, in slices of their own; 0 is the common one. Only placement. */
 uint32_t spm_arena_new(void);
+/* Gives back what is free in it. If no thread ever used it, and nothing is left in it, the next spm_arena_new has it. */
+void spm_arena_end(uint32_t arena);
 uint32_t spm_arena_use(uint32_t arena); /* for this thread; returns the one used before */
 
 /* For captures that stop nobody. While spans are held none is given back, recut or made longer; what would have been given
@@ -179,6 +181,9 @@ static inline struct slotset spm_row_live(const struct span_row *row, uint32_t i
 	__builtin_memcpy(&live, row->live + i * row->stride, sizeof(live));
 	return live;
 }
+/* As long as there are fences at the beginning of a slice no span is made that begins before it and ends behind. So many more, or
+ * less. */
+void spm_heap_fence(uint32_t slice, int fences);
 /* A run of slices that nobody uses, for relocation: its first page. 0 or -ENOMEM. */
 int spm_heap_find_slices(uint32_t slices, pageno_t *first);
 

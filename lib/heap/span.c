@@ -195,7 +195,7 @@ static int extend_locked(struct span *s, uint32_t pages, bool *is_zero)
 {
 	pageno_t end = s->first + s->pages;
 
-	if (is_fixed(s) || spm_run_take_at(s->arena, end, pages, is_zero))
+	if (is_fixed(s) || spm_run_is_fenced(end, pages) || spm_run_take_at(s->arena, end, pages, is_zero))
 		return -EEXIST;
 	point_pages(s, s->pages, s->pages + pages, s->first + 1);
 	s->pages += pages;

@@ -24,6 +24,7 @@ struct slice {
 	uint32_t next; /* slice number plus one */
 	bool is_used;
 	bool is_open;
+	uint16_t fences; /* at its beginning */
 };
 
 enum { IDLE_PAGES_MIN = 4096, BIG_PAGES = 1024 };
@@ -32,10 +33,12 @@ static pthread_mutex_t window_lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP; /* h
 static struct slice *slices;
 static uint32_t *arena_slices; /* head of each arena's list: slice number plus one */
 static uint32_t arenas = 1;
-static uint32_t cursor;                   /* where to look for the next unused slice */
-static uint32_t slice_limit;              /* one past the highest slice ever used */
-static uint32_t slice_first = SPM_SLICES; /* the lowest ever used */
-static uint64_t idle_pages;               /* written and in no span */
+static uint32_t *spare_arena, spare_arenas; /* to be had again */
+static uint32_t cursor;                     /* where to look for the next unused slice: few lie before it */
+static uint32_t cursor_first;               /* where it began */
+static uint32_t slice_limit;                /* one past the highest slice ever used */
+static uint32_t slice_first = SPM_SLICES;   /* the lowest ever used */
+static uint64_t idle_pages;                 /* written and in no span */
 static uint64_t taken_pages;
 static bool is_big; /* slices may be served in huge pages; once set it stays */
 
@@ -92,7 +95,7 @@ static int window_map(void)
 		munmap(p, bytes); /* a kernel before 4.17, which takes the address as a hint */
 		return -EEXIST;
 	}
-	cursor = start_slice();
+	cursor = cursor_first = start_slice();
 	return 0;
 }
 
@@ -105,6 +108,8 @@ int spm_window_init(void)
 	if (err || spm_table_have((void **)&slices, SPM_SLICES * sizeof(*slices)))
 		return err ? err : -ENOMEM;
 	err = spm_table_have((void **)&arena_slices, SPM_ARENAS * sizeof(*arena_slices));
+	if (!err)
+		err = spm_table_have((void **)&spare_arena, SPM_ARENAS * sizeof(*spare_arena));
 	return err ? err : spm_runs_init();
 }
 
@@ -249,6 +254,8 @@ static void slice_drop_if_empty(uint32_t n)
 		link = &slices[*link - 1].next;
 	*link = s->next;
 	s->is_used = false;
+	if ((n + SPM_SLICES - cursor_first) % SPM_SLICES < (cursor + SPM_SLICES - cursor_first) % SPM_SLICES)
+		cursor = n;
 }
 
 /* In bench/malloc this limit is seldom reached; purging at each one reached cost a quarter of the time when first-fit
@@ -343,8 +350,9 @@ static bool run_take_in(pageno_t first, uint32_t pages)
 	return is_zero;
 }
 
-/* A run of unused slices, looked for from the cursor on, then from the start. Never slice 0 in a longer run. */
-static int slices_find(uint32_t count, uint32_t *first)
+/* A run of unused slices, looked for from the cursor on, then from the start. Slice 0, whose first page is missing, only if
+ * less than a slice is wanted. */
+static int slices_find(uint32_t count, bool is_part, uint32_t *first)
 {
 	uint32_t run = 0;
 
@@ -353,7 +361,9 @@ static int slices_find(uint32_t count, uint32_t *first)
 
 		if (n == 0)
 			run = 0; /* runs do not wrap round */
-		if (slices[n].is_used || (n == 0 && count > 1)) {
+		if (slices[n].fences)
+			run = 0;
+		if (slices[n].is_used || (n == 0 && !is_part)) {
 			run = 0;
 			continue;
 		}
@@ -369,18 +379,17 @@ static int take_new_slices(uint32_t arena, uint32_t pages, pageno_t *first)
 {
 	uint32_t count = (pages + SPM_SLICE_PAGES - 1) / SPM_SLICE_PAGES;
 	uint32_t n;
-	int err = slices_find(count, &n);
+	int err = slices_find(count, pages < SPM_SLICE_PAGES, &n);
 
 	if (err)
 		return err;
-	if (n == 0 && pages == SPM_SLICE_PAGES)
-		return -ENOMEM; /* page 0 is missing; the cursor is seldom here */
 	for (uint32_t i = 0; i < count; i++) {
 		err = slice_adopt(n + i, arena);
 		if (err)
 			return err; /* those adopted stay with the arena, empty */
 	}
-	cursor = (n + count) % SPM_SLICES;
+	if (count == 1 || n == cursor)
+		cursor = (n + count) % SPM_SLICES;
 	*first = n * SPM_SLICE_PAGES;
 	return 0;
 }
@@ -407,6 +416,25 @@ int spm_run_take(uint32_t arena, uint32_t pages, uint32_t align, pageno_t *first
 		*is_zero = run_take_in(*first, pages);
 	spm_window_unlock();
 	return err;
+}
+
+void spm_heap_fence(uint32_t slice, int fences)
+{
+	spm_window_lock();
+	if (slice < SPM_SLICES)
+		slices[slice].fences = (uint16_t)(slices[slice].fences + fences);
+	spm_window_unlock();
+}
+
+bool spm_run_is_fenced(pageno_t first, uint32_t pages)
+{
+	uint64_t from = ((uint64_t)first + SPM_SLICE_PAGES - 1) / SPM_SLICE_PAGES;
+	uint64_t to = ((uint64_t)first + pages + SPM_SLICE_PAGES - 1) / SPM_SLICE_PAGES;
+
+	for (uint64_t n = from; n < to && n < SPM_SLICES; n++)
+		if (slices[n].fences)
+			return true;
+	return false;
 }
 
 static bool run_is_free(uint32_t arena, pageno_t first, uint32_t pages)
@@ -533,10 +561,24 @@ uint32_t spm_arena_new(void)
 	if (spm_heap_init())
 		return 0;
 	spm_window_lock();
-	if (arenas < SPM_ARENAS)
+	if (spare_arenas)
+		arena = spare_arena[--spare_arenas];
+	else if (arenas < SPM_ARENAS)
 		arena = arenas++;
 	spm_window_unlock();
 	return arena; /* none left: the common one serves as well */
+}
+
+void spm_arena_clear(uint32_t arena, bool may_go)
+{
+	spm_window_lock();
+	for (uint32_t n = arena_slices[arena], next; n; n = next) {
+		next = slices[n - 1].next;
+		slice_drop_if_empty(n - 1);
+	}
+	if (may_go && !arena_slices[arena])
+		spare_arena[spare_arenas++] = arena;
+	spm_window_unlock();
 }
 
 static int claim_slices(uint32_t from, uint32_t to, uint32_t arena)
@@ -575,7 +617,7 @@ int spm_heap_find_slices(uint32_t count, pageno_t *first)
 	if (!count || count >= SPM_SLICES)
 		return -ENOMEM;
 	spm_window_lock();
-	err = slices_find(count, &n);
+	err = slices_find(count, false, &n);
 	spm_window_unlock();
 	if (!err)
 		*first = n * SPM_SLICE_PAGES;

@@ -31,10 +31,15 @@ void *spm_table_reserve(size_t bytes);
 /* The same into *table, unless it is there already. 0 or -ENOMEM. */
 int spm_table_have(void **table, size_t bytes);
 
+/* Gives back its empty slices. If it has no others and may_go, the next spm_arena_new has it. */
+void spm_arena_clear(uint32_t arena, bool may_go);
+
 /* Takes a run for the arena; align in pages. *is_zero: all its bytes are. 0 or -ENOMEM. */
 int spm_run_take(uint32_t arena, uint32_t pages, uint32_t align, pageno_t *first, bool *is_zero);
 /* Locked. Takes just these pages, in a slice that the arena has. 0 or -EEXIST. */
 int spm_run_take_at(uint32_t arena, pageno_t first, uint32_t pages, bool *is_zero);
+/* Locked. Whether a span that is made longer by these pages crosses a fence. */
+bool spm_run_is_fenced(pageno_t first, uint32_t pages);
 /* Locked. */
 void spm_run_give(pageno_t first, uint32_t pages);
 

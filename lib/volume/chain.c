@@ -1,5 +1,6 @@
 /* chain.c - opening, making and closing chains; their lists of dead blocks and records. */
-#include "volume/internal.h"
+#include "volume/history.h"
+#include "volume/pins.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -37,12 +38,15 @@ int spm_lists_prepare(struct chain *c, size_t deads, size_t records)
 	                       records);
 }
 
-int spm_dead_add(struct chain *c, uint64_t block, uint64_t death)
+int spm_dead_add(struct chain *c, const struct place *p, uint64_t death)
 {
-	int err = spm_lists_prepare(c, 1, 0);
+	int err;
 
+	if (!p->block || p->birth <= c->head.origin_seq) /* an origin's block is not ours */
+		return 0;
+	err = spm_lists_prepare(c, 1, 0);
 	if (!err)
-		c->dead[c->dead_to++] = (struct dead){block, death};
+		c->dead[c->dead_to++] = (struct dead){p->block, p->birth, death};
 	return err;
 }
 
@@ -55,62 +59,6 @@ int spm_record_add(struct chain *c, const struct record_place *r)
 	return err;
 }
 
-static bool record_is_needed(const struct chain *c, const struct record_place *r)
-{
-	return r->seq >= c->oldest_kept || r->seq > c->head.checkpoint_seq;
-}
-
-/* One that the map keeps, or NULL. */
-static const struct record *record_kept(const struct chain *c, uint64_t seq)
-{
-	for (size_t i = 0; i < c->images; i++) {
-		const struct record *r = c->image[i];
-
-		if (r->magic == FORMAT_RECORD_MAGIC && r->seq == seq)
-			return r;
-	}
-	return NULL;
-}
-
-int spm_record_runs(struct chain *c, const struct record_place *r, struct block_run *run, unsigned *n)
-{
-	const struct record *kept = record_kept(c, r->seq);
-	struct record *record;
-	int err;
-
-	if (r->blocks) {
-		run[0] = (struct block_run){r->block, r->blocks};
-		*n = 1;
-		return 0;
-	}
-	if (kept) {
-		*n = kept->run_count;
-		memcpy(run, kept->run, *n * sizeof(*run));
-		return 0;
-	}
-	err = spm_record_read(c->volume, r->block, &record);
-	if (err)
-		return err;
-	*n = record->run_count;
-	memcpy(run, record->run, *n * sizeof(*run));
-	free(record);
-	return 0;
-}
-
-void spm_reclaim(struct chain *c)
-{
-	uint64_t oldest = c->pinned && c->pinned < c->oldest_kept ? c->pinned : c->oldest_kept;
-	struct block_run run[RECORD_RUNS_MAX];
-	unsigned n;
-
-	for (; c->dead_from < c->dead_to && c->dead[c->dead_from].death <= oldest; c->dead_from++)
-		spm_free_give(c, c->dead[c->dead_from].block, 1);
-	for (; c->record_from < c->record_to && !record_is_needed(c, &c->record[c->record_from]); c->record_from++)
-		if (!spm_record_runs(c, &c->record[c->record_from], run, &n)) /* unreadable: its blocks stay used */
-			for (unsigned i = 0; i < n; i++)
-				spm_free_give(c, run[i].block, run[i].blocks);
-}
-
 static uint64_t head_block_of(uint64_t first_block)
 {
 	return first_block + (first_block % GROUP_BLOCKS == 0 ? GROUP_RESERVED_BLOCKS : 0);
@@ -119,12 +67,22 @@ static uint64_t head_block_of(uint64_t first_block)
 struct search {
 	struct volume *volume;
 	int magic;
-	const char *branch;
+	const char *branch; /* NULL: any, or that with the id */
+	uint64_t id;
 	struct chain_head head;
-	uint64_t first_block, id;
+	uint64_t first_block;
 	int (*fn)(int magic, const char *branch, void *arg);
+	int (*head_fn)(const struct chain_head *head, void *arg);
+	int (*place_fn)(uint64_t first_block, const struct chain_head *head, void *arg);
 	void *arg;
 };
+
+static bool origin_is_sane(const struct chain_head *h)
+{
+	return h->parent_chain ? h->origin_seq && h->origin_version && h->origin_seq <= INT64_MAX &&
+	                                 h->origin_version <= INT64_MAX
+	                       : !h->origin_seq && !h->origin_version;
+}
 
 static int head_read(struct volume *v, uint64_t first_block, uint64_t owner, struct chain_head *out)
 {
@@ -132,7 +90,8 @@ static int head_read(struct volume *v, uint64_t first_block, uint64_t owner, str
 	struct chain_head *h = aligned_alloc(SPM_BLOCK_BYTES, SPM_BLOCK_BYTES);
 	int err = h ? spm_mirror_read(v, at, h, offsetof(struct chain_head, sum), FORMAT_HEAD_MAGIC) : -ENOMEM;
 
-	if (!err && (h->chain_id != owner || h->run_count > HEAD_RUNS_MAX || !memchr(h->branch, 0, sizeof(h->branch))))
+	if (!err && (h->chain_id != owner || h->run_count > HEAD_RUNS_MAX || !memchr(h->branch, 0, sizeof(h->branch)) ||
+	             !origin_is_sane(h)))
 		err = -EUCLEAN;
 	if (err == -EUCLEAN)
 		spm_volume_fail(err,
@@ -158,6 +117,8 @@ static int search_step(uint64_t first_block, const struct extent_entry *e, void 
 
 	if (!is_chain(e) || e->magic != s->magic)
 		return 0;
+	if (s->branch ? spm_name_hash(s->branch) != e->flags >> EXTENT_HASH_SHIFT : s->id && s->id != e->owner)
+		return 0;
 	err = head_read(s->volume, first_block, e->owner, &s->head);
 	if (err)
 		return err;
@@ -168,11 +129,37 @@ static int search_step(uint64_t first_block, const struct extent_entry *e, void 
 	return 1;
 }
 
-/* 1: found, 0: not there, or -errno. */
-static int chain_search(struct volume *v, int magic, const char *branch, struct search *s)
+int spm_head_find(struct volume *v, int magic, const char *branch, uint64_t id, struct chain_head *head,
+                  uint64_t *first_block)
 {
-	*s = (struct search){.volume = v, .magic = magic, .branch = branch};
-	return spm_extents_each(v, search_step, s);
+	struct search s = {.volume = v, .magic = magic, .branch = branch, .id = id};
+	int found = spm_extents_each(v, search_step, &s);
+
+	if (found == 1) {
+		*head = s.head;
+		*first_block = s.first_block;
+	}
+	return found;
+}
+
+static int head_visit(uint64_t first_block, const struct extent_entry *e, void *arg)
+{
+	struct search *s = arg;
+	int err;
+
+	if (!is_chain(e) || e->magic != s->magic)
+		return 0;
+	err = head_read(s->volume, first_block, e->owner, &s->head);
+	if (err)
+		return err;
+	return s->head_fn ? s->head_fn(&s->head, s->arg) : s->place_fn(first_block, &s->head, s->arg);
+}
+
+int spm_heads_each(struct volume *v, int magic, int (*fn)(const struct chain_head *head, void *arg), void *arg)
+{
+	struct search s = {.volume = v, .magic = magic, .head_fn = fn, .arg = arg};
+
+	return spm_extents_each(v, head_visit, &s);
 }
 
 static int chain_visit(uint64_t first_block, const struct extent_entry *e, void *arg)
@@ -183,7 +170,7 @@ static int chain_visit(uint64_t first_block, const struct extent_entry *e, void 
 		return 0;
 	if (head_read(s->volume, first_block, e->owner, &s->head)) /* its opening will tell why */
 		return s->fn(e->magic, "main", s->arg);
-	return s->fn(e->magic, s->head.branch, s->arg);
+	return *s->head.branch ? s->fn(e->magic, s->head.branch, s->arg) : 0; /* without name: refs.h */
 }
 
 int spm_volume_each_chain(struct volume *v, int (*fn)(int magic, const char *branch, void *arg), void *arg)
@@ -193,7 +180,7 @@ int spm_volume_each_chain(struct volume *v, int (*fn)(int magic, const char *bra
 	return spm_extents_each(v, chain_visit, &s);
 }
 
-static struct chain *chain_new(struct volume *v, int magic, const char *branch)
+struct chain *spm_chain_new(struct volume *v, int magic, const char *branch)
 {
 	struct chain *c = calloc(1, sizeof(*c));
 
@@ -212,11 +199,22 @@ static struct chain *chain_new(struct volume *v, int magic, const char *branch)
 	return c;
 }
 
-static void chain_free(struct chain *c)
+static void writer_unlock(struct chain *c)
 {
-	if (c->is_writer)
-		c->volume->driver->ops->unlock(c->volume->driver, LOCK_CHAINS + c->id);
-	spm_map_free(c);
+	if (!c->is_writer)
+		return;
+	c->volume->driver->ops->unlock(c->volume->driver, LOCK_CHAINS + c->id);
+	spm_writing_end(c);
+	c->is_writer = false;
+}
+
+void spm_chain_free(struct chain *c)
+{
+	writer_unlock(c);
+	if (c->pinned_seq)
+		spm_version_unpin(c, c->pinned_seq);
+	spm_map_free(&c->map);
+	spm_history_free(&c->history);
 	free(c->extent);
 	free(c->dead);
 	free(c->record);
@@ -226,7 +224,7 @@ static void chain_free(struct chain *c)
 	free(c);
 }
 
-static int writer_lock(struct chain *c, unsigned wait_ms)
+static int driver_lock(struct chain *c, unsigned wait_ms)
 {
 	const struct driver_ops *ops = c->volume->driver->ops;
 	int holder = 0, err = ops->lock(c->volume->driver, LOCK_CHAINS + c->id, wait_ms, &holder);
@@ -240,8 +238,23 @@ static int writer_lock(struct chain *c, unsigned wait_ms)
 		return spm_volume_fail(err, "container %d is being written by somebody else", c->magic);
 	if (err)
 		return spm_volume_fail(err, "container %d can't be locked for writing: %s", c->magic, strerror(-err));
-	c->is_writer = true;
 	return 0;
+}
+
+static int writer_lock(struct chain *c, unsigned wait_ms)
+{
+	int err = spm_writing_begin(c, wait_ms);
+
+	if (err == -EBUSY)
+		return spm_volume_fail(err, "container %d, %s%s, is open for writing in this process", c->magic,
+		                       *c->branch ? "branch " : "the list of its names", c->branch);
+	if (err)
+		return err;
+	err = driver_lock(c, wait_ms);
+	if (err)
+		spm_writing_end(c);
+	c->is_writer = !err;
+	return err;
 }
 
 static int extent_note(uint64_t first_block, const struct extent_entry *e, void *arg)
@@ -261,17 +274,51 @@ static int extent_note(uint64_t first_block, const struct extent_entry *e, void 
 
 static int chain_must_be_absent(struct chain *c)
 {
-	struct search s;
-	int found = chain_search(c->volume, c->magic, c->branch, &s);
+	struct chain_head head;
+	uint64_t first;
+	int found = spm_head_find(c->volume, c->magic, c->branch, 0, &head, &first);
 
-	return found > 0 ? spm_volume_fail(-EEXIST, "the volume has container %d already", c->magic) : found;
+	if (found <= 0)
+		return found;
+	return strcmp(c->branch, "main")
+	               ? spm_volume_fail(-EEXIST, "container %d has a branch %s already", c->magic, c->branch)
+	               : spm_volume_fail(-EEXIST, "the volume has container %d already", c->magic);
+}
+
+struct birth {
+	struct chain *chain;
+	const struct chain *from; /* what it branches off; NULL: it begins empty */
+};
+
+/* A version that is not the chain's own is its parent's. */
+static void origin_set(struct chain_head *head, const struct chain *from)
+{
+	bool is_own = from->seq > from->head.origin_seq;
+
+	head->parent_chain = is_own ? from->id : from->head.parent_chain;
+	head->origin_seq = from->seq;
+	head->origin_version = from->newest.version;
+}
+
+static int head_write_new(struct chain *c)
+{
+	struct chain_head *block = calloc(1, SPM_BLOCK_BYTES);
+	int err = -ENOMEM;
+
+	if (block) {
+		*block = c->head;
+		err = spm_mirror_make(c->volume, c->head_block, block, offsetof(struct chain_head, sum));
+	}
+	free(block);
+	return err;
 }
 
 /* Before anything says that the chain exists; nobody else takes an extent meanwhile, so nobody else makes the same
  * chain. */
 static int head_make(uint64_t first_block, void *arg)
 {
-	struct chain *c = arg;
+	struct birth *b = arg;
+	struct chain *c = b->chain;
 	int err = chain_must_be_absent(c);
 
 	if (!err)
@@ -284,12 +331,17 @@ static int head_make(uint64_t first_block, void *arg)
 	c->head = (struct chain_head){.magic = FORMAT_HEAD_MAGIC, .chain_id = c->id, .container = c->magic};
 	memcpy(c->head.branch, c->branch, sizeof(c->branch));
 	memcpy(c->head.next, c->next, sizeof(c->next));
-	return err ? err : spm_head_write(c, &c->head);
+	if (b->from)
+		origin_set(&c->head, b->from);
+	c->head.durable_seq = c->head.origin_seq;
+	if (!err)
+		err = spm_index_load(c, false); /* there is none: what stands for it */
+	return err ? err : head_write_new(c);
 }
 
-int spm_chain_create(struct volume *v, int magic, const char *branch, struct chain **out)
+static int chain_make(struct volume *v, int magic, const char *branch, const struct chain *from, struct chain **out)
 {
-	struct chain *c = chain_new(v, magic, branch);
+	struct chain *c = spm_chain_new(v, magic, branch);
 	uint64_t first;
 	unsigned got;
 	int err;
@@ -300,11 +352,101 @@ int spm_chain_create(struct volume *v, int magic, const char *branch, struct cha
 		c->id = spm_now_ns() & 0xffffffffff;
 	err = writer_lock(c, 0);
 	if (!err)
-		err = spm_extents_take(v, c->id, magic, head_make, c, 1, &first, &got);
+		err = spm_extents_take(v, c->id, magic, spm_name_hash(branch), head_make, &(struct birth){c, from}, 1,
+		                       &first, &got);
+	c->seq = c->head.origin_seq;
+	c->deads_from = c->records_from = c->seq + 1;
 	if (err)
-		chain_free(c);
+		spm_chain_free(c);
 	else
 		*out = c;
+	return err;
+}
+
+int spm_chain_create(struct volume *v, int magic, const char *branch, struct chain **out)
+{
+	return chain_make(v, magic, branch, NULL, out);
+}
+
+/* No block is claimed twice by what the newest version needs, maps and index, and none of theirs is free; records have places. So
+ * whatever else the disk may say, nothing of these is written over. */
+struct claims {
+	struct chain *c;
+	struct extent *space; /* a copy of the extents; bits of what is claimed */
+};
+
+static int map_claim(const struct source_run *r, bool is_kept, void *arg)
+{
+	struct claims *k = arg;
+
+	(void)is_kept;
+	return r->block && r->birth > k->c->head.origin_seq ? spm_free_claim(k->c, k->space, r->block, r->pages) : 0;
+}
+
+static int runs_claim(struct claims *k, const struct block_run *run, uint64_t runs)
+{
+	int err = 0;
+
+	for (uint64_t i = 0; i < runs && !err; i++)
+		err = spm_free_claim(k->c, k->space, run[i].block, run[i].blocks);
+	return err;
+}
+
+static int claims_check(struct claims *k)
+{
+	struct chain *c = k->c;
+	int err = spm_map_each_run(&c->map, map_claim, k);
+
+	for (size_t i = 0; i < c->history.segments && !err; i++)
+		err = runs_claim(k, c->history.segment[i].run, c->history.segment[i].e.runs);
+	if (!err)
+		err = runs_claim(k, c->head.run, c->head.run_count);
+	for (unsigned i = 0; i < 2 && !err; i++)
+		err = c->next[i].blocks ? spm_free_use(c, c->next[i].block, c->next[i].blocks) : -EUCLEAN;
+	return err;
+}
+
+static int space_check(struct chain *c)
+{
+	struct claims k = {c, calloc(c->extents + 1, sizeof(*k.space))};
+	int err = k.space ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < c->extents && !err; i++)
+		k.space[i].first = c->extent[i].first;
+	if (!err && claims_check(&k))
+		err = spm_volume_fail(-EUCLEAN,
+		                      "container %d: its maps claim a block that is free, not its own, or claimed "
+		                      "twice; it can be read but "
+		                      "not written: restore the volume from a copy",
+		                      c->magic);
+	free(k.space);
+	return err;
+}
+
+/* Versions behind the newest were given up: what the index says of space has them still. */
+static int space_recount(struct chain *c)
+{
+	struct extent *needed = calloc(c->extents + 1, sizeof(*needed));
+	int err = needed ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < c->extents && !err; i++)
+		needed[i].first = c->extent[i].first;
+	if (!err)
+		err = spm_space_needed(c, needed);
+	for (size_t i = 0; i < c->extents && !err; i++)
+		for (unsigned b = 0; b < EXTENT_BLOCKS; b++) {
+			uint64_t block = c->extent[i].first + b;
+			bool is_needed = needed[i].free[b >> 6] >> (b & 63) & 1;
+
+			if (is_needed == spm_free_has(c, block) && is_needed)
+				spm_free_use(c, block, 1);
+			else if (!is_needed && !spm_free_has(c, block) && block % GROUP_BLOCKS >= GROUP_RESERVED_BLOCKS)
+				spm_free_give(c, block, 1);
+		}
+	free(needed);
+	for (unsigned i = 0; i < 2 && !err; i++)
+		spm_free_give(c, c->next[i].block, c->next[i].blocks);
+	c->index_seq = c->seq;
 	return err;
 }
 
@@ -313,98 +455,408 @@ static int writer_begin(struct chain *c)
 {
 	int err = spm_volume_flush(c->volume);
 
+	if (!err && c->seq < c->index_seq)
+		err = space_recount(c);
 	if (!err)
-		err = spm_extents_each(c->volume, extent_note, c);
-	if (!err)
-		err = spm_used_mark(c);
+		err = space_check(c);
 	return err ? err : spm_chain_note_durable(c);
 }
 
-static int chain_load(struct chain *c, const struct search *s, unsigned flags)
+static int chain_load(struct chain *c, unsigned flags)
 {
-	struct search again;
-	int err = 0;
+	bool writes = flags & CHAIN_WRITE;
+	int err = writes ? spm_extents_each(c->volume, extent_note, c) : 0;
 
-	c->head = s->head;
-	c->head_block = head_block_of(s->first_block);
-	/* The lock is ours now; what was read before it may be old. */
-	err = flags & CHAIN_WRITE ? chain_search(c->volume, c->magic, c->branch, &again) : 1;
-	if (err == 0 || (err == 1 && flags & CHAIN_WRITE && again.id != c->id))
-		return spm_volume_fail(-ENOENT, "container %d was deleted meanwhile", c->magic);
-	if (err < 0)
-		return err;
-	if (flags & CHAIN_WRITE)
-		c->head = again.head;
-	err = spm_chain_recover(c, flags);
-	return !err && flags & CHAIN_WRITE ? writer_begin(c) : err;
+	if (!err)
+		err = spm_index_load(c, writes);
+	if (!err)
+		err = spm_chain_recover(c, flags);
+	return !err && writes ? writer_begin(c) : err;
 }
 
-static int chain_open_once(struct volume *v, int magic, const char *branch, unsigned flags, unsigned wait_ms,
-                           struct chain **out)
+/* The version, of this chain, that has this number: c->seq and its map. */
+static int version_seek(struct chain *c, uint64_t version)
 {
-	struct search s;
-	struct chain *c;
-	int err = chain_search(v, magic, branch, &s);
+	const struct history *h = &c->history;
+	size_t i = h->segments;
+	struct replay r;
+	int err;
 
+	while (i && h->segment[i - 1].e.version > version)
+		i--;
+	if (!i)
+		return -ENOENT;
+	err = spm_replay_begin(&r, c, &h->segment[i - 1], &c->map);
+	while (!err && r.info.version < version)
+		err = spm_replay_step(&r);
+	if (!err && (r.info.version != version || (r.seq <= c->index_seq && !spm_kept_has(&c->history, r.seq))))
+		return -ENOENT;
+	c->seq = r.seq;
+	c->newest = r.info;
+	for (uint64_t seq = c->index_seq + 1; seq <= r.seq && !err; seq++) /* the index does not know them */
+		err = spm_kept_add_newest(&c->history, seq, 0);
+	return err;
+}
+
+/* To the chain that the version is of: this, or one that it branched off. 0, or 1: this is not it, look at the parent. */
+static int version_load(struct chain *c, uint64_t version)
+{
+	int err;
+
+	if (c->head.parent_chain && version <= c->head.origin_version)
+		return 1;
+	err = spm_index_load(c, false);
+	if (!err)
+		err = version_seek(c, version);
+	return err == -ENOENT ? spm_volume_fail(err, "container %d: branch %s has no version %llu, or not any more",
+	                                        c->magic, c->branch, (unsigned long long)version)
+	                      : err;
+}
+
+/* Once it is pinned, it must still be there. -EAGAIN: all may be different now. */
+static int reader_pin(struct chain *c)
+{
+	struct chain_head head;
+	uint64_t first;
+	int err = c->seq ? spm_version_pin(c, c->seq) : 0;
+
+	if (err)
+		return err;
+	c->pinned_seq = c->seq;
+	err = spm_head_find(c->volume, c->magic, NULL, c->id, &head, &first);
 	if (err < 0)
 		return err;
-	if (!err)
-		return spm_volume_fail(-ENOENT, "the volume has no container %d", magic);
-	c = chain_new(v, magic, branch);
-	if (!c)
-		return -ENOMEM;
-	c->id = s.id;
-	err = flags & CHAIN_WRITE ? writer_lock(c, wait_ms) : 0;
-	if (!err)
-		err = chain_load(c, &s, flags);
+	return err && head.index_sum == c->head.index_sum && head.index_bytes == c->head.index_bytes ? 0 : -EAGAIN;
+}
+
+struct wanted {
+	int magic;
+	const char *branch;
+	uint64_t id; /* if branch is NULL */
+	unsigned flags, wait_ms;
+	uint64_t version; /* 0: the newest */
+};
+
+/* Finds it; of a writer, with its lock. */
+static int chain_find(struct volume *v, const struct wanted *w, struct chain **out)
+{
+	struct chain *c = spm_chain_new(v, w->magic, w->branch ? w->branch : "");
+	uint64_t first = 0;
+	int err = c ? spm_head_find(v, w->magic, w->branch, w->id, &c->head, &first) : -ENOMEM;
+
+	if (err == 0)
+		err = w->branch && *w->branch && strcmp(w->branch, "main")
+		              ? spm_volume_fail(-ENOENT, "container %d has no branch %s", w->magic, w->branch)
+		              : spm_volume_fail(-ENOENT, "the volume has no container %d", w->magic);
+	if (err < 0)
+		goto fail;
+	c->id = c->head.chain_id;
+	memcpy(c->branch, c->head.branch, sizeof(c->branch));
+	err = w->flags & CHAIN_WRITE ? writer_lock(c, w->wait_ms) : 0;
+	/* The lock is ours now; what was read before it may be old. */
+	if (!err && w->flags & CHAIN_WRITE) {
+		err = spm_head_find(v, w->magic, NULL, c->id, &c->head, &first);
+		err = err == 1 ? 0
+		      : err    ? err
+		               : spm_volume_fail(-ENOENT, "container %d was deleted meanwhile", c->magic);
+	}
 	if (err)
-		chain_free(c);
+		goto fail;
+	c->head_block = head_block_of(first);
+	*out = c;
+	return 0;
+fail:
+	if (c)
+		spm_chain_free(c);
+	return err;
+}
+
+int spm_chain_open_history(struct volume *v, int magic, const char *branch, uint64_t id, struct chain **out)
+{
+	struct chain *c;
+	int err = chain_find(v, &(struct wanted){.magic = magic, .branch = branch, .id = id}, &c);
+
+	if (err)
+		return err;
+	err = spm_index_load(c, false);
+	if (err)
+		spm_chain_free(c);
 	else
 		*out = c;
+	return err;
+}
+
+static int chain_open_once(struct volume *v, struct wanted w, struct chain **out)
+{
+	struct chain *c = NULL;
+	int err = 1;
+
+	for (unsigned depth = 0; err == 1; depth++) {
+		err = chain_find(v, &w, &c);
+		if (err)
+			return err;
+		err = w.version ? version_load(c, w.version) : chain_load(c, w.flags);
+		if (err == 1) {
+			w.id = c->head.parent_chain;
+			w.branch = NULL;
+			spm_chain_free(c);
+		}
+		if (err == 1 && depth > BRANCH_DEPTH_MOST)
+			return spm_volume_fail(-EUCLEAN, "container %d: its branches begin with each other", w.magic);
+	}
+	if (!err && !(w.flags & CHAIN_WRITE))
+		err = reader_pin(c);
+	if (err)
+		spm_chain_free(c);
+	else
+		*out = c;
+	return err;
+}
+
+static int branch_create_once(struct volume *v, int magic, const char *branch, const struct version_found *at)
+{
+	struct chain *from, *made;
+	int err = spm_chain_open_history(v, magic, NULL, at->chain_id, &from);
+
+	if (err)
+		return err;
+	from->seq = at->seq;
+	from->newest = at->info;
+	if (at->seq <= from->index_seq && at->seq > from->head.origin_seq && !spm_kept_has(&from->history, at->seq))
+		err = spm_volume_fail(-ENOENT, "container %d: version %llu is not there any more", magic,
+		                      (unsigned long long)at->info.version);
+	if (!err)
+		err = reader_pin(from);
+	if (!err)
+		err = chain_make(v, magic, branch, from, &made);
+	if (!err)
+		spm_chain_free(made);
+	spm_chain_free(from);
+	return err;
+}
+
+int spm_branch_exists(struct volume *v, int magic, const char *branch)
+{
+	struct chain_head head;
+	uint64_t first;
+
+	return spm_head_find(v, magic, branch, 0, &head, &first);
+}
+
+int spm_branch_create(struct volume *v, int magic, const char *branch, const struct version_found *at)
+{
+	int err = -EAGAIN;
+
+	for (unsigned tries = 0; err == -EAGAIN && tries < 20; tries++) { /* its writer is at work */
+		if (tries)
+			spm_sleep_ms(tries);
+		err = branch_create_once(v, magic, branch, at);
+	}
+	return err;
+}
+
+static int chain_open(struct volume *v, const struct wanted *w, struct chain **out)
+{
+	int err = chain_open_once(v, *w, out);
+
+	/* A writer may move on while a reader follows it: what looks damaged then is gone at the next look. */
+	for (unsigned tries = 1; (err == -EUCLEAN || err == -EAGAIN) && !(w->flags & CHAIN_WRITE) && tries < 20;
+	     tries++) {
+		if (err == -EAGAIN)
+			spm_sleep_ms(tries);
+		else if (tries >= 5)
+			break;
+		err = chain_open_once(v, *w, out);
+	}
 	return err;
 }
 
 int spm_chain_open(struct volume *v, int magic, const char *branch, unsigned flags, unsigned wait_ms,
                    struct chain **out)
 {
-	int err = -EUCLEAN;
+	return chain_open(v, &(struct wanted){.magic = magic, .branch = branch, .flags = flags, .wait_ms = wait_ms},
+	                  out);
+}
 
-	/* A writer may move on while a reader follows it: what looks damaged then is gone at the next look. */
-	for (unsigned tries = 0; err == -EUCLEAN && tries < (flags & CHAIN_WRITE ? 1 : 5); tries++)
-		err = chain_open_once(v, magic, branch, flags, wait_ms, out);
-	return err;
+int spm_chain_open_version(struct volume *v, int magic, const char *branch, uint64_t version, struct chain **out)
+{
+	return chain_open(v, &(struct wanted){.magic = magic, .branch = branch, .version = version}, out);
+}
+
+int spm_chain_open_parent(struct chain *c, struct chain **out)
+{
+	if (!c->head.parent_chain)
+		return -ENOENT;
+	return chain_open(
+	        c->volume,
+	        &(struct wanted){.magic = c->magic, .id = c->head.parent_chain, .version = c->head.origin_version},
+	        out);
+}
+
+void spm_chain_about(const struct chain *c, struct chain_about *out)
+{
+	*out = (struct chain_about){.branch = c->branch,
+	                            .is_branch = c->head.parent_chain != 0,
+	                            .origin_version = c->head.origin_version,
+	                            .chain_id = c->id,
+	                            .seq = c->seq};
 }
 
 void spm_chain_close(struct chain *c)
 {
 	if (c->is_writer && c->head.durable_seq < c->seq)
 		spm_chain_note_durable(c); /* a failure costs only the knowledge */
-	chain_free(c);
+	spm_chain_free(c);
+}
+
+/* ---- deleting ---- */
+
+/* A chain that is to go: nobody else writes or reads it. */
+struct doomed {
+	struct chain c;
+	struct chain_head head;
+	bool is_seized, is_gone;
+};
+
+static int doomed_seize(struct doomed *d)
+{
+	int err = writer_lock(&d->c, 0);
+
+	if (err)
+		return err;
+	err = spm_chain_seize(&d->c);
+	d->is_seized = !err;
+	if (err == -EAGAIN)
+		return spm_volume_fail(err, "container %d, branch %s: somebody reads a version of it", d->c.magic,
+		                       *d->head.branch ? d->head.branch : "of names");
+	return err ? spm_volume_fail(err, "container %d: whether somebody reads it can't be found out: %s", d->c.magic,
+	                             strerror(-err))
+	           : 0;
+}
+
+static void doomed_spare(struct doomed *d)
+{
+	if (d->is_seized)
+		spm_chain_unseize(&d->c);
+	writer_unlock(&d->c);
+}
+
+static struct doomed doomed_of(struct volume *v, const struct chain_head *head, uint64_t first_block)
+{
+	struct doomed d = {.head = *head};
+
+	d.c.volume = v;
+	d.c.id = head->chain_id;
+	d.c.magic = head->container;
+	d.c.head_block = head_block_of(first_block);
+	memcpy(d.c.branch, head->branch, sizeof(d.c.branch));
+	return d;
+}
+
+struct doomed_list {
+	struct volume *v;
+	struct doomed *d;
+	size_t n;
+};
+
+static int doomed_add(uint64_t first_block, const struct chain_head *head, void *arg)
+{
+	struct doomed_list *l = arg;
+	struct doomed *more = realloc(l->d, (l->n + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	l->d = more;
+	more[l->n++] = doomed_of(l->v, head, first_block);
+	return 0;
+}
+
+static bool has_child(const struct doomed_list *l, const struct doomed *d)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (!l->d[i].is_gone && l->d[i].head.parent_chain == d->head.chain_id)
+			return true;
+	return false;
+}
+
+/* A branch before what it begins with, then the names, main last: a crash leaves a container that is whole but for the branches
+ * that are gone. */
+static int lateness(const struct doomed_list *l, const struct doomed *d)
+{
+	return has_child(l, d) ? 3 : !strcmp(d->head.branch, "main") ? 2 : !*d->head.branch;
+}
+
+static struct doomed *doomed_next(struct doomed_list *l)
+{
+	struct doomed *next = NULL;
+
+	for (size_t i = 0; i < l->n; i++)
+		if (!l->d[i].is_gone && (!next || lateness(l, &l->d[i]) < lateness(l, next)))
+			next = &l->d[i];
+	return next;
+}
+
+/* All of it or nothing. */
+static int doomed_release(struct doomed_list *l)
+{
+	struct doomed *d;
+	int err = 0;
+
+	for (size_t i = 0; i < l->n && !err; i++)
+		err = doomed_seize(&l->d[i]);
+	while (!err && (d = doomed_next(l))) {
+		err = spm_extents_release(l->v, d->c.id);
+		d->is_gone = true;
+	}
+	for (size_t i = 0; i < l->n; i++)
+		doomed_spare(&l->d[i]);
+	return err;
 }
 
 int spm_chain_delete(struct volume *v, int magic)
 {
-	struct search s;
-	int found, deleted = 0;
+	struct doomed_list l = {.v = v};
+	struct search s = {.volume = v, .magic = magic, .place_fn = doomed_add, .arg = &l};
+	int err = spm_extents_each(v, head_visit, &s);
 
-	while ((found = chain_search(v, magic, NULL, &s)) == 1 || found == -EUCLEAN) {
-		struct chain lock = {.volume = v, .id = s.id, .magic = magic};
-		int err;
+	if (!err && !l.n)
+		err = spm_volume_fail(-ENOENT, "the volume has no container %d", magic);
+	if (!err)
+		err = doomed_release(&l);
+	free(l.d);
+	return err;
+}
 
-		if (found == -EUCLEAN)
-			return found;
-		err = writer_lock(&lock, 0);
-		if (err)
-			return err;
-		err = spm_extents_release(v, s.id);
-		v->driver->ops->unlock(v->driver, LOCK_CHAINS + s.id);
-		if (err)
-			return err;
-		deleted++;
-	}
-	if (found < 0)
-		return found;
-	return deleted ? 0 : spm_volume_fail(-ENOENT, "the volume has no container %d", magic);
+static int child_find(const struct chain_head *head, void *arg)
+{
+	const struct chain_head *parent = arg;
+
+	if (head->parent_chain != parent->chain_id)
+		return 0;
+	return spm_volume_fail(-EBUSY, "branch %.63s has a branch itself: delete %.63s first", parent->branch,
+	                       head->branch);
+}
+
+/* Once it is seized nobody begins another branch with it. */
+int spm_branch_delete(struct volume *v, int magic, const char *branch)
+{
+	struct chain_head head;
+	struct doomed d;
+	uint64_t first;
+	int err = spm_head_find(v, magic, branch, 0, &head, &first);
+
+	if (err <= 0)
+		return err ? err : spm_volume_fail(-ENOENT, "container %d has no branch %s", magic, branch);
+	d = doomed_of(v, &head, first);
+	err = spm_heads_each(v, magic, child_find, &head);
+	if (!err)
+		err = doomed_seize(&d);
+	if (!err)
+		err = spm_heads_each(v, magic, child_find, &head);
+	if (!err)
+		err = spm_extents_release(v, d.c.id);
+	doomed_spare(&d);
+	return err;
 }
 
 int spm_chain_newest(struct chain *c, struct version_info *out)
@@ -412,30 +864,10 @@ int spm_chain_newest(struct chain *c, struct version_info *out)
 	int err = -ENOENT;
 
 	pthread_mutex_lock(&c->lock);
-	if (c->seq) {
+	if (c->newest.version) {
 		*out = c->newest;
 		err = 0;
 	}
 	pthread_mutex_unlock(&c->lock);
 	return err;
-}
-
-int spm_chain_each_version(struct chain *c, int (*fn)(const struct version_info *info, void *arg), void *arg)
-{
-	int result = 0;
-
-	for (size_t i = c->record_to; i > c->record_from && !result && c->record[i - 1].seq >= c->oldest_kept; i--) {
-		struct record *r;
-
-		result = spm_record_read(c->volume, c->record[i - 1].block, &r);
-		if (result && result != -EILSEQ)
-			return result;
-		if (result)
-			return spm_volume_fail(
-			        -EUCLEAN, "container %d: the record of version %llu (block %llu) is damaged", c->magic,
-			        (unsigned long long)c->record[i - 1].seq, (unsigned long long)c->record[i - 1].block);
-		result = fn(&r->info, arg);
-		free(r);
-	}
-	return result;
 }

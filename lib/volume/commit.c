@@ -21,7 +21,8 @@
  * volume is poisoned until it is opened again. A failure before that gives the blocks back, and the next commit may
  * succeed.
  */
-#include "volume/internal.h"
+#include "volume/prune.h"
+#include "volume/retention.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -68,7 +69,7 @@ static bool places_equal(const struct place *a, const struct place *b)
 static void content_compare(const struct chain *c, struct page_change *ch)
 {
 	struct place room;
-	const struct place *was = spm_map_get(c, ch->page, &room);
+	const struct place *was = spm_map_get(&c->map, ch->page, &room);
 
 	ch->is_stored = false;
 	if (!ch->data || ch->is_removed)
@@ -102,7 +103,7 @@ static void chunks_complete(struct page_change *changes, size_t n, uint64_t chun
 static bool entry_make(const struct chain *c, const struct page_change *ch, struct record_entry *e)
 {
 	struct place room;
-	const struct place *was = spm_map_get(c, ch->page, &room);
+	const struct place *was = spm_map_get(&c->map, ch->page, &room);
 	uint64_t seq = c->seq + 1;
 
 	*e = (struct record_entry){.page = ch->page};
@@ -166,7 +167,7 @@ static int batch_room(struct commit *k, size_t n)
 static int lists_prepare(struct commit *k)
 {
 	for (uint32_t i = 0; i < k->entries; i++)
-		if (!spm_map_make(k->c, k->entry[i].page))
+		if (!spm_map_make(&k->c->map, k->entry[i].page))
 			return -ENOMEM;
 	return spm_lists_prepare(k->c, k->deads, 1);
 }
@@ -433,21 +434,20 @@ static void header_fill(struct commit *k, struct version_info *info)
 {
 	struct chain *c = k->c;
 	struct record *r = k->r;
-	uint64_t seq = c->seq + 1, kept = info->versions_kept;
+	uint64_t number = info->version;
 
 	r->magic = FORMAT_RECORD_MAGIC;
 	r->entries = k->record_entries;
 	r->bytes = k->writer.bytes;
 	r->chain_id = c->id;
-	r->seq = seq;
+	r->seq = c->seq + 1;
 	r->epoch = (uint32_t)c->head.epoch;
 	r->prev_sum = c->last_sum;
 	r->durable_seq = c->seq;
-	r->oldest_kept = kept && seq > kept && seq - kept + 1 > c->oldest_kept ? seq - kept + 1 : c->oldest_kept;
 	r->next[0] = c->next[1];
 	r->next[1] = k->next;
-	info->version = seq;
-	info->parent = c->seq;
+	info->parent = c->newest.version;
+	info->version = number > info->parent ? number : info->parent + 1;
 	info->pages = k->pages;
 	info->stored_pages = k->data_blocks;
 	info->stored_bytes = (k->data_blocks + k->record_blocks) * SPM_BLOCK_BYTES;
@@ -477,30 +477,28 @@ static int record_write(struct commit *k, bool is_inline)
 static void accept(struct commit *k, struct version_info *info)
 {
 	struct chain *c = k->c;
-	struct record_place place = {k->r->seq, k->r->sum, c->next[0].block,
-	                             k->r->run_count == 1 ? k->record_blocks : 0};
+	struct record_place place = {k->r->seq, c->next[0].block, k->r->run_count == 1 ? k->record_blocks : 0};
 	struct entry_cursor at = record_entries(k->r);
 
 	while (spm_entry_next(&at)) {
 		const struct record_entry *e = &at.entry;
 
-		*spm_map_make(c, e->page) = e->is;
-		if (e->was.block && e->was.block != e->is.block)
-			SPM_CHECK(!spm_dead_add(c, e->was.block, k->r->seq));
+		*spm_map_make(&c->map, e->page) = e->is;
+		if (e->was.block != e->is.block)
+			SPM_CHECK(!spm_dead_add(c, &e->was, k->r->seq));
 	}
 	SPM_CHECK(!at.is_broken);
 	SPM_CHECK(!spm_record_add(c, &place));
+	SPM_CHECK(!spm_kept_add_newest(&c->history, k->r->seq, info->time_ns));
 	if (!next_is_rest(k))
 		spm_free_give(c, k->rest.block, k->rest.blocks);
 	c->next[0] = c->next[1];
 	c->next[1] = k->next;
 	c->seq = k->r->seq;
 	c->last_sum = k->r->sum;
-	c->oldest_kept = k->r->oldest_kept;
-	c->pages = info->pages;
+	c->map.pages = info->pages;
 	c->newest = *info;
-	c->record_bytes_since_checkpoint += k->r->bytes;
-	spm_reclaim(c);
+	c->record_bytes_since_map += k->r->bytes;
 }
 
 static int commit_finish(struct commit *k, bool is_inline, struct version_info *info)
@@ -520,7 +518,7 @@ static int commit_write(struct commit *k, bool force, struct version_info *info)
 
 	if (!err && !is_inline)
 		err = batches_place_outside(k);
-	if (!err && !k->record_entries && !force && k->c->seq) {
+	if (!err && !k->record_entries && !force && k->c->newest.version) {
 		*info = k->c->newest;
 		return 0;
 	}
@@ -546,14 +544,22 @@ static void commit_end(struct commit *k)
 	free(k->page_run);
 }
 
-/* Recovery replays what has come since the checkpoint: no more than about what the map itself takes. */
-static bool wants_checkpoint(const struct chain *c, unsigned weight)
+/* Recovery replays what has come since: no more than about what the map itself takes. */
+static bool wants_map(const struct chain *c, unsigned weight)
 {
-	uint64_t state = spm_checkpoint_weight(c);
+	uint64_t state = spm_map_weight(c);
 	uint64_t least = c->volume->flags & VOLUME_EAGER ? 1 << 12 : 1 << 20;
 	uint64_t limit = state > least ? state : least;
 
-	return c->record_bytes_since_checkpoint > limit * weight;
+	return c->record_bytes_since_map > limit * weight;
+}
+
+/* What dropped versions held is free only once an index says so. */
+static bool wants_index(struct chain *c, unsigned weight)
+{
+	uint64_t least = c->volume->flags & VOLUME_EAGER ? 16 : 512, some = c->map.pages / 16;
+
+	return spm_droppable_blocks(c) > (some > least ? some : least) * weight;
 }
 
 static bool wants_room(const struct chain *c)
@@ -563,8 +569,9 @@ static bool wants_room(const struct chain *c)
 
 static int commit_locked(struct chain *c, struct change_source *source, bool force, struct version_info *info)
 {
+	uint64_t number = c->newest.version + 1;
 	struct commit k = {
-	        .c = c, .source = source, .chunk_pages = info->chunk_bytes / SPM_PAGE_BYTES, .pages = c->pages};
+	        .c = c, .source = source, .chunk_pages = info->chunk_bytes / SPM_PAGE_BYTES, .pages = c->map.pages};
 	int err = commit_write(&k, force, info);
 
 	commit_end(&k);
@@ -573,10 +580,10 @@ static int commit_locked(struct chain *c, struct change_source *source, bool for
 		                       "container %d: version %llu could not be written: an earlier write or flush of "
 		                       "the volume failed, "
 		                       "so what is on the disk is unsure; close the volume and open it again",
-		                       c->magic, (unsigned long long)c->seq + 1);
+		                       c->magic, (unsigned long long)number);
 	if (err)
 		return spm_volume_fail(err, "container %d: version %llu could not be written: %s", c->magic,
-		                       (unsigned long long)c->seq + 1, spm_volume_error_of(err));
+		                       (unsigned long long)number, spm_volume_error_of(err));
 	return 0;
 }
 
@@ -587,11 +594,12 @@ int spm_chain_commit_from(struct chain *c, struct change_source *source, bool fo
 
 	pthread_mutex_lock(&c->lock);
 	err = commit_locked(c, source, force, info);
-	again = !err && wants_checkpoint(c, 4);
-	c->has_work = wants_room(c) || wants_checkpoint(c, 1);
+	again = !err && (wants_map(c, 4) || wants_index(c, 4));
+	c->has_work = wants_room(c) || wants_map(c, 1) || wants_index(c, 1) || spm_has_early_drops(c) ||
+	              spm_retention_is_due(c, c->newest.time_ns);
 	pthread_mutex_unlock(&c->lock);
 	if (again && !pthread_mutex_trylock(&c->maintain_lock)) { /* maintain did not come to it, and is not at it */
-		spm_checkpoint_write(c);                          /* a failure shows at the next commit */
+		spm_index_write(c, wants_map(c, 1));              /* a failure shows at the next commit */
 		pthread_mutex_unlock(&c->maintain_lock);
 	}
 	return err;
@@ -617,7 +625,7 @@ int spm_chain_commit(struct chain *c, struct page_change *changes, size_t n, boo
 	return spm_chain_commit_from(c, &a.source, force, info);
 }
 
-enum work { WORK_NONE, WORK_GROW, WORK_CHECKPOINT, WORK_NOTE };
+enum work { WORK_NONE, WORK_GROW, WORK_MAP, WORK_INDEX, WORK_NOTE };
 
 static enum work work_next(struct chain *c, bool idle)
 {
@@ -626,8 +634,10 @@ static enum work work_next(struct chain *c, bool idle)
 	pthread_mutex_lock(&c->lock);
 	if (wants_room(c))
 		work = WORK_GROW;
-	else if (wants_checkpoint(c, 1))
-		work = WORK_CHECKPOINT;
+	else if (wants_map(c, 1))
+		work = WORK_MAP;
+	else if (wants_index(c, 1) || spm_has_early_drops(c) || spm_retention_is_due(c, spm_now_real_ns()))
+		work = WORK_INDEX;
 	else if (idle && c->head.durable_seq < c->seq)
 		work = WORK_NOTE;
 	pthread_mutex_unlock(&c->lock);
@@ -658,12 +668,12 @@ int spm_chain_maintain(struct chain *c, bool idle, bool *again)
 	work = work_next(c, idle);
 	if (work == WORK_GROW)
 		err = spm_free_grow(c);
-	else if (work == WORK_CHECKPOINT)
-		err = spm_checkpoint_write(c);
+	else if (work == WORK_MAP || work == WORK_INDEX)
+		err = spm_index_write(c, work == WORK_MAP);
 	else if (work == WORK_NOTE)
 		err = spm_chain_note_durable(c);
 	pthread_mutex_unlock(&c->maintain_lock);
-	*again = work == WORK_GROW || work == WORK_CHECKPOINT;
+	*again = work != WORK_NONE && work != WORK_NOTE;
 	c->has_work |= *again;
 	return err;
 }

@@ -1,4 +1,4 @@
-/* entries.h - pages and where they are, as bytes: what a record changes, what a checkpoint lists.
+/* entries.h - pages and where they are, as bytes: what a record changes, what a map image lists.
  *
  *   run | page's live slots, sum | page's live slots, sum | ...      run | ...
  *
@@ -13,7 +13,7 @@
 
 struct record_entry {
 	uint64_t page;
-	struct place is, was; /* is.birth 0: removed; was.birth 0: it was not there, or nobody asks (checkpoint) */
+	struct place is, was; /* is.birth 0: removed; was.birth 0: it was not there, or nobody asks (map image) */
 };
 
 /* Begins all zero but for `to`. */

@@ -5,7 +5,7 @@
  *            blocks 0..15 of extent 0 are reserved: 0, 1 superblock and mirror (group 0 only),
  *            2, 3 the group's extent table and mirror
  *   chain    its first extent begins with the head and its mirror; all else in its extents is
- *            records, pages and checkpoints, anywhere
+ *            records, pages, maps and the index, anywhere
  *
  * A mirrored block is valid if its sum is right. It is changed by writing the first copy, durable, then the second,
  * so at every instant one copy is whole, and the first, if whole, is the newer.
@@ -21,10 +21,11 @@
 #define FORMAT_TABLE_MAGIC UINT64_C(0x3142545458455053)  /* "SPEXTTB1" */
 #define FORMAT_HEAD_MAGIC UINT64_C(0x3144414548435053)   /* "SPCHEAD1" */
 #define FORMAT_RECORD_MAGIC UINT64_C(0x3144524f43525053) /* "SPRCORD1" */
-#define FORMAT_CHECKPOINT_MAGIC UINT64_C(0x31544e494f504b43)
+#define FORMAT_MAP_MAGIC UINT64_C(0x314d4950414d5053)    /* "SPMAPIM1" */
+#define FORMAT_INDEX_MAGIC UINT64_C(0x3158444e49435053)  /* "SPCINDX1" */
 
 enum {
-	FORMAT_VERSION = 2,
+	FORMAT_VERSION = 3,
 	FORMAT_ENDIAN = 0x01020304,
 	EXTENT_BLOCKS = 256,
 	EXTENT_BYTES = EXTENT_BLOCKS * SPM_BLOCK_BYTES,
@@ -45,10 +46,18 @@ struct super {
 	uint64_t created_ns;
 };
 
-/* Numbers of locks (driver.h): for changing extent tables; LOCK_CHAINS + id, as long as a writer has the chain open. */
+/* Numbers of locks (driver.h): for changing extent tables; LOCK_CHAINS + id, as long as a writer has the chain open;
+ * LOCK_VERSIONS + (first extent of the chain << 32) + seq, lower 32 bits: shared by who reads the version, exclusive while it is
+ * being dropped. */
 enum { LOCK_TABLES = 1, LOCK_CHAINS = 16 };
+#define LOCK_VERSIONS (UINT64_C(1) << 61)
 
-enum extent_flags { EXTENT_FIRST = 1, EXTENT_DELETING = 2 };
+enum extent_flags {
+	EXTENT_FIRST = 1,
+	EXTENT_DELETING = 2,
+	EXTENT_HASH_SHIFT = 8
+}; /* FIRST: the upper 24 bits are a hash of the
+                                                                                       branch's name */
 struct extent_entry {
 	uint64_t owner; /* chain id; 0: free */
 	int32_t magic;
@@ -72,14 +81,13 @@ struct chain_head {
 	int32_t container;
 	uint32_t run_count;
 	char branch[64];
-	uint64_t parent_chain, parent_version; /* where it branched off; 0 */
-	uint64_t durable_seq;                  /* newest record known durable when this was written */
-	uint64_t checkpoint_seq;               /* 0: no checkpoint, the chain begins empty */
-	uint64_t checkpoint_sum, checkpoint_bytes;
-	uint64_t epoch, epoch_seq; /* records from epoch_seq on count only if they are of this epoch */
-	uint64_t record_sum;       /* of record checkpoint_seq: what the next one names as prev_sum */
-	struct block_run next[2];  /* reserved for records checkpoint_seq + 1 and + 2 */
-	struct block_run run[HEAD_RUNS_MAX];
+	uint64_t parent_chain; /* where it branched off: the origin; 0: it begins empty */
+	uint64_t origin_seq, origin_version;
+	uint64_t durable_seq;                /* newest record known durable when this was written */
+	uint64_t index_sum, index_bytes;     /* 0: no index: one segment, which begins with the origin */
+	uint64_t epoch, epoch_seq;           /* records from epoch_seq on count only if they are of this epoch */
+	struct block_run next[2];            /* without index: reserved for the first two records */
+	struct block_run run[HEAD_RUNS_MAX]; /* where the index lies */
 };
 
 struct place {          /* where a page of a version is */
@@ -108,7 +116,6 @@ struct record {
 	uint64_t chain_id, seq;
 	uint64_t prev_sum;
 	uint64_t durable_seq;
-	uint64_t oldest_kept;
 	uint64_t bytes;           /* of header and entries */
 	uint32_t entries;         /* pages in them */
 	uint32_t is_data_durable; /* its pages were flushed before it was written */
@@ -120,18 +127,38 @@ struct record {
 	struct version_info info;
 };
 
-/* A checkpoint: this, then entries (without was), deads, records. */
-struct checkpoint {
+/* All pages of one version: this, then entries (without was). */
+struct map_image {
 	uint64_t magic, chain_id, seq, bytes;
-	uint64_t pages, deads, records, oldest_kept;
+	uint64_t pages;
 	struct version_info info;
 };
-struct dead { /* a block that no version from `death` on needs */
-	uint64_t block, death;
+
+/* What a chain has beside its newest records: this, then segments (each followed by its runs), ranges of kept versions,
+ * space. */
+struct index {
+	uint64_t magic, chain_id, bytes;
+	uint64_t seq;                   /* what it says of space is of just after this record */
+	uint64_t segments, kept, space; /* how many there are */
 };
-struct record_place { /* every record whose version is kept, or that is younger than the checkpoint */
-	uint64_t seq, sum, block;
-	uint64_t blocks; /* it is one run of so many; 0: its header tells */
+/* A map, and records that follow it. The map of any version is that of a segment, changed by its records up to the version's. */
+struct segment_entry {
+	uint64_t seq;  /* of the version that the map is of */
+	uint64_t last; /* records seq + 1 .. last are there; UINT64_MAX: the newest segment, all that follow */
+	uint64_t version, time_ns;   /* of seq */
+	uint64_t map_sum, map_bytes; /* 0: it begins with the chain's origin */
+	uint64_t record_sum;         /* of record seq: what the next one names as prev_sum */
+	struct block_run next[2];    /* of records seq + 1 and seq + 2 */
+	uint64_t runs;               /* of the map */
+};
+struct kept_range { /* versions that must stay readable */
+	uint64_t from, to;
+	uint64_t time_ns; /* of version `from` */
+};
+enum space_kind { SPACE_USED = 1, SPACE_MIXED = 2 };
+struct space_entry { /* extents of the chain that are not wholly free; a mixed one is followed by a bit for each free block */
+	uint64_t block;
+	uint32_t extents, kind;
 };
 
 static_assert(sizeof(struct page_meta) == 48, "page_meta");
@@ -139,5 +166,7 @@ static_assert(sizeof(struct super) == 56, "super");
 static_assert(sizeof(struct extent_table) <= SPM_BLOCK_BYTES, "extent table fits its block");
 static_assert(sizeof(struct chain_head) <= SPM_BLOCK_BYTES, "head fits its block");
 static_assert(sizeof(struct record) <= RECORD_HEADER_BYTES, "record header");
+static_assert(sizeof(struct map_image) == 536 && sizeof(struct index) == 56, "map and index");
+static_assert(sizeof(struct segment_entry) == 96 && sizeof(struct space_entry) == 16, "entries of the index");
 
 #endif

@@ -1,6 +1,6 @@
 /* freemap.c - which blocks of the chain's extents nobody needs; next-fit, so that writes go on where the last ended.
  *
- * Random overwriting leaves holes everywhere. Records and checkpoints, which can name few runs, skip holes shorter than
+ * Random overwriting leaves holes everywhere. Records, maps and indexes, which can name few runs, skip holes shorter than
  * they need; pages take long runs first and fill holes only when the chain has twice the room that it needs. An extent
  * remembers a bound on its longest run, so skipping costs a look an extent.
  */
@@ -55,19 +55,52 @@ int spm_free_add_extent(struct chain *c, uint64_t first_block, bool is_first)
 	return 0;
 }
 
-static struct extent *extent_of(struct chain *c, uint64_t block)
+static struct extent *extent_in(struct extent *extent, size_t n, uint64_t block)
 {
-	size_t low = 0, high = c->extents;
+	size_t low = 0, high = n;
 
 	while (low < high) {
 		size_t middle = (low + high) / 2;
 
-		if (c->extent[middle].first + EXTENT_BLOCKS <= block)
+		if (extent[middle].first + EXTENT_BLOCKS <= block)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < c->extents && c->extent[low].first <= block ? &c->extent[low] : NULL;
+	return low < n && extent[low].first <= block ? &extent[low] : NULL;
+}
+
+static struct extent *extent_of(struct chain *c, uint64_t block)
+{
+	return extent_in(c->extent, c->extents, block);
+}
+
+bool spm_is_head_block(const struct chain *c, uint64_t block)
+{
+	return block == c->head_block || block == c->head_block + 1;
+}
+
+bool spm_free_has(struct chain *c, uint64_t block)
+{
+	struct extent *e = extent_of(c, block);
+
+	return e && is_free(e, (unsigned)(block - e->first));
+}
+
+int spm_space_set(struct extent *space, size_t n, uint64_t block, uint64_t blocks)
+{
+	for (uint64_t i = 0; i < blocks; i++) { /* it may go beyond 2^64 */
+		struct extent *e = extent_in(space, n, block + i);
+		unsigned bit = e ? (unsigned)(block + i - e->first) : 0;
+
+		if (!e)
+			return -EINVAL;
+		if (is_free(e, bit))
+			return -EEXIST;
+		e->free[bit >> 6] |= UINT64_C(1) << (bit & 63);
+		e->free_count++;
+	}
+	return 0;
 }
 
 /* False if not all of these blocks of the extent are free. */
@@ -99,6 +132,37 @@ int spm_free_use(struct chain *c, uint64_t block, uint64_t blocks)
 			return -EINVAL;
 		if (!extent_use(c, e, from, n))
 			return -EEXIST;
+		block += n;
+		blocks -= n;
+	}
+	return 0;
+}
+
+/* False if one of these blocks is free, or was claimed before. */
+static bool extent_claim(const struct extent *e, struct extent *claimed, unsigned from, unsigned n)
+{
+	while (n) {
+		unsigned here = n < 64 - (from & 63) ? n : 64 - (from & 63);
+		uint64_t bits = bits_of(from & 63, here);
+
+		if ((e->free[from >> 6] | claimed->free[from >> 6]) & bits)
+			return false;
+		claimed->free[from >> 6] |= bits;
+		from += here;
+		n -= here;
+	}
+	return true;
+}
+
+int spm_free_claim(struct chain *c, struct extent *claimed, uint64_t block, uint64_t blocks)
+{
+	while (blocks) {
+		struct extent *e = extent_of(c, block);
+		unsigned from = e ? (unsigned)(block - e->first) : 0;
+		unsigned n = blocks < EXTENT_BLOCKS - from ? (unsigned)blocks : EXTENT_BLOCKS - from;
+
+		if (!e || !extent_claim(e, &claimed[e - c->extent], from, n))
+			return -EUCLEAN;
 		block += n;
 		blocks -= n;
 	}
@@ -140,7 +204,7 @@ static int extents_more(struct chain *c, uint64_t blocks)
 {
 	unsigned got;
 	uint64_t first;
-	int err = spm_extents_take(c->volume, c->id, c->magic, NULL, NULL, extents_wanted(c, blocks), &first, &got);
+	int err = spm_extents_take(c->volume, c->id, c->magic, 0, NULL, NULL, extents_wanted(c, blocks), &first, &got);
 
 	if (!err && blocks < EXTENT_BLOCKS)
 		spm_extents_warm(c->volume, first, got);
@@ -156,7 +220,7 @@ int spm_free_grow(struct chain *c)
 	pthread_mutex_lock(&c->lock);
 	wanted = extents_wanted(c, 1);
 	pthread_mutex_unlock(&c->lock);
-	err = spm_extents_take(c->volume, c->id, c->magic, NULL, NULL, wanted, &first, &got);
+	err = spm_extents_take(c->volume, c->id, c->magic, 0, NULL, NULL, wanted, &first, &got);
 	if (err)
 		return err;
 	spm_extents_warm(c->volume, first, got);

@@ -4,7 +4,7 @@
  *   leaf[]    | NULL | NULL | 2048 places | NULL | ...
  *   draft[]   |   run   | run |      run         |        ascending; their bytes lie in image[]
  *
- * Recovery reads the map as runs, as records and checkpoints tell it, and most of a large container is not changed soon. So
+ * Recovery reads the map as runs, as records and map images tell it, and most of a large container is not changed soon. So
  * it makes no leaves of them: runs are drafts of the leaves, and stay in the bytes they were read in. A leaf is made
  * when a page of it is about to change, and from then on it alone tells of its pages, and the drafts that cross it say
  * nothing there. (The places of 1 GiB take 18 MiB; its runs, 2.)
@@ -37,15 +37,15 @@ static uint64_t leaf_page(size_t l)
 	return l < BLOB_LEAF ? (uint64_t)l * MAP_LEAF_PAGES : SPM_BLOB_PAGE + (l - BLOB_LEAF) * MAP_LEAF_PAGES;
 }
 
-/* The first draft that ends behind the page, or c->drafts. */
-static size_t draft_from(const struct chain *c, uint64_t page)
+/* The first draft that ends behind the page, or m->drafts. */
+static size_t draft_from(const struct map *m, uint64_t page)
 {
-	size_t low = 0, high = c->drafts;
+	size_t low = 0, high = m->drafts;
 
 	while (low < high) {
 		size_t middle = (low + high) / 2;
 
-		if (c->draft[middle].page + c->draft[middle].pages <= page)
+		if (m->draft[middle].page + m->draft[middle].pages <= page)
 			low = middle + 1;
 		else
 			high = middle;
@@ -84,26 +84,26 @@ static struct place place_of(const struct source_run *r, uint32_t k)
 	return p;
 }
 
-const struct place *spm_map_get(const struct chain *c, uint64_t page, struct place *room)
+const struct place *spm_map_get(const struct map *m, uint64_t page, struct place *room)
 {
-	const struct place *leaf = c->leaf && spm_map_page_is_possible(page) ? c->leaf[leaf_of(page)] : NULL;
+	const struct place *leaf = m->leaf && spm_map_page_is_possible(page) ? m->leaf[leaf_of(page)] : NULL;
 	size_t d;
 
 	if (leaf)
 		return leaf[page % MAP_LEAF_PAGES].birth ? &leaf[page % MAP_LEAF_PAGES] : NULL;
-	d = draft_from(c, page);
-	if (d == c->drafts || c->draft[d].page > page)
+	d = draft_from(m, page);
+	if (d == m->drafts || m->draft[d].page > page)
 		return NULL;
-	*room = place_of(&c->draft[d], (uint32_t)(page - c->draft[d].page));
+	*room = place_of(&m->draft[d], (uint32_t)(page - m->draft[d].page));
 	return room;
 }
 
-static struct place *leaf_new(const struct chain *c, uint64_t first)
+static struct place *leaf_new(const struct map *m, uint64_t first)
 {
 	struct place *leaf = spm_pages_map(MAP_LEAF_PAGES * sizeof(*leaf), true);
 
-	for (size_t d = draft_from(c, first); leaf && d < c->drafts; d++) {
-		const struct source_run *r = &c->draft[d];
+	for (size_t d = draft_from(m, first); leaf && d < m->drafts; d++) {
+		const struct source_run *r = &m->draft[d];
 		uint64_t page = r->page > first ? r->page : first, end = first + MAP_LEAF_PAGES;
 
 		if (page >= end)
@@ -115,28 +115,28 @@ static struct place *leaf_new(const struct chain *c, uint64_t first)
 	return leaf;
 }
 
-struct place *spm_map_make(struct chain *c, uint64_t page)
+struct place *spm_map_make(struct map *m, uint64_t page)
 {
 	struct place **leaf;
 
-	if (!c->leaf)
-		c->leaf = spm_pages_map(MAP_LEAVES * sizeof(*c->leaf), false);
-	if (!c->leaf)
+	if (!m->leaf)
+		m->leaf = spm_pages_map(MAP_LEAVES * sizeof(*m->leaf), false);
+	if (!m->leaf)
 		return NULL;
-	leaf = &c->leaf[leaf_of(page)];
+	leaf = &m->leaf[leaf_of(page)];
 	if (!*leaf)
-		*leaf = leaf_new(c, leaf_page(leaf_of(page)));
-	c->has_leaves[leaf_of(page) / MAP_GROUP_LEAVES] = true;
+		*leaf = leaf_new(m, leaf_page(leaf_of(page)));
+	m->has_leaves[leaf_of(page) / MAP_GROUP_LEAVES] = true;
 	return *leaf ? &(*leaf)[page % MAP_LEAF_PAGES] : NULL;
 }
 
 /* The next leaf from `l` on that is there; MAP_LEAVES: none. */
-static size_t leaf_next(const struct chain *c, size_t l)
+static size_t leaf_next(const struct map *m, size_t l)
 {
-	while (c->leaf && l < MAP_LEAVES) {
-		if (!c->has_leaves[l / MAP_GROUP_LEAVES])
+	while (m->leaf && l < MAP_LEAVES) {
+		if (!m->has_leaves[l / MAP_GROUP_LEAVES])
 			l = (l / MAP_GROUP_LEAVES + 1) * MAP_GROUP_LEAVES;
-		else if (!c->leaf[l])
+		else if (!m->leaf[l])
 			l++;
 		else
 			return l;
@@ -146,53 +146,53 @@ static size_t leaf_next(const struct chain *c, size_t l)
 
 /* ---- drafts ---- */
 
-int spm_map_keep(struct chain *c, void *image)
+int spm_map_keep(struct map *m, void *image)
 {
-	void **more = realloc(c->image, (c->images + 1) * sizeof(*more));
+	void **more = realloc(m->image, (m->images + 1) * sizeof(*more));
 
 	if (!more)
 		return -ENOMEM;
-	c->image = more;
-	c->image[c->images++] = image;
+	m->image = more;
+	m->image[m->images++] = image;
 	return 0;
 }
 
-static bool has_leaf(const struct chain *c, size_t from, size_t to)
+static bool has_leaf(const struct map *m, size_t from, size_t to)
 {
-	for (size_t l = from; c->leaf && l <= to; l++)
-		if (c->leaf[l])
+	for (size_t l = from; m->leaf && l <= to; l++)
+		if (m->leaf[l])
 			return true;
 	return false;
 }
 
 /* Behind all other drafts, and where no leaf is. */
-static bool may_be_draft(const struct chain *c, const struct source_run *r)
+static bool may_be_draft(const struct map *m, const struct source_run *r)
 {
-	const struct source_run *last = c->drafts ? &c->draft[c->drafts - 1] : NULL;
+	const struct source_run *last = m->drafts ? &m->draft[m->drafts - 1] : NULL;
 
 	return (!last || r->page >= last->page + last->pages) &&
-	       !has_leaf(c, leaf_of(r->page), leaf_of(r->page + r->pages - 1));
+	       !has_leaf(m, leaf_of(r->page), leaf_of(r->page + r->pages - 1));
 }
 
-static int draft_add(struct chain *c, const struct source_run *r)
+static int draft_add(struct map *m, const struct source_run *r)
 {
-	if (c->drafts == c->draft_room) {
-		size_t room = c->draft_room * 2 + 64;
-		struct source_run *more = realloc(c->draft, room * sizeof(*more));
+	if (m->drafts == m->draft_room) {
+		size_t room = m->draft_room * 2 + 64;
+		struct source_run *more = realloc(m->draft, room * sizeof(*more));
 
 		if (!more)
 			return -ENOMEM;
-		c->draft = more;
-		c->draft_room = room;
+		m->draft = more;
+		m->draft_room = room;
 	}
-	c->draft[c->drafts++] = *r;
+	m->draft[m->drafts++] = *r;
 	return 0;
 }
 
-static int places_add(struct chain *c, const struct source_run *r)
+static int places_add(struct map *m, const struct source_run *r)
 {
 	for (uint32_t k = 0; k < r->pages; k++) {
-		struct place *p = spm_map_make(c, r->page + k);
+		struct place *p = spm_map_make(m, r->page + k);
 
 		if (!p)
 			return -ENOMEM;
@@ -203,7 +203,7 @@ static int places_add(struct chain *c, const struct source_run *r)
 	return 0;
 }
 
-int spm_map_add(struct chain *c, const struct source_run *r, bool is_kept)
+int spm_map_add(struct map *m, const struct source_run *r, bool is_kept)
 {
 	uint64_t last = r->page + r->pages - 1;
 	int err;
@@ -211,24 +211,24 @@ int spm_map_add(struct chain *c, const struct source_run *r, bool is_kept)
 	if (!spm_map_page_is_possible(r->page) || !spm_map_page_is_possible(last) ||
 	    (r->page < SPM_BLOB_PAGE) != (last < SPM_BLOB_PAGE))
 		return -EUCLEAN;
-	err = is_kept && may_be_draft(c, r) ? draft_add(c, r) : places_add(c, r);
+	err = is_kept && may_be_draft(m, r) ? draft_add(m, r) : places_add(m, r);
 	if (!err)
-		c->pages += r->pages;
+		m->pages += r->pages;
 	return err;
 }
 
-int spm_map_change(struct chain *c, uint64_t page, const struct place *from, const struct place *to)
+int spm_map_change(struct map *m, uint64_t page, const struct place *from, const struct place *to)
 {
 	struct place *p;
 
 	if (!spm_map_page_is_possible(page))
 		return -EUCLEAN;
-	p = spm_map_make(c, page);
+	p = spm_map_make(m, page);
 	if (!p)
 		return -ENOMEM;
 	if (memcmp(p, from, sizeof(*p)))
 		return -EUCLEAN;
-	c->pages += (uint64_t)(to->birth != 0) - (uint64_t)(from->birth != 0);
+	m->pages += (uint64_t)(to->birth != 0) - (uint64_t)(from->birth != 0);
 	*p = *to;
 	return 0;
 }
@@ -243,12 +243,12 @@ struct walk {
 };
 
 /* What the drafts say of pages before `end`. */
-static int drafts_visit(const struct chain *c, struct walk *w, uint64_t end)
+static int drafts_visit(const struct map *m, struct walk *w, uint64_t end)
 {
 	int result = 0;
 
-	while (w->draft < c->drafts && c->draft[w->draft].page < end && !result) {
-		const struct source_run *r = &c->draft[w->draft];
+	while (w->draft < m->drafts && m->draft[w->draft].page < end && !result) {
+		const struct source_run *r = &m->draft[w->draft];
 		uint64_t from = r->page > w->page ? r->page : w->page;
 		uint64_t to = r->page + r->pages < end ? r->page + r->pages : end;
 
@@ -280,25 +280,25 @@ static int place_visit(const struct walk *w, uint64_t page, const struct place *
 	return w->fn(&r, false, w->arg);
 }
 
-static int leaf_visit(const struct chain *c, struct walk *w, size_t l)
+static int leaf_visit(const struct map *m, struct walk *w, size_t l)
 {
-	int result = drafts_visit(c, w, leaf_page(l));
+	int result = drafts_visit(m, w, leaf_page(l));
 
 	for (size_t i = 0; i < MAP_LEAF_PAGES && !result; i++)
-		if (c->leaf[l][i].birth)
-			result = place_visit(w, leaf_page(l) + i, &c->leaf[l][i]);
+		if (m->leaf[l][i].birth)
+			result = place_visit(w, leaf_page(l) + i, &m->leaf[l][i]);
 	w->page = leaf_page(l) + MAP_LEAF_PAGES;
 	return result;
 }
 
-int spm_map_each_run(const struct chain *c, int (*fn)(const struct source_run *r, bool is_kept, void *arg), void *arg)
+int spm_map_each_run(const struct map *m, int (*fn)(const struct source_run *r, bool is_kept, void *arg), void *arg)
 {
 	struct walk w = {.fn = fn, .arg = arg};
 	int result = 0;
 
-	for (size_t l = leaf_next(c, 0); l < MAP_LEAVES && !result; l = leaf_next(c, l + 1))
-		result = leaf_visit(c, &w, l);
-	return result ? result : drafts_visit(c, &w, UINT64_MAX);
+	for (size_t l = leaf_next(m, 0); l < MAP_LEAVES && !result; l = leaf_next(m, l + 1))
+		result = leaf_visit(m, &w, l);
+	return result ? result : drafts_visit(m, &w, UINT64_MAX);
 }
 
 struct page_visit {
@@ -320,26 +320,26 @@ static int pages_visit(const struct source_run *r, bool is_kept, void *arg)
 	return result;
 }
 
-int spm_map_each(const struct chain *c, int (*fn)(uint64_t page, const struct place *p, void *arg), void *arg)
+int spm_map_each(const struct map *m, int (*fn)(uint64_t page, const struct place *p, void *arg), void *arg)
 {
 	struct page_visit v = {fn, arg};
 
-	return spm_map_each_run(c, pages_visit, &v);
+	return spm_map_each_run(m, pages_visit, &v);
 }
 
-void spm_map_free(struct chain *c)
+void spm_map_free(struct map *m)
 {
-	for (size_t l = leaf_next(c, 0); l < MAP_LEAVES; l = leaf_next(c, l + 1))
-		spm_pages_unmap(c->leaf[l], MAP_LEAF_PAGES * sizeof(**c->leaf));
-	if (c->leaf)
-		spm_pages_unmap(c->leaf, MAP_LEAVES * sizeof(*c->leaf));
-	for (size_t i = 0; i < c->images; i++)
-		free(c->image[i]);
-	free(c->image);
-	free(c->draft);
-	c->leaf = NULL;
-	c->image = NULL;
-	c->draft = NULL;
-	memset(c->has_leaves, 0, sizeof(c->has_leaves));
-	c->pages = c->drafts = c->draft_room = c->images = 0;
+	for (size_t l = leaf_next(m, 0); l < MAP_LEAVES; l = leaf_next(m, l + 1))
+		spm_pages_unmap(m->leaf[l], MAP_LEAF_PAGES * sizeof(**m->leaf));
+	if (m->leaf)
+		spm_pages_unmap(m->leaf, MAP_LEAVES * sizeof(*m->leaf));
+	for (size_t i = 0; i < m->images; i++)
+		free(m->image[i]);
+	free(m->image);
+	free(m->draft);
+	m->leaf = NULL;
+	m->image = NULL;
+	m->draft = NULL;
+	memset(m->has_leaves, 0, sizeof(m->has_leaves));
+	m->pages = m->drafts = m->draft_room = m->images = 0;
 }

@@ -1,6 +1,6 @@
 /* recover.c - from what is on the disk to the newest version.
  *
- *   head -> checkpoint -> record, record, record, ... until one is not whole
+ *   head -> index -> newest map -> record, record, record, ... until one is not whole
  *
  * A record counts if and only if its own sum is right, it is this chain's next, it names the sum of the one before, and
  * - unless its pages were flushed before it, or it is known durable (the head or the next record says so) - every page
@@ -8,7 +8,7 @@
  * k was durable: the head's durable_seq, or a record k + 1 in the other reserved place (written only after k was
  * durable). Then k is damage, and opening fails: an older state is never handed out silently.
  */
-#include "volume/internal.h"
+#include "volume/history.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,11 +16,10 @@
 #include <xxhash.h>
 
 enum { POPULATE_LEAST = 64 };
-static const uint64_t kept_bytes_least = 65536; /* of a record: in smaller ones are too few pages to save anything */
 
-bool spm_info_is_sane(const struct version_info *i, uint64_t seq)
+bool spm_info_is_sane(const struct version_info *i)
 {
-	return i->version == seq && seq <= INT64_MAX && !i->branch[sizeof(i->branch) - 1] &&
+	return i->version && i->version <= INT64_MAX && !i->branch[sizeof(i->branch) - 1] &&
 	       !i->name[sizeof(i->name) - 1] && !i->message[sizeof(i->message) - 1];
 }
 
@@ -37,7 +36,7 @@ static bool record_is_sane(const struct record *r, uint64_t block)
 			return false;
 		blocks += r->run[i].blocks;
 	}
-	return blocks == wanted && spm_info_is_sane(&r->info, r->seq);
+	return blocks == wanted && r->seq && r->seq <= INT64_MAX && spm_info_is_sane(&r->info);
 }
 
 static int record_read_all(struct volume *v, const struct record *first, struct record **out)
@@ -109,7 +108,7 @@ static int is_followed(struct chain *c, const struct record *r)
 
 /* Whether every page that the record carries is there. Not asked of records known durable: their pages may have been
  * dropped since and their blocks used again; what the newest version still has of them is verified when it is read. */
-static int pages_are_whole(struct chain *c, const struct record *r)
+int spm_record_counts(struct chain *c, const struct record *r)
 {
 #ifdef SPM_BREAK_SUM /* for the test that proves the power-cut simulator: believe anything */
 	(void)c, (void)r, (void)place_is_right, (void)is_followed;
@@ -136,74 +135,15 @@ bool spm_record_is_ours(const struct chain *c, const struct record *r, uint64_t 
 	return r->chain_id == c->id && r->seq == seq && (seq < c->head.epoch_seq || r->epoch == c->head.epoch);
 }
 
-/* All have been read, and were as many as the record says. */
-static bool entries_were_right(const struct record *r, const struct entry_cursor *e, uint64_t entries)
-{
-	return !e->is_broken && entries == r->entries;
-}
-
-/* One page. *left: whether there was one. */
-static int entry_take(struct chain *c, const struct record *r, struct entry_cursor *e, bool *left)
-{
-	int err;
-
-	*left = spm_entry_next(e);
-	if (!*left)
-		return 0;
-	err = spm_map_change(c, e->entry.page, &e->entry.was, &e->entry.is);
-	if (!err && e->entry.was.block && e->entry.was.block != e->entry.is.block)
-		err = spm_dead_add(c, e->entry.was.block, r->seq);
-	return err;
-}
-
-static int record_apply(struct chain *c, const struct record *r, bool is_kept, uint64_t block)
-{
-	struct entry_cursor e = record_entries(r);
-	struct source_run run = {0};
-	uint64_t entries = 0;
-	struct record_place place = {r->seq, r->sum, block, r->run_count == 1 ? r->run[0].blocks : 0};
-	int err = spm_record_add(c, &place);
-
-	for (bool left = true; !err && left;) {
-		if (spm_entry_run(&e, &run)) {
-			err = spm_map_add(c, &run, is_kept);
-			entries += run.pages;
-			continue;
-		}
-		err = entry_take(c, r, &e, &left);
-		entries += left;
-	}
-	if (!err && (!entries_were_right(r, &e, entries) || c->pages != r->info.pages))
-		err = -EUCLEAN;
-	c->seq = r->seq;
-	c->last_sum = r->sum;
-	c->oldest_kept = r->oldest_kept;
-	c->newest = r->info;
-	memcpy(c->next, r->next, sizeof(c->next));
-	c->record_bytes_since_checkpoint += r->bytes;
-	return err;
-}
-
-int spm_record_undo(struct chain *c, const struct record *r)
-{
-	struct entry_cursor e = record_entries(r);
-	uint32_t entries = 0;
-	int err = 0;
-
-	for (; !err && spm_entry_next(&e); entries++)
-		err = spm_map_change(c, e.entry.page, &e.entry.is, &e.entry.was);
-	return err || entries_were_right(r, &e, entries) ? err : -EUCLEAN;
-}
-
 /* The next record, if it counts: 0; -EILSEQ if not. */
-static int record_next(struct chain *c, struct record **out)
+static int record_next(struct replay *replay, struct record **out)
 {
 	struct record *r;
-	int err = spm_record_read(c->volume, c->next[0].block, &r);
+	int err = spm_replay_read(replay, &r);
 
 	if (err)
 		return err;
-	err = spm_record_is_ours(c, r, c->seq + 1) && r->prev_sum == c->last_sum ? pages_are_whole(c, r) : -EILSEQ;
+	err = spm_record_counts(replay->c, r);
 	if (err)
 		free(r);
 	else
@@ -211,13 +151,63 @@ static int record_next(struct chain *c, struct record **out)
 	return err;
 }
 
+/* What it has written is not free; what it did without has died. */
+static int record_use(struct chain *c, const struct record *r)
+{
+	bool is_new = r->seq > c->index_seq;
+	struct entry_cursor e = record_entries(r);
+	struct source_run run;
+	int err = 0;
+
+	for (unsigned i = 0; i < r->run_count && !err && is_new; i++)
+		err = spm_free_use(c, r->run[i].block, r->run[i].blocks);
+	while (!err) {
+		const struct place *is = &e.entry.is, *was = &e.entry.was;
+
+		if (spm_entry_run(&e, &run)) {
+			err = run.block && run.birth == r->seq && is_new ? spm_free_use(c, run.block, run.pages) : 0;
+			continue;
+		}
+		if (!spm_entry_next(&e))
+			break;
+		if (is->block && is->birth == r->seq && is_new)
+			err = spm_free_use(c, is->block, 1);
+		if (!err && was->block != is->block)
+			err = spm_dead_add(c, was, r->seq);
+	}
+	return err;
+}
+
+static int record_take(struct chain *c, struct replay *replay, const struct record *r, bool is_kept)
+{
+	struct record_place place = {r->seq, replay->next[0].block, r->run_count == 1 ? r->run[0].blocks : 0};
+	int err = spm_replay_apply(replay, r, is_kept);
+
+	if (!err && c->is_writer)
+		err = record_use(c, r);
+	if (!err && c->is_writer)
+		err = spm_record_add(c, &place);
+	if (!err && r->seq > c->index_seq)
+		err = spm_kept_add_newest(&c->history, r->seq, r->info.time_ns);
+	c->record_bytes_since_map += r->bytes;
+	return err == -ENOMEM || !err ? err : -EUCLEAN;
+}
+
+static void newest_note(struct chain *c, const struct replay *r)
+{
+	c->seq = r->seq;
+	c->last_sum = r->sum;
+	c->newest = r->info;
+	memcpy(c->next, r->next, sizeof(c->next));
+}
+
 /* Does anything say that record seq + 1 was durable? */
-static int next_was_durable(struct chain *c)
+int spm_next_was_durable(struct chain *c)
 {
 	struct record *r;
 	int err;
 
-	if (c->head.durable_seq > c->seq)
+	if (c->head.durable_seq > c->seq || c->index_seq > c->seq) /* an index tells of durable versions only */
 		return 0;
 	err = spm_record_read(c->volume, c->next[1].block, &r);
 	if (err)
@@ -228,140 +218,200 @@ static int next_was_durable(struct chain *c)
 	return err;
 }
 
-/* What lies on the disk of versions after this one must not be taken for versions that are made from now on. It takes
- * effect with the next writing of the head, before anything else is written. */
-static void versions_give_up(struct chain *c)
+/* 0: there was a record behind the one that was reached, and is not any more; -EILSEQ: there was none. */
+static int next_is_lost(struct replay *r)
 {
+	if (r->segment->e.last != UINT64_MAX)
+		return 0;
+	newest_note(r->c, r);
+	return spm_next_was_durable(r->c);
+}
+
+int spm_replay_step(struct replay *r)
+{
+	bool is_newest = r->segment->e.last == UINT64_MAX, is_kept;
+	struct record *record;
+	int err;
+
+	if (r->seq == r->segment->e.last)
+		return -ENOENT;
+	err = is_newest ? record_next(r, &record) : spm_replay_read(r, &record);
+	if (err == -EILSEQ) {
+		err = next_is_lost(r);
+		return err == -EILSEQ ? -ENOENT : err ? err : spm_replay_damaged(r);
+	}
+	if (err)
+		return err;
+	is_kept = spm_replay_keeps(r, record);
+	err = spm_replay_apply(r, record, is_kept);
+	if (!is_kept)
+		free(record);
+	return err == -EUCLEAN ? spm_replay_damaged(r) : err;
+}
+
+/* What lies on the disk of versions after this one must not be taken for versions that are made from now on. It takes
+ * effect with the next writing of the head, before anything else is written. This one is kept from now on, if it was dropped. */
+static int versions_give_up(struct chain *c)
+{
+	struct history *h = &c->history;
+
 	c->head.epoch++;
 	c->head.epoch_seq = c->seq + 1;
+	while (h->kept_count && h->kept[h->kept_count - 1].from > c->seq)
+		h->kept_count--;
+	if (h->kept_count && h->kept[h->kept_count - 1].to > c->seq)
+		h->kept[h->kept_count - 1].to = c->seq;
+	return c->seq == c->head.origin_seq || spm_kept_has(h, c->seq)
+	               ? 0
+	               : spm_kept_add_newest(h, c->seq, c->newest.time_ns);
+}
+
+/* Takes in all records that count. 0, or what is wrong with the first that does not: -EILSEQ, or a failure to find out. */
+static int records_take(struct chain *c, struct replay *r)
+{
+	struct record *record;
+	int err;
+
+	while (!(err = record_next(r, &record))) {
+		bool is_kept = spm_replay_keeps(r, record);
+
+		err = record_take(c, r, record, is_kept);
+		if (!is_kept)
+			free(record);
+		if (err == -EUCLEAN)
+			return spm_volume_fail(
+			        err,
+			        "container %d: the record of version %llu (block %llu) contradicts what was "
+			        "before; the newest whole version is %llu",
+			        c->magic, (unsigned long long)r->info.version, (unsigned long long)c->next[0].block,
+			        (unsigned long long)c->newest.version);
+		if (err)
+			return err;
+		newest_note(c, r);
+	}
+	return err;
+}
+
+static int end_judge(struct chain *c, int err, unsigned flags)
+{
+	if (flags & CHAIN_NEWEST_WHOLE) {
+		if (err != -EILSEQ && err != -EIO)
+			return err;
+		return versions_give_up(c);
+	}
+	if (err == -EILSEQ)
+		err = spm_next_was_durable(c);
+	if (!err)
+		return spm_volume_fail(-EUCLEAN,
+		                       "container %d: the version after %llu is damaged (its record at block %llu or a "
+		                       "page it carries); the "
+		                       "newest whole version is %llu: softpm check tells more",
+		                       c->magic, (unsigned long long)c->newest.version,
+		                       (unsigned long long)c->next[0].block, (unsigned long long)c->newest.version);
+	if (err != -EILSEQ)
+		return spm_volume_fail(err,
+		                       "container %d: whether there is a version after %llu can't be found out: %s; "
+		                       "that is the newest known "
+		                       "to be whole",
+		                       c->magic, (unsigned long long)c->newest.version, spm_volume_error_of(err));
+	return 0;
 }
 
 int spm_chain_recover(struct chain *c, unsigned flags)
 {
-	struct record *r;
-	uint64_t block;
-	bool is_kept;
-	int err = 0;
+	const struct segment *newest = &c->history.segment[c->history.segments - 1];
+	struct replay r;
+	int err = spm_replay_begin(&r, c, newest, &c->map);
 
-	c->oldest_kept = 1;
-	memcpy(c->next, c->head.next, sizeof(c->next));
-	if (c->head.checkpoint_seq)
-		err = spm_checkpoint_load(c);
 	if (err)
-		return err != -EUCLEAN ? err
-		                       : spm_volume_fail(err,
-		                                         "container %d: the checkpoint at version %llu (block %llu) is "
-		                                         "damaged, and all "
-		                                         "versions with it: restore the volume from a copy",
-		                                         c->magic, (unsigned long long)c->head.checkpoint_seq,
-		                                         (unsigned long long)c->head.run[0].block);
-	while (!(block = c->next[0].block, err = record_next(c, &r))) {
-		is_kept = r->bytes >= kept_bytes_least && !spm_map_keep(c, r);
-		err = record_apply(c, r, is_kept, block);
-		if (!is_kept)
-			free(r);
-		if (err == -ENOMEM)
-			return err;
-		if (err)
-			return spm_volume_fail(
-			        err,
-			        "container %d: the record of version %llu (block %llu) contradicts the map; the newest "
-			        "whole version is %llu",
-			        c->magic, (unsigned long long)c->seq, (unsigned long long)block,
-			        (unsigned long long)c->seq - 1);
-	}
-	if (flags & CHAIN_NEWEST_WHOLE) {
-		if (err != -EILSEQ && err != -EIO)
-			return err;
-		versions_give_up(c);
-		return 0;
-	}
-	if (err == -EILSEQ)
-		err = next_was_durable(c);
-	if (!err)
-		return spm_volume_fail(
-		        -EUCLEAN,
-		        "container %d: version %llu is damaged (its record at block %llu or a page it carries); the "
-		        "newest whole version is %llu: softpm check tells more",
-		        c->magic, (unsigned long long)c->seq + 1, (unsigned long long)c->next[0].block,
-		        (unsigned long long)c->seq);
-	if (err != -EILSEQ)
-		return spm_volume_fail(
-		        err,
-		        "container %d: whether there is a version %llu can't be found out: %s; the newest "
-		        "version known to be whole is %llu",
-		        c->magic, (unsigned long long)c->seq + 1, spm_volume_error_of(err), (unsigned long long)c->seq);
-	return 0;
+		return err;
+	newest_note(c, &r);
+	c->deads_from = c->records_from = r.seq + 1;
+	err = records_take(c, &r);
+	return err == -EUCLEAN || err == -ENOMEM ? err : end_judge(c, err, flags);
 }
 
-struct using
-{
+/* ---- what is needed ---- */
+
+struct needed {
 	struct chain *c;
-	struct block_run run; /* neighbours, still to be marked */
+	struct extent *space;
+	int err;
 };
 
-static int run_use(const struct source_run *r, bool is_kept, void *arg)
+static int needed_note(struct needed *n, uint64_t block, uint64_t blocks)
 {
-	struct using *u = arg;
+	for (uint64_t i = 0; i < blocks && !n->err; i++) {
+		n->err = spm_space_set(n->space, n->c->extents, block + i, 1);
+		if (n->err == -EEXIST) /* several versions need it */
+			n->err = 0;
+	}
+	return n->err;
+}
+
+static int place_needed(uint64_t page, const struct place *p, void *arg)
+{
+	struct needed *n = arg;
+
+	(void)page;
+	return p->block && p->birth > n->c->head.origin_seq ? needed_note(n, p->block, 1) : 0;
+}
+
+static int runs_needed(struct needed *n, const struct block_run *run, uint64_t runs)
+{
 	int err = 0;
 
-	(void)is_kept;
-	if (!r->block)
-		return 0;
-	if (r->block != u->run.block + u->run.blocks) {
-		err = spm_free_use(u->c, u->run.block, u->run.blocks);
-		u->run = (struct block_run){r->block, 0};
-	}
-	u->run.blocks += r->pages;
+	for (uint64_t i = 0; i < runs && !err; i++)
+		err = needed_note(n, run[i].block, run[i].blocks);
 	return err;
 }
 
-static int places_use(struct chain *c)
+static int version_needed(struct needed *n, struct replay *r)
 {
-	struct using u = {.c = c};
-	int err = spm_map_each_run(c, run_use, &u);
-
-	return err ? err : spm_free_use(c, u.run.block, u.run.blocks);
+	return spm_kept_has(&n->c->history, r->seq) ? spm_map_each(r->map, place_needed, n) : 0;
 }
 
-static int records_use(struct chain *c)
+static int segment_needed(struct needed *n, const struct segment *s, struct map *map)
 {
-	struct block_run run[RECORD_RUNS_MAX];
-	unsigned n;
-	int err = 0;
+	struct chain *c = n->c;
+	uint64_t last = s->e.last < c->seq ? s->e.last : c->seq;
+	struct replay r;
+	int err = spm_replay_begin(&r, c, s, map);
 
-	for (size_t i = c->record_from; i < c->record_to && !err; i++) {
-		err = spm_record_runs(c, &c->record[i], run, &n);
-		for (unsigned k = 0; k < n && !err; k++)
-			err = spm_free_use(c, run[k].block, run[k].blocks);
-	}
-	return err;
-}
-
-/* Everything that is needed is not free; -EUCLEAN if two need the same block. */
-int spm_used_mark(struct chain *c)
-{
-	int err;
-
-	while (c->dead_from < c->dead_to && c->dead[c->dead_from].death <= c->oldest_kept)
-		c->dead_from++;
-	while (c->record_from < c->record_to && c->record[c->record_from].seq < c->oldest_kept &&
-	       c->record[c->record_from].seq <= c->head.checkpoint_seq)
-		c->record_from++;
-	err = places_use(c);
-	for (size_t i = c->dead_from; i < c->dead_to && !err; i++)
-		err = spm_free_use(c, c->dead[i].block, 1);
 	if (!err)
-		err = records_use(c);
-	for (unsigned i = 0; i < c->head.run_count && !err; i++)
-		err = spm_free_use(c, c->head.run[i].block, c->head.run[i].blocks);
-	for (unsigned i = 0; i < 2 && !err; i++)
-		err = c->next[i].blocks ? spm_free_use(c, c->next[i].block, c->next[i].blocks) : -EINVAL;
-	if (err == -EINVAL || err == -EEXIST || err == -EILSEQ)
-		err = spm_volume_fail(
-		        -EUCLEAN,
-		        "container %d: its maps claim a block twice or one that is not its own; it can be read "
-		        "but not written: restore the volume from a copy",
-		        c->magic);
+		err = runs_needed(n, s->run, s->e.runs);
+	if (!err)
+		err = version_needed(n, &r);
+	while (!err && r.seq < last) {
+		struct record *record;
+
+		err = spm_replay_read(&r, &record);
+		if (err)
+			break;
+		err = runs_needed(n, record->run, record->run_count);
+		if (!err)
+			err = spm_replay_apply(&r, record, false);
+		free(record);
+		if (!err)
+			err = version_needed(n, &r);
+	}
 	return err;
+}
+
+int spm_space_needed(struct chain *c, struct extent *needed)
+{
+	struct needed n = {c, needed, 0};
+	int err = needed_note(&n, c->head_block, 2);
+
+	for (size_t i = 0; i < c->history.segments && !err; i++) {
+		struct map map = {0};
+
+		err = segment_needed(&n, &c->history.segment[i], &map);
+		spm_map_free(&map);
+	}
+	if (!err)
+		err = runs_needed(&n, c->head.run, c->head.run_count);
+	for (unsigned i = 0; i < 2 && !err; i++)
+		err = runs_needed(&n, c->planned[i].run, c->planned[i].runs);
+	return err ? err : runs_needed(&n, c->next, 2);
 }

@@ -108,6 +108,23 @@ int spm_mirror_write(struct volume *v, uint64_t block, void *content, size_t sum
 	return err ? err : spm_blocks_write_durable(v, block + 1, content, 1);
 }
 
+int spm_mirror_make(struct volume *v, uint64_t block, const void *content, size_t sum_offset)
+{
+	unsigned char *both = aligned_alloc(SPM_BLOCK_BYTES, 2 * SPM_BLOCK_BYTES);
+	uint64_t sum;
+	int err;
+
+	if (!both)
+		return -ENOMEM;
+	memcpy(both, content, SPM_BLOCK_BYTES);
+	sum = spm_block_sum(both, SPM_BLOCK_BYTES, sum_offset);
+	memcpy(both + sum_offset, &sum, 8);
+	memcpy(both + SPM_BLOCK_BYTES, both, SPM_BLOCK_BYTES);
+	err = spm_blocks_write_durable(v, block, both, 2);
+	free(both);
+	return err;
+}
+
 static bool block_is_whole(const void *content, size_t sum_offset, uint64_t magic)
 {
 	uint64_t found, sum;
@@ -227,10 +244,12 @@ static int volume_bytes_have(struct volume *v, uint64_t bytes)
 	return err ? err : spm_volume_flush(v);
 }
 
-/* Makes n more extents exist in the last group (as many as fit). The file is longer before the table says so. */
+/* Makes n more extents exist in the last group (as many as fit), or some more if there are many: small chains come in numbers. The
+ * file is longer before the table says so. */
 static int group_extend(struct volume *v, struct extent_table *t, unsigned n)
 {
-	unsigned to = t->extents + n < GROUP_EXTENTS ? t->extents + n : GROUP_EXTENTS;
+	unsigned more = n > t->extents / 8 ? n : t->extents / 8;
+	unsigned to = t->extents + more < GROUP_EXTENTS ? t->extents + more : GROUP_EXTENTS;
 	int err = volume_bytes_have(v, ((uint64_t)t->group * GROUP_BLOCKS + to * (uint64_t)EXTENT_BLOCKS) *
 	                                       SPM_BLOCK_BYTES);
 
@@ -296,8 +315,14 @@ static int extents_find(struct volume *v, struct extent_table *t, uint64_t group
 	return err && *got ? 0 : err;
 }
 
-int spm_extents_take(struct volume *v, uint64_t owner, int magic, int (*first)(uint64_t block, void *arg), void *arg,
-                     unsigned n, uint64_t *first_block, unsigned *got)
+uint32_t spm_name_hash(const char *branch)
+{
+	return (uint32_t)(XXH3_64bits(branch, strlen(branch)) & 0xffffff);
+}
+
+int spm_extents_take(struct volume *v, uint64_t owner, int magic, uint32_t hash,
+                     int (*first)(uint64_t block, void *arg), void *arg, unsigned n, uint64_t *first_block,
+                     unsigned *got)
 {
 	struct extent_table *t = block_new();
 	uint64_t groups;
@@ -313,7 +338,8 @@ int spm_extents_take(struct volume *v, uint64_t owner, int magic, int (*first)(u
 	if (!err && first)
 		err = first(*first_block, arg);
 	for (unsigned i = from; !err && i < from + *got; i++)
-		t->entry[i] = (struct extent_entry){owner, magic, first && i == from ? EXTENT_FIRST : 0};
+		t->entry[i] = (struct extent_entry){owner, magic,
+		                                    first && i == from ? EXTENT_FIRST | hash << EXTENT_HASH_SHIFT : 0};
 	if (!err)
 		err = table_write(v, t);
 	tables_unlock(v);
@@ -551,6 +577,7 @@ int spm_volume_open(struct driver *driver, unsigned flags, struct volume **out)
 	v->driver = driver;
 	v->flags = flags;
 	pthread_mutex_init(&v->lock, NULL);
+	pthread_mutex_init(&v->pins_lock, NULL);
 	if (flags & VOLUME_CREATE) {
 		err = tables_lock(v);
 		if (!err) {
@@ -577,6 +604,9 @@ void spm_volume_close(struct volume *v)
 {
 	v->driver->ops->close(v->driver);
 	pthread_mutex_destroy(&v->lock);
+	pthread_mutex_destroy(&v->pins_lock);
+	free(v->pin);
+	free(v->writing);
 	free(v);
 }
 

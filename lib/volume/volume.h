@@ -1,6 +1,7 @@
 /* volume.h - versions on a device: extents, chains of commits, copy-on-write page maps.
  *
- * A volume holds chains. A chain is one branch of one container: a row of versions, each the parent of the next.
+ * A volume holds chains. A chain is one branch of one container: a row of versions, each the parent of the next. It begins empty,
+ * or with a version of another chain, whose blocks it shares.
  * Each chain owns extents (1 MiB) of the volume, so chains written by different processes meet only when one takes an
  * extent. Everything below is told byte by byte in docs/format.md and volume/format.h.
  *
@@ -45,8 +46,9 @@ struct page_change {
 	struct page_meta meta;
 };
 
-struct version_info {     /* what each version tells of itself; fixed part of the commit record */
-	uint64_t version; /* number, from 1; set by commit */
+struct version_info { /* what each version tells of itself; fixed part of the commit record */
+	uint64_t
+	        version; /* number, from 1, higher than all before it on its branch. In: not lower than this; out: set by commit */
 	uint64_t parent;  /* number of the parent, 0: none; set by commit */
 	uint64_t time_ns; /* CLOCK_REALTIME */
 	uint64_t root;    /* heap address */
@@ -63,14 +65,19 @@ struct version_info {     /* what each version tells of itself; fixed part of th
 	uint32_t chunk_bytes;
 	uint32_t attr_flags;
 	uint32_t pid;
-	uint64_t spare[4];
+	uint32_t full_trace_every;
+	uint32_t keep_seconds; /* versions older than this are dropped; 0: at any age they stay */
+	struct thinning {      /* of versions older than this, one each so many seconds is kept; 0: all */
+		uint32_t older_than_s, every_s;
+	} thin[2]; /* the second is of older ones than the first */
+	uint64_t spare;
 	char message[200];
 };
 
 enum volume_flags {
 	VOLUME_READ_ONLY = 1,
 	VOLUME_CREATE = 2,
-	VOLUME_EAGER = 4, /* for tests: checkpoints as soon as there is anything to write */
+	VOLUME_EAGER = 4, /* for tests: maps and indexes as soon as there is anything to write */
 };
 
 /* Takes the driver (closes it at volume close, also on failure). An empty device with VOLUME_CREATE becomes a volume.
@@ -102,12 +109,53 @@ enum chain_flags {
 	CHAIN_NEWEST_WHOLE = 2 /* the user's explicit consent: open the newest whole version although a newer, damaged
 	                          one is known */
 };
+/* A branch that begins with a version that was found. Durable on return; reads no map, so it costs the same for any container. It shares
+ * all blocks with its origin, whose writer may be another process. -EEXIST; -ENOENT: the version is there no more. */
+struct version_found;
+int spm_branch_create(struct volume *v, int magic, const char *branch, const struct version_found *at);
+int spm_branch_exists(struct volume *v, int magic, const char *branch); /* 1, 0 or -errno */
 /* Recovers and opens. -EUCLEAN: volume_error() names the damage and the newest whole version. wait_ms: for the
  * writer's lock. */
 int spm_chain_open(struct volume *v, int magic, const char *branch, unsigned flags, unsigned wait_ms,
                    struct chain **out);
+/* Read-only, at the version with this number that the branch has, or has from the branches that it comes from. Until it is
+ * closed the version is not dropped, by whatever process. -ENOENT: there is none, or not any more. */
+int spm_chain_open_version(struct volume *v, int magic, const char *branch, uint64_t version, struct chain **out);
+/* The chain that this one branched off, read-only at the version where it did. -ENOENT: it is no branch. */
+int spm_chain_open_parent(struct chain *c, struct chain **out);
+struct chain_about {
+	const char *branch; /* good as long as the chain is open */
+	bool is_branch;     /* it began with origin_version of its parent */
+	uint64_t origin_version;
+	uint64_t chain_id, seq; /* with which a tag names a version */
+};
+void spm_chain_about(const struct chain *c, struct chain_about *out);
 void spm_chain_close(struct chain *c); /* notes that all is durable; a chain closed so shows any later damage */
-int spm_chain_delete(struct volume *v, int magic); /* all chains of the container; -ENOENT */
+/* All chains of the container. -ENOENT; -EAGAIN: somebody writes or reads it. */
+int spm_chain_delete(struct volume *v, int magic);
+/* -ENOENT; -EAGAIN: somebody writes or reads it; -EBUSY: it has branches itself. */
+int spm_branch_delete(struct volume *v, int magic, const char *branch);
+
+/* Names beside the branches. */
+enum ref_kind { REF_TAG = 1, REF_CURRENT = 2 };
+struct ref {                             /* on disk as it is, little-endian */
+	char name[64];                   /* of a tag; of the current branch */
+	uint64_t chain_id, seq, version; /* of a tag */
+	uint64_t time_ns;
+	uint32_t kind;
+	uint32_t zero[7];
+};
+struct refs {
+	struct ref *ref;
+	size_t n;
+};
+int spm_refs_load(struct volume *v, int magic, struct refs *out); /* none: n is 0 */
+void spm_refs_free(struct refs *r);
+const struct ref *spm_refs_find(const struct refs *r, enum ref_kind kind, const char *name); /* NULL: there is none */
+/* Calls `change`, which may change *refs by the functions below, and makes that durable unless it fails. */
+int spm_refs_change(struct volume *v, int magic, int (*change)(struct refs *refs, void *arg), void *arg);
+int spm_refs_put(struct refs *r, const struct ref *ref); /* instead of one of that kind and name */
+bool spm_refs_remove(struct refs *r, enum ref_kind kind, const char *name);
 
 /* Makes one version durable: one write, one flush if small. Returns 0 when durable. changes in any order, no page
  * twice. info: in: time_ns on, out: the fields "set by commit". If the content of every change equals what the chain
@@ -126,14 +174,25 @@ struct change_source {
 int spm_chain_commit_from(struct chain *c, struct change_source *source, bool force, struct version_info *info);
 uint64_t spm_page_sum(const void *page); /* what page_change.sum is */
 
-/* What may be done off the commit path, in one bounded step: growing ahead, writing the map out (checkpoint), noting
+/* What may be done off the commit path, in one bounded step: growing ahead, writing the map or index out, noting
  * durability, freeing dropped versions' space. *again: there is more to do now. idle: no commit is about. */
 int spm_chain_maintain(struct chain *c, bool idle, bool *again);
 
 /* Newest version's description; -ENOENT if there is none. */
 int spm_chain_newest(struct chain *c, struct version_info *out);
-/* From the newest back along parents; until fn returns non-zero, which is returned. */
+/* From the newest (of one opened at a version: from that) back along parents, also on the branches that it comes from; until fn
+ * returns non-zero, which is returned. Versions that are not to be kept any more are left out. */
 int spm_chain_each_version(struct chain *c, int (*fn)(const struct version_info *info, void *arg), void *arg);
+
+/* The newest version with a number, or time, up to the limit, that the branch has or has from where it comes from. Reads no map.
+ * -ENOENT: none. */
+enum version_key { BY_NUMBER, BY_TIME };
+struct version_found {
+	struct version_info info;
+	uint64_t chain_id, seq; /* which it is, whatever way led to it */
+};
+int spm_version_find(struct volume *v, int magic, const char *branch, enum version_key key, uint64_t limit,
+                     struct version_found *out);
 
 /* Where a page's content is, and its checksum: enough to read and verify it, whatever the chain's map says by then. */
 struct page_source {
@@ -151,9 +210,8 @@ struct source_list {
 };
 int spm_chain_list(struct chain *c, struct source_list *out); /* 0 or -ENOMEM */
 void spm_source_list_free(struct source_list *l);
-/* Keeps the blocks of all pages of that version (at least the newest when first pinned) from being used again, also after the
- * version was dropped, until it is pinned anew with 0. One pin a chain. */
-void spm_chain_pin(struct chain *c, uint64_t version);
+/* Keeps the newest version from being dropped, until it is called with false. One pin a chain; a reader has it already. */
+int spm_chain_pin(struct chain *c, bool is_pinned);
 /* Reads and verifies n pages whose blocks follow each other. The version's number is for the message only. Takes no lock
  * and allocates nothing, unless it fails. -EUCLEAN names page, version and block. */
 int spm_chain_read_run(struct chain *c, uint64_t version, const struct page_source *source, size_t n, void *buffer);

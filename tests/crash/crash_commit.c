@@ -1,8 +1,8 @@
 /* crash_commit.c - the power goes at any instant of a run of commits, and the newest version is one that was committed,
  * whole, and not older than the last acknowledged one.
  *
- * The run: two chains, small and large commits, at once and in batches, pages added, changed and removed, versions dropped, checkpoints, and
- * commits while a checkpoint is being written. Its ledger says what each version of each chain holds. Then some states
+ * The run: two chains, small and large commits, at once and in batches, pages added, changed and removed, versions dropped, maps and indexes, and
+ * commits while a map or index is being written. Its ledger says what each version of each chain holds. Then some states
  * are built for every operation (sim_driver.h), opened, and compared. On a sample the volume is opened for writing,
  * goes on, and is opened once more.
  */

@@ -112,7 +112,7 @@ static void file_must_be_small(int64_t version)
 	uint64_t live = 0;
 	struct stat st;
 
-	EXPECT(pVersions(1, newest_look, &live) == 1 && live);
+	EXPECT(pVersions(1, NULL, newest_look, &live) == 1 && live);
 	EXPECT(!stat(path, &st));
 	if (version <= 1 || version % 10000 == 0 || (uint64_t)version == points)
 		printf("version %lld: %.1f MiB live, file %.1f MiB\n", (long long)version, (double)live / 1048576,
@@ -161,7 +161,7 @@ static void see_all_right(void)
 
 	EXPECT(!pVOpen(path));
 	EXPECT(!pCheck(1, NULL, NULL, NULL));
-	EXPECT(!pVersions(1, version_count, &versions) && versions == VERSIONS_KEPT);
+	EXPECT(!pVersions(1, NULL, version_count, &versions) && versions == VERSIONS_KEPT);
 	EXPECT(pCRestore(1, (void **)&r));
 	EXPECT(r->points == points - 1);
 	for (uint64_t i = 0; i < r->objects; i++) {

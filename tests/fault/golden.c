@@ -2,10 +2,11 @@
  * reader written from docs/format.md alone.
  *
  * Container 7 was made by a program: a list, strings, a large object without pointers, pointers into the program.
- * Container 8 page by page: checkpoints, pages removed and all zero, dropped versions, a record too large for its
- * place; it was left as a crash leaves it. SOFTPM_GOLDEN=PATH makes the file anew there: only for another format
+ * Container 8 page by page: several segments with maps, pages removed and all zero, dropped versions, a record too large for
+ * its place, a tag, a branch; it was left as a crash leaves it. SOFTPM_GOLDEN=PATH makes the file anew there: only for another format
  * version, beside the one that is.
  */
+#include "branch_off.h"
 #include "expect.h"
 #include "scratch.h"
 #include "second_reader.h"
@@ -25,7 +26,7 @@
 
 #include <cmocka.h>
 
-enum { PAGES = 40, VERSIONS = 14, BULK = 10000 };
+enum { PAGES = 40, VERSIONS = 18, TAGGED = 3, ORIGIN = 6, SIDE_VERSIONS = 9, BULK = 10000 };
 
 struct item {
 	struct item *next;
@@ -112,8 +113,8 @@ static void container_make(void)
 	EXPECT(!pVClose());
 }
 
-/* What fills page i in a version; 0: not there; 1: all zero, without content. */
-static uint64_t fill_of(unsigned i, uint64_t version)
+/* What fills page i in a version of branch main; 0: not there; 1: all zero, without content. */
+static uint64_t main_fill_of(unsigned i, uint64_t version)
 {
 	if (i < 3)
 		return version * 100 + i; /* changes every time */
@@ -124,15 +125,25 @@ static uint64_t fill_of(unsigned i, uint64_t version)
 	return version < 9 ? 2000 + i : 3000 + i; /* many at once, in version 9 */
 }
 
-static void version_commit(struct chain *c, uint64_t version)
+/* Branch side begins with version ORIGIN of main, and changes other pages. */
+static uint64_t fill_of(const char *branch, unsigned i, uint64_t version)
+{
+	if (!version)
+		return 0;
+	if (!strcmp(branch, "main") || version <= ORIGIN)
+		return main_fill_of(i, version);
+	return i < 2 || i > 35 ? version * 1000 + i : main_fill_of(i, ORIGIN);
+}
+
+static void version_commit(struct chain *c, const char *branch, uint64_t version)
 {
 	static uint64_t data[PAGES][512] __attribute__((aligned(4096)));
 	struct page_change change[PAGES];
-	struct version_info info = {.time_ns = version, .root = 4096, .versions_kept = 5, .branch = "main"};
+	struct version_info info = {.time_ns = version, .root = 4096, .versions_kept = 5};
 	size_t n = 0;
 
 	for (unsigned i = 0; i < PAGES; i++) {
-		uint64_t fill = fill_of(i, version), before = version == 1 ? 0 : fill_of(i, version - 1);
+		uint64_t fill = fill_of(branch, i, version), before = fill_of(branch, i, version - 1);
 
 		if (fill == before)
 			continue;
@@ -142,8 +153,9 @@ static void version_commit(struct chain *c, uint64_t version)
 		                                   .is_removed = !fill,
 		                                   .meta = {.span_pages = 1, .class = (uint8_t)i}};
 	}
+	snprintf(info.branch, sizeof(info.branch), "%s", branch);
 	snprintf(info.message, sizeof(info.message), "version %llu", (unsigned long long)version);
-	EXPECT(!spm_chain_commit(c, change, n, true, &info));
+	EXPECT(!spm_chain_commit(c, change, n, true, &info) && info.version == version);
 }
 
 static struct volume *volume_open(unsigned flags)
@@ -158,19 +170,55 @@ static struct volume *volume_open(unsigned flags)
 	return v;
 }
 
+static int tag_put(struct refs *refs, void *arg)
+{
+	return spm_refs_put(refs, arg);
+}
+
+static void newest_tag(struct volume *v, struct chain *c)
+{
+	struct ref ref = {.kind = REF_TAG, .name = "a tag", .version = TAGGED, .time_ns = 1};
+	struct chain_about about;
+
+	spm_chain_about(c, &about);
+	ref.chain_id = about.chain_id;
+	ref.seq = about.seq;
+	EXPECT(!spm_refs_change(v, 8, tag_put, &ref));
+}
+
+static void maintain(struct chain *c)
+{
+	bool again;
+
+	do
+		EXPECT(!spm_chain_maintain(c, true, &again));
+	while (again);
+}
+
+static void side_make(struct volume *v, struct chain *from)
+{
+	struct chain *c;
+
+	EXPECT(!branch_off(v, 8, from, "side", &c));
+	for (uint64_t version = ORIGIN + 1; version <= SIDE_VERSIONS; version++)
+		version_commit(c, "side", version);
+	spm_chain_close(c);
+}
+
 static void chain_make(void)
 {
 	struct volume *v = volume_open(VOLUME_EAGER);
 	struct chain *c;
-	bool again;
 
 	EXPECT(v && !spm_chain_create(v, 8, "main", &c));
 	for (uint64_t version = 1; version <= VERSIONS; version++) {
-		version_commit(c, version);
+		version_commit(c, "main", version);
+		if (version == TAGGED)
+			newest_tag(v, c);
+		if (version == ORIGIN)
+			side_make(v, c);
 		if (version % 4 == 0)
-			do
-				EXPECT(!spm_chain_maintain(c, true, &again));
-			while (again);
+			maintain(c);
 	}
 }
 
@@ -226,19 +274,12 @@ static void pages_compare(struct comparison *k)
 	spm_source_list_free(&list);
 }
 
-static void chain_compare(const unsigned char *volume, uint64_t bytes, int magic, struct second_version *second)
+static void version_compare(const unsigned char *volume, struct chain *c, const struct second_version *second)
 {
-	const char *wrong = second_read(volume, bytes, magic, second);
-	struct volume *v = volume_open(VOLUME_READ_ONLY);
-	struct comparison k = {.volume = volume, .second = second};
+	struct comparison k = {.volume = volume, .c = c, .second = second};
 	struct version_info info;
 
-	if (wrong)
-		fail_msg("container %d: the second reader finds %s", magic, wrong);
-	assert_non_null(v);
-	if (spm_chain_open(v, magic, "main", 0, 0, &k.c))
-		fail_msg("%s", spm_volume_error());
-	assert_int_equal(spm_chain_newest(k.c, &info), 0);
+	assert_int_equal(spm_chain_newest(c, &info), 0);
 	assert_int_equal(info.version, second->version);
 	assert_int_equal(info.parent, second->parent);
 	assert_int_equal(info.time_ns, second->time_ns);
@@ -250,16 +291,41 @@ static void chain_compare(const unsigned char *volume, uint64_t bytes, int magic
 	assert_string_equal(info.name, second->name);
 	assert_string_equal(info.message, second->message);
 	pages_compare(&k);
-	spm_chain_close(k.c);
-	spm_volume_close(v);
 }
 
-static void pages_are_those_of_the_ledger(const unsigned char *volume, const struct second_version *second)
+/* The version with that number (0: the newest). False: there is none, both say. */
+static bool both_find(const unsigned char *volume, uint64_t bytes, int magic, const char *branch, uint64_t version,
+                      struct second_version *second)
+{
+	const char *wrong = second_read(volume, bytes, magic, branch, version, second);
+	struct volume *v = volume_open(VOLUME_READ_ONLY);
+	struct chain *c;
+	int err;
+
+	assert_non_null(v);
+	err = version ? spm_chain_open_version(v, magic, branch, version, &c)
+	              : spm_chain_open(v, magic, branch, 0, 0, &c);
+	if (wrong && (err != -ENOENT || strcmp(wrong, "no such version")))
+		fail_msg("container %d, %s, version %llu: the second reader finds %s, opening gave %d", magic, branch,
+		         (unsigned long long)version, wrong, err);
+	if (err && !wrong)
+		fail_msg("container %d, %s: the second reader finds version %llu; %s", magic, branch,
+		         (unsigned long long)version, spm_volume_error());
+	if (!err) {
+		version_compare(volume, c, second);
+		spm_chain_close(c);
+	}
+	spm_volume_close(v);
+	return !err;
+}
+
+static void pages_are_those_of_the_ledger(const unsigned char *volume, const char *branch,
+                                          const struct second_version *second)
 {
 	size_t seen = 0;
 
 	for (unsigned i = 0; i < PAGES; i++) {
-		uint64_t fill = fill_of(i, VERSIONS), found;
+		uint64_t fill = fill_of(branch, i, second->version), found;
 		const struct second_page *p = &second->page[seen];
 
 		if (!fill)
@@ -273,20 +339,58 @@ static void pages_are_those_of_the_ledger(const unsigned char *volume, const str
 	assert_int_equal(seen, second->pages);
 }
 
+/* Which versions of the branch are there: a bit for each. */
+static uint64_t versions_compare(const unsigned char *volume, uint64_t bytes, const char *branch)
+{
+	struct second_version second;
+	uint64_t there = 0;
+
+	for (uint64_t version = 1; version <= VERSIONS + 1; version++) {
+		if (both_find(volume, bytes, 8, branch, version, &second)) {
+			assert_int_equal(second.version, version);
+			pages_are_those_of_the_ledger(volume, branch, &second);
+			there |= UINT64_C(1) << version;
+		}
+		second_free(&second);
+	}
+	return there;
+}
+
+static uint64_t bits(unsigned from, unsigned to)
+{
+	return (UINT64_C(2) << to) - (UINT64_C(1) << from);
+}
+
+static void branches_are_compared(const unsigned char *volume, uint64_t bytes)
+{
+	uint64_t there = versions_compare(volume, bytes, "main"), named = bits(TAGGED, TAGGED) | bits(ORIGIN, ORIGIN);
+	uint64_t of_side = versions_compare(volume, bytes, "side");
+
+	assert_int_equal(there & named, named);
+	assert_int_equal(there & bits(VERSIONS - 4, VERSIONS + 1), bits(VERSIONS - 4, VERSIONS));
+	assert_true((there & bits(1, ORIGIN)) == named); /* others were dropped */
+	assert_int_equal(of_side, named | bits(ORIGIN + 1, SIDE_VERSIONS));
+}
+
 static void both_are_compared(const unsigned char *volume, uint64_t bytes)
 {
 	struct second_version second;
 
-	chain_compare(volume, bytes, 7, &second);
+	assert_true(both_find(volume, bytes, 7, "main", 0, &second));
 	assert_int_equal(second.version, 3);
 	assert_string_equal(second.message, "the third");
 	assert_string_equal(second.name, "golden");
 	second_free(&second);
-	chain_compare(volume, bytes, 8, &second);
+	assert_true(both_find(volume, bytes, 8, "main", 0, &second));
 	assert_int_equal(second.version, VERSIONS);
-	assert_true(second.checkpoint_seq > 0 && second.records_replayed > 0);
-	pages_are_those_of_the_ledger(volume, &second);
+	assert_true(second.segments > 2 && second.map_seq > 0 && second.records_replayed > 0);
+	pages_are_those_of_the_ledger(volume, "main", &second);
 	second_free(&second);
+	assert_true(both_find(volume, bytes, 8, "side", 0, &second));
+	assert_int_equal(second.version, SIDE_VERSIONS);
+	pages_are_those_of_the_ledger(volume, "side", &second);
+	second_free(&second);
+	branches_are_compared(volume, bytes);
 }
 
 static void the_golden_volume_reads_the_same_for_a_second_reader(void **state)
@@ -338,17 +442,35 @@ static void container_restore(void)
 	EXPECT(!pVClose());
 }
 
-static void chain_goes_on(void)
+static void tag_is_there(struct volume *v)
+{
+	const struct ref *tag;
+	struct refs refs;
+
+	EXPECT(!spm_refs_load(v, 8, &refs));
+	tag = spm_refs_find(&refs, REF_TAG, "a tag");
+	EXPECT(tag && tag->version == TAGGED && refs.n == 1);
+	spm_refs_free(&refs);
+}
+
+static void branch_goes_on(const char *branch, uint64_t version)
 {
 	struct volume *v = volume_open(0);
 	struct chain *c;
 
-	EXPECT(v && !spm_chain_open(v, 8, "main", CHAIN_WRITE, 0, &c));
+	EXPECT(v && !spm_chain_open(v, 8, branch, CHAIN_WRITE, 0, &c));
+	tag_is_there(v);
 	spm_chain_self_check(c);
-	version_commit(c, VERSIONS + 1);
+	version_commit(c, branch, version);
 	spm_chain_self_check(c);
 	spm_chain_close(c);
 	spm_volume_close(v);
+}
+
+static void branches_go_on(void)
+{
+	branch_goes_on("main", VERSIONS + 1);
+	branch_goes_on("side", SIDE_VERSIONS + 1);
 }
 
 static void the_golden_volume_restores_and_goes_on(void **state)
@@ -358,7 +480,7 @@ static void the_golden_volume_restores_and_goes_on(void **state)
 	(void)state;
 	free(golden_unpack(&bytes));
 	in_process(container_restore);
-	in_process(chain_goes_on);
+	in_process(branches_go_on);
 }
 
 static int golden_make(const char *to)

@@ -257,7 +257,7 @@ static int do_list(void)
 	struct pvolume v;
 	int64_t whole;
 
-	if (pVersions(1, version_ignore, NULL) || pVolume(&v) || pContainers(container_ignore, NULL))
+	if (pVersions(1, NULL, version_ignore, NULL) || pVolume(&v) || pContainers(container_ignore, NULL))
 		return -1;
 	return pCheck(1, damage_ignore, NULL, &whole) < 0 ? -1 : 0;
 }

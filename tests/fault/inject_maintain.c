@@ -1,4 +1,4 @@
-/* inject_maintain.c - growing ahead, checkpoints and the noting of durability with their 1st, 2nd, 3rd, ... system call
+/* inject_maintain.c - growing ahead, maps, indexes and the noting of durability with their 1st, 2nd, 3rd, ... system call
  * or allocation failing: the chain goes on, or refuses until it is opened anew, and every version that was reported
  * durable is there.
  */

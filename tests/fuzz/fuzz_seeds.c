@@ -1,8 +1,9 @@
 /* fuzz_seeds.c - writes small volumes of many kinds, packed for fuzz_volume, into a folder: its seed corpus.
  *
- * The volume kept in the tree (tests/fault/golden.vol.txt), which a program made and which has checkpoints, dropped
- * versions and pages that went; and some made here, page by page or by the public calls.
+ * The volume kept in the tree (tests/fault/golden.vol.txt), which a program made and which has several segments, dropped
+ * versions, a branch, a tag and pages that went; and some made here, page by page or by the public calls.
  */
+#include "branch_off.h"
 #include "packed.h"
 #include "sim_driver.h"
 #include "softpm.h"
@@ -94,7 +95,7 @@ static void crashed_make(void)
 	spm_volume_close(v);
 }
 
-static void checkpoints_make(void)
+static void maps_make(void)
 {
 	struct volume *v = begin();
 	struct chain *c;
@@ -108,7 +109,47 @@ static void checkpoints_make(void)
 			must(!spm_chain_maintain(c, true, &again), "maintenance");
 	}
 	spm_chain_close(c);
-	end(v, "checkpoints");
+	end(v, "maps");
+}
+
+static int tag_put(struct refs *refs, void *arg)
+{
+	return spm_refs_put(refs, arg);
+}
+
+static void newest_tag(struct volume *v, struct chain *c, int magic)
+{
+	struct ref ref = {.kind = REF_TAG, .name = "a tag", .version = 1};
+	struct chain_about about;
+
+	spm_chain_about(c, &about);
+	ref.chain_id = about.chain_id;
+	ref.seq = about.seq;
+	must(!spm_refs_change(v, magic, tag_put, &ref), "a tag");
+}
+
+/* Branches of branches, with and without maps; what a tag and they keep was else dropped. */
+static void branches_make(void)
+{
+	static const char *const name[] = {"left", "right", "leaf"};
+	struct volume *v = begin();
+	struct chain *c, *next;
+	bool again;
+
+	must(!spm_chain_create(v, 7, "main", &c), "a chain");
+	for (unsigned b = 0; b <= 3; b++) {
+		for (uint64_t version = 1; version <= 10; version++) {
+			commit(c, 300 + b, 3, version + b * 100, version % 5 == 4);
+			if (version == 3 && b == 1)
+				newest_tag(v, c, 7);
+			if (version % 4 == 0 && b != 2)
+				must(!spm_chain_maintain(c, true, &again), "maintenance");
+		}
+		must(b == 3 || !branch_off(v, 7, c, name[b], &next), "a branch");
+		spm_chain_close(c);
+		c = next;
+	}
+	end(v, "branches");
 }
 
 /* A record that lies in several runs, pages outside its place. */
@@ -188,7 +229,8 @@ int main(int argc, char **argv)
 	seed_write("golden-restore", golden, length, PACKED_WITH_RESTORE);
 	empty_make();
 	crashed_make();
-	checkpoints_make();
+	maps_make();
+	branches_make();
 	large_make();
 	deleted_make();
 	program_make();

@@ -1,8 +1,8 @@
-/* fuzz_volume.c - libFuzzer target: any bytes, opened as a volume, give versions or a sentence; never a crash, a leak,
- * an endless loop or a broken invariant.
+/* fuzz_volume.c - libFuzzer target: any bytes, opened as a volume, give versions or a sentence; never a crash, a leak or
+ * an endless loop.
  *
- *   packed bytes -> volume in memory -> sums made right -> read: list, each version, each page, check
- *                                                       -> write: open, commit, maintain, delete
+ *   packed bytes -> volume in memory -> sums made right -> read: list, each version, each page, check, names
+ *                                                       -> write: open, commit, maintain, branch, tag, delete
  *                                                       -> now and then: pCRestore, pPointSync, by the public calls
  *
  * Checksums would stop a fuzzer at the first block, so they are made right after each mutation (resum.h); that they are
@@ -12,6 +12,7 @@
  *   fuzz_volume CORPUS...                 fuzz on (seeds: fuzz_seeds FOLDER)
  *   fuzz_volume -runs=0 CORPUS, or FILE   try again what is there
  */
+#include "branch_off.h"
 #include "packed.h"
 #include "resum.h"
 #include "sim_driver.h"
@@ -25,7 +26,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { CHAINS_MOST = 8, MAINTAIN_MOST = 8 };
+enum { CHAINS_MOST = 8, MAINTAIN_MOST = 8, VERSIONS_MOST = 8 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t most, unsigned seed);
@@ -49,10 +50,18 @@ static int chain_note(int magic, const char *branch, void *arg)
 	return ++all->n == CHAINS_MOST;
 }
 
+struct numbers {
+	uint64_t version[VERSIONS_MOST];
+	unsigned n;
+};
+
 static int version_look(const struct version_info *info, void *arg)
 {
-	(void)arg;
+	struct numbers *numbers = arg;
+
 	sink += strlen(info->branch) + strlen(info->name) + strlen(info->message);
+	if (numbers->n < VERSIONS_MOST)
+		numbers->version[numbers->n++] = info->version;
 	return 0;
 }
 
@@ -85,8 +94,21 @@ static int sentence_look(const char *sentence, void *arg)
 	return 0;
 }
 
+static void version_open(struct volume *v, int magic, const char *branch, uint64_t version)
+{
+	struct chain *c;
+
+	if (spm_chain_open_version(v, magic, branch, version, &c)) {
+		sentence_look(spm_volume_error(), NULL);
+		return;
+	}
+	pages_look(c);
+	spm_chain_close(c);
+}
+
 static void chain_look(struct volume *v, int magic, const char *branch)
 {
+	struct numbers numbers = {.version = {1, 2}, .n = 2}; /* listed or not */
 	struct version_info info;
 	struct chain *c;
 	uint64_t whole;
@@ -95,12 +117,25 @@ static void chain_look(struct volume *v, int magic, const char *branch)
 		sentence_look(spm_volume_error(), NULL);
 	} else {
 		if (!spm_chain_newest(c, &info))
-			version_look(&info, NULL);
-		spm_chain_each_version(c, version_look, NULL);
+			version_look(&info, &numbers);
+		spm_chain_each_version(c, version_look, &numbers);
 		pages_look(c);
 		spm_chain_close(c);
 	}
+	for (unsigned i = 0; i < numbers.n; i++)
+		version_open(v, magic, branch, numbers.version[i]);
 	spm_volume_check(v, magic, branch, sentence_look, NULL, &whole);
+}
+
+static void names_look(struct volume *v, int magic)
+{
+	struct refs refs;
+
+	if (spm_refs_load(v, magic, &refs))
+		return;
+	for (size_t i = 0; i < refs.n; i++)
+		sink += strlen(refs.ref[i].name);
+	spm_refs_free(&refs);
 }
 
 static void volume_look(uint64_t bytes, struct chains *all)
@@ -112,8 +147,10 @@ static void volume_look(uint64_t bytes, struct chains *all)
 		return;
 	spm_volume_info(v, &info);
 	spm_volume_each_chain(v, chain_note, all);
-	for (unsigned i = 0; i < all->n; i++)
+	for (unsigned i = 0; i < all->n; i++) {
 		chain_look(v, all->magic[i], all->branch[i]);
+		names_look(v, all->magic[i]);
+	}
 	spm_volume_close(v);
 }
 
@@ -127,6 +164,17 @@ static int commit_one(struct chain *c, uint64_t page, uint64_t fill)
 	return spm_chain_commit(c, &change, 1, true, &info);
 }
 
+static int tag_put(struct refs *refs, void *arg)
+{
+	struct ref ref = {.kind = REF_TAG, .name = "fuzz"};
+	struct chain_about about;
+
+	spm_chain_about(arg, &about);
+	ref.chain_id = about.chain_id;
+	ref.seq = about.seq;
+	return spm_refs_put(refs, &ref);
+}
+
 static void chain_change(struct volume *v, int magic, const char *branch)
 {
 	struct chain *c;
@@ -134,11 +182,11 @@ static void chain_change(struct volume *v, int magic, const char *branch)
 
 	if (spm_chain_open(v, magic, branch, CHAIN_WRITE, 0, &c))
 		return;
-	spm_chain_self_check(c);
 	for (unsigned i = 0; i < MAINTAIN_MOST && !commit_one(c, 500 + i, i + 1); i++)
 		if (i % 2)
 			spm_chain_maintain(c, true, &again);
-	spm_chain_self_check(c);
+	branch_off(v, magic, c, "fuzz", NULL);
+	spm_refs_change(v, magic, tag_put, c);
 	spm_chain_close(c);
 }
 
@@ -151,7 +199,7 @@ static void volume_change(uint64_t bytes, const struct chains *all)
 		return;
 	for (unsigned i = 0; i < all->n; i++)
 		chain_change(v, all->magic[i], all->branch[i]);
-	if (all->n)
+	if (all->n && spm_branch_delete(v, all->magic[0], all->branch[0]))
 		spm_chain_delete(v, all->magic[0]);
 	spm_volume_close(v);
 }
@@ -248,8 +296,9 @@ static uint8_t *block_choose(uint8_t *data, uint64_t entries)
 /* Where fields are; the first one, which tells what the block is, mostly stays. */
 static unsigned field_choose(const uint8_t *block, unsigned width)
 {
-	static const unsigned fields_end[] = {[RESUM_OTHER] = 4096, [RESUM_SUPER] = 56,   [RESUM_TABLE] = 128,
-	                                      [RESUM_HEAD] = 280,   [RESUM_RECORD] = 160, [RESUM_CHECKPOINT] = 64};
+	static const unsigned fields_end[] = {
+	        [RESUM_OTHER] = 4096, [RESUM_SUPER] = 56, [RESUM_TABLE] = 128, [RESUM_HEAD] = 280,
+	        [RESUM_RECORD] = 160, [RESUM_MAP] = 160,  [RESUM_INDEX] = 512};
 	enum resum_kind kind = resum_kind_of(block);
 	unsigned end = any(3) ? fields_end[kind] : 4096;
 

@@ -16,6 +16,7 @@ struct entry {
 struct book {
 	uint64_t seed, steps;
 	struct entry *bucket[BOOK_BUCKETS];
+	void *more; /* the test's own */
 };
 
 /* Takes one step. */

@@ -1,7 +1,7 @@
 /* resum.c - see resum.h. In this order, for each sum is taken over those before it:
  *
- *   pages -> places in records and checkpoints -> records by themselves -> from each head: checkpoint, chain of records
- *         -> blocks with a sum of their own
+ *   pages -> places in records and maps -> records by themselves -> from each head, segment by segment: map, chain of records
+ *         -> indexes -> blocks with a sum of their own
  */
 #include "resum.h"
 
@@ -31,8 +31,10 @@ enum resum_kind resum_kind_of(const unsigned char *block)
 		return RESUM_HEAD;
 	case FORMAT_RECORD_MAGIC:
 		return RESUM_RECORD;
-	case FORMAT_CHECKPOINT_MAGIC:
-		return RESUM_CHECKPOINT;
+	case FORMAT_MAP_MAGIC:
+		return RESUM_MAP;
+	case FORMAT_INDEX_MAGIC:
+		return RESUM_INDEX;
 	default:
 		return RESUM_OTHER;
 	}
@@ -119,23 +121,35 @@ static uint64_t record_fix(struct image *i, uint64_t block, const uint64_t *befo
 	return r.sum;
 }
 
-static void checkpoint_fix(struct image *i, struct chain_head *h)
+/* Gathers what the runs name, `bytes` long; NULL if they do not. To be freed. */
+static unsigned char *piece_take(struct image *i, const struct block_run *run, uint64_t runs, uint64_t bytes)
 {
-	uint64_t blocks = (h->checkpoint_bytes + SPM_BLOCK_BYTES - 1) / SPM_BLOCK_BYTES;
-	unsigned char *piece = blocks && blocks <= i->blocks ? calloc(blocks, SPM_BLOCK_BYTES) : NULL;
+	uint64_t blocks = bytes / SPM_BLOCK_BYTES + (bytes % SPM_BLOCK_BYTES != 0);
+	unsigned char *piece =
+	        blocks && blocks <= i->blocks && runs <= i->blocks ? calloc(blocks, SPM_BLOCK_BYTES) : NULL;
 
-	if (piece && h->run_count <= HEAD_RUNS_MAX && h->checkpoint_bytes >= sizeof(struct checkpoint) &&
-	    runs_copy(i, h->run, h->run_count, piece, blocks, false)) {
-		const struct checkpoint *k = (const struct checkpoint *)(const void *)piece;
-		uint64_t room = h->checkpoint_bytes - sizeof(*k);
-		uint64_t lists = k->deads * sizeof(struct dead) + k->records * sizeof(struct record_place);
-
-		if (k->deads <= room && k->records <= room && lists <= room)
-			entries_fix(i, piece + sizeof(*k), piece + h->checkpoint_bytes - lists);
-		h->checkpoint_sum = XXH3_64bits(piece, h->checkpoint_bytes);
-		runs_copy(i, h->run, h->run_count, piece, blocks, true);
-	}
+	if (piece && runs_copy(i, run, (unsigned)runs, piece, blocks, false))
+		return piece;
 	free(piece);
+	return NULL;
+}
+
+static void piece_put(struct image *i, const struct block_run *run, uint64_t runs, uint64_t bytes, unsigned char *piece)
+{
+	runs_copy(i, run, (unsigned)runs, piece, bytes / SPM_BLOCK_BYTES + (bytes % SPM_BLOCK_BYTES != 0), true);
+	free(piece);
+}
+
+static void map_fix(struct image *i, struct segment_entry *e, const struct block_run *run)
+{
+	unsigned char *piece =
+	        e->map_bytes >= sizeof(struct map_image) ? piece_take(i, run, e->runs, e->map_bytes) : NULL;
+
+	if (!piece)
+		return;
+	entries_fix(i, piece + sizeof(struct map_image), piece + e->map_bytes);
+	e->map_sum = XXH3_64bits(piece, e->map_bytes);
+	piece_put(i, run, e->runs, e->map_bytes, piece);
 }
 
 /* The sum of record `seq` where it still is. */
@@ -150,18 +164,10 @@ static uint64_t record_sum_find(const struct image *i, uint64_t chain, uint64_t 
 	return 0;
 }
 
-static void chain_fix(struct image *i, struct chain_head *h)
+/* The records that follow `seq`, whose sum is `before`. */
+static void records_fix(struct image *i, uint64_t at, uint64_t seq, uint64_t last, uint64_t before)
 {
-	uint64_t at = h->next[0].block, seq = h->checkpoint_seq, before;
-
-	if (h->checkpoint_seq) {
-		checkpoint_fix(i, h);
-		before = record_sum_find(i, h->chain_id, h->checkpoint_seq);
-		if (before)
-			h->record_sum = before;
-	}
-	before = h->record_sum;
-	while (at < i->blocks) {
+	while (at < i->blocks && seq < last) {
 		struct record *r = (struct record *)(void *)block_at(i, at);
 
 		if (r->magic != FORMAT_RECORD_MAGIC || r->seq != ++seq)
@@ -171,6 +177,46 @@ static void chain_fix(struct image *i, struct chain_head *h)
 			return;
 		at = r->next[0].block;
 	}
+}
+
+static void segment_fix(struct image *i, uint64_t chain, struct segment_entry *e, const struct block_run *run)
+{
+	uint64_t before = e->map_bytes ? record_sum_find(i, chain, e->seq) : 0;
+
+	map_fix(i, e, run);
+	if (before)
+		e->record_sum = before;
+	records_fix(i, e->next[0].block, e->seq, e->last, e->record_sum);
+}
+
+static void index_fix(struct image *i, struct chain_head *h)
+{
+	unsigned char *piece = h->run_count <= HEAD_RUNS_MAX && h->index_bytes >= sizeof(struct index)
+	                               ? piece_take(i, h->run, h->run_count, h->index_bytes)
+	                               : NULL;
+	uint64_t left = h->index_bytes - sizeof(struct index), size;
+	struct segment_entry *e;
+
+	if (!piece)
+		return;
+	e = (struct segment_entry *)(void *)(piece + sizeof(struct index));
+	for (uint64_t n = ((struct index *)(void *)piece)->segments; n && left >= sizeof(*e); n--, left -= size) {
+		if (e->runs > (left - sizeof(*e)) / sizeof(struct block_run))
+			break;
+		size = sizeof(*e) + e->runs * sizeof(struct block_run);
+		segment_fix(i, h->chain_id, e, (struct block_run *)(void *)(e + 1));
+		e = (struct segment_entry *)(void *)((unsigned char *)e + size);
+	}
+	h->index_sum = XXH3_64bits(piece, h->index_bytes);
+	piece_put(i, h->run, h->run_count, h->index_bytes, piece);
+}
+
+static void chain_fix(struct image *i, struct chain_head *h)
+{
+	if (h->index_bytes)
+		index_fix(i, h);
+	else
+		records_fix(i, h->next[0].block, h->origin_seq, UINT64_MAX, 0);
 }
 
 static void own_sum_fix(unsigned char *block)

@@ -7,11 +7,11 @@
 #include <stdint.h>
 
 /* What a block looks like to be, by its first bytes. */
-enum resum_kind { RESUM_OTHER, RESUM_SUPER, RESUM_TABLE, RESUM_HEAD, RESUM_RECORD, RESUM_CHECKPOINT };
+enum resum_kind { RESUM_OTHER, RESUM_SUPER, RESUM_TABLE, RESUM_HEAD, RESUM_RECORD, RESUM_MAP, RESUM_INDEX };
 enum resum_kind resum_kind_of(const unsigned char *block);
 
-/* Every sum in the image that guards what is there: of pages in records and checkpoints, of records, of the record
- * before in the next one and in the head, of checkpoints, tables, heads and superblocks. `bytes` is a multiple of 4096.
+/* Every sum in the image that guards what is there: of pages in records and maps, of records, of the record before in the
+ * next one and in its segment, of maps, indexes, tables, heads and superblocks. `bytes` is a multiple of 4096.
  */
 void resum(unsigned char *volume, uint64_t bytes);
 

@@ -10,11 +10,18 @@ enum { BLOCK = 4096, GROUP = 32768, EXTENT = 256, RESERVED = 16, HEADER = 1152, 
 struct reader {
 	const unsigned char *bytes;
 	uint64_t blocks;
+	int magic;
 	uint64_t chain_id;
 	const unsigned char *head;
+	unsigned char *index; /* NULL: there is none */
 	uint64_t seq, last_sum;
-	uint64_t next; /* first block of the run reserved for record seq + 1 */
+	uint64_t next, next_but_one; /* first blocks of the runs reserved for records seq + 1 and seq + 2 */
 	struct second_version *out;
+};
+
+struct segment {
+	uint64_t seq, last, version, map_sum, map_bytes, record_sum, next, next_but_one, runs;
+	const unsigned char *run;
 };
 
 static uint64_t u64(const unsigned char *p)
@@ -66,13 +73,18 @@ static const char *super_check(const struct reader *r)
 
 	if (!s)
 		return "no superblock";
-	if (u32(s + 16) != 2 || u32(s + 20) != 0x01020304 || u32(s + 24) != 4096 || u32(s + 28) != 4096)
+	if (u32(s + 16) != 3 || u32(s + 20) != 0x01020304 || u32(s + 24) != 4096 || u32(s + 28) != 4096)
 		return "a superblock of another kind";
 	return NULL;
 }
 
-/* The head of branch main of the container. */
-static const char *head_find(struct reader *r, int magic)
+static bool head_is_it(const struct reader *r, const char *branch, uint64_t id)
+{
+	return branch ? !strcmp((const char *)r->head + 32, branch) : r->chain_id == id;
+}
+
+/* The head of the container's branch; branch NULL: of the chain with that id. */
+static const char *head_find(struct reader *r, const char *branch, uint64_t id)
 {
 	const unsigned char *zero = mirrored(r, 2, "SPEXTTB1");
 	uint64_t groups = zero ? u64(zero + 24) : 0;
@@ -86,26 +98,26 @@ static const char *head_find(struct reader *r, int magic)
 			const unsigned char *e = t + 32 + i * 16;
 			uint64_t at = g * GROUP + i * EXTENT + (i == 0 ? RESERVED : 0);
 
-			if (!u64(e) || (int)u32(e + 8) != magic || u32(e + 12) != 1)
+			if (!u64(e) || (int)u32(e + 8) != r->magic || (u32(e + 12) & 0xff) != 1)
 				continue;
 			r->head = mirrored(r, at, "SPCHEAD1");
-			if (!r->head || u64(r->head + 16) != u64(e) || (int)u32(r->head + 24) != magic)
+			if (!r->head || u64(r->head + 16) != u64(e) || (int)u32(r->head + 24) != r->magic)
 				return "a damaged chain head";
 			r->chain_id = u64(e);
-			if (!strcmp((const char *)r->head + 32, "main"))
+			if (head_is_it(r, branch, id))
 				return NULL;
 		}
 	}
-	return zero ? "no such container" : "a damaged extent table";
+	return zero ? "no such chain" : "a damaged extent table";
 }
 
 /* What lies in the runs, in one piece. */
-static unsigned char *runs_gather(const struct reader *r, const unsigned char *run, uint32_t runs, uint64_t bytes)
+static unsigned char *runs_gather(const struct reader *r, const unsigned char *run, uint64_t runs, uint64_t bytes)
 {
 	unsigned char *all = calloc(1, bytes + BLOCK);
 	uint64_t done = 0;
 
-	for (uint32_t i = 0; i < runs; i++)
+	for (uint64_t i = 0; i < runs; i++)
 		for (uint64_t b = 0; b < u64(run + i * 16 + 8) && done < bytes; b++, done += BLOCK) {
 			const unsigned char *p = block_at(r, u64(run + i * 16) + b);
 
@@ -195,44 +207,19 @@ static void description_read(struct second_version *v, const unsigned char *d)
 	memcpy(v->message, d + 296, 200);
 }
 
-static const char *checkpoint_read(struct reader *r)
-{
-	uint64_t bytes = u64(r->head + 136);
-	unsigned char *k;
-	const char *wrong = NULL;
-
-	r->out->checkpoint_seq = r->seq = u64(r->head + 120);
-	r->last_sum = u64(r->head + 160);
-	r->next = u64(r->head + 168);
-	if (!r->seq)
-		return NULL;
-	if (bytes > r->blocks * BLOCK || u32(r->head + 28) > 200)
-		return "a checkpoint longer than the volume";
-	k = runs_gather(r, r->head + 200, u32(r->head + 28), bytes);
-	if (XXH3_64bits(k, bytes) != u64(r->head + 128) || memcmp(k, "CKPOINT1", 8) || u64(k + 16) != r->seq)
-		wrong = "a damaged checkpoint";
-	else if (entries_each(k + 560, u64(k + 32), page_put, r->out) + u64(k + 40) * 16 + u64(k + 48) * 32 !=
-	         k + bytes)
-		wrong = "a checkpoint of another length";
-	if (!wrong)
-		description_read(r->out, k + 64);
-	free(k);
-	return wrong;
-}
-
 /* The record at a block, whole and the chain's own, or NULL. To be freed. */
 static unsigned char *record_get(const struct reader *r, uint64_t block, uint64_t seq)
 {
 	const unsigned char *first = block_at(r, block);
-	uint64_t bytes = first ? u64(first + 56) : 0;
+	uint64_t bytes = first ? u64(first + 48) : 0;
 	unsigned char *all;
 
 	if (!first || memcmp(first, "SPRCORD1", 8) || bytes < HEADER || bytes > r->blocks * BLOCK ||
-	    u32(first + 72) > 32 || u64(first + 112) != block)
+	    u32(first + 64) > 32 || u64(first + 104) != block)
 		return NULL;
-	all = runs_gather(r, first + 112, u32(first + 72), bytes);
+	all = runs_gather(r, first + 104, u32(first + 64), bytes);
 	if (sum_is_right(all, bytes) && u64(all + 16) == r->chain_id && u64(all + 24) == seq &&
-	    (seq < u64(r->head + 152) || u32(all + 76) == u64(r->head + 144)))
+	    (seq < u64(r->head + 152) || u32(all + 68) == u64(r->head + 144)))
 		return all;
 	free(all);
 	return NULL;
@@ -244,7 +231,7 @@ static bool was_durable(const struct reader *r, uint64_t seq, uint64_t next_bloc
 	bool was = next && u64(next + 40) >= seq && (!sum || u64(next + 32) == *sum);
 
 	free(next);
-	return was || u64(r->head + 112) >= seq;
+	return was || u64(r->head + 120) >= seq;
 }
 
 struct look {
@@ -266,7 +253,7 @@ static bool pages_are_whole(const struct reader *r, const unsigned char *record)
 {
 	struct look l = {r, u64(record + 24), true};
 
-	entries_each(record + HEADER, u32(record + 64), page_look, &l);
+	entries_each(record + HEADER, u32(record + 56), page_look, &l);
 	return l.is_whole;
 }
 
@@ -277,39 +264,210 @@ static bool record_counts(const struct reader *r, const unsigned char *record)
 	if (!record || u64(record + 32) != r->last_sum)
 		return false;
 	sum = u64(record + 8);
-	return u32(record + 68) || was_durable(r, r->seq + 1, u64(record + 80), &sum) || pages_are_whole(r, record);
+	return u32(record + 60) || was_durable(r, r->seq + 1, u64(record + 72), &sum) || pages_are_whole(r, record);
 }
 
+static void record_apply(struct reader *r, const unsigned char *record)
+{
+	entries_each(record + HEADER, u32(record + 56), page_put, r->out);
+	description_read(r->out, record + 616);
+	r->seq++;
+	r->last_sum = u64(record + 8);
+	r->next = u64(record + 72);
+	r->next_but_one = u64(record + 88);
+	r->out->records_replayed++;
+}
+
+/* All records that count. */
 static const char *records_replay(struct reader *r)
 {
-	uint64_t next_but_one = u64(r->head + 184);
 	unsigned char *record;
 
 	while (record = record_get(r, r->next, r->seq + 1), record_counts(r, record)) {
-		entries_each(record + HEADER, u32(record + 64), page_put, r->out);
-		description_read(r->out, record + 624);
-		r->seq++;
-		r->last_sum = u64(record + 8);
-		r->next = u64(record + 80);
-		next_but_one = u64(record + 96);
-		r->out->records_replayed++;
+		record_apply(r, record);
 		free(record);
 	}
 	free(record);
-	return was_durable(r, r->seq + 1, next_but_one, NULL) ? "a damaged version" : NULL;
+	return was_durable(r, r->seq + 1, r->next_but_one, NULL) ? "a damaged version" : NULL;
 }
 
-const char *second_read(const unsigned char *volume, uint64_t bytes, int magic, struct second_version *out)
+/* The next record of a segment that ends with `last`. */
+static const char *record_next(struct reader *r, uint64_t last, unsigned char **out)
 {
-	struct reader r = {.bytes = volume, .blocks = bytes / BLOCK, .out = out};
+	unsigned char *record = r->seq < last ? record_get(r, r->next, r->seq + 1) : NULL;
+	bool is_old = last != UINT64_MAX, is_right = record && u64(record + 32) == r->last_sum;
+
+	*out = record;
+	if (r->seq == last)
+		return "no such version";
+	if (is_old ? is_right : record_counts(r, record))
+		return NULL;
+	free(record);
+	return is_old || was_durable(r, r->seq + 1, r->next_but_one, NULL) ? "a damaged record" : "no such version";
+}
+
+/* Records until that seq is reached or, with seq 0, a version with that number. */
+static const char *records_replay_to(struct reader *r, uint64_t last, uint64_t seq, uint64_t version)
+{
+	while (seq ? r->seq < seq : r->out->version < version) {
+		unsigned char *record;
+		const char *wrong = record_next(r, last, &record);
+
+		if (wrong)
+			return wrong;
+		record_apply(r, record);
+		free(record);
+	}
+	return NULL;
+}
+
+/* ---- index and segments ---- */
+
+static const char *index_read(struct reader *r)
+{
+	uint64_t bytes = u64(r->head + 136);
+
+	r->index = NULL;
+	if (!bytes)
+		return NULL;
+	if (bytes > r->blocks * BLOCK || u32(r->head + 28) > 200)
+		return "an index longer than the volume";
+	r->index = runs_gather(r, r->head + 192, u32(r->head + 28), bytes);
+	if (XXH3_64bits(r->index, bytes) != u64(r->head + 128) || memcmp(r->index, "SPCINDX1", 8) ||
+	    u64(r->index + 8) != r->chain_id || u64(r->index + 16) > bytes)
+		return "a damaged index";
+	return NULL;
+}
+
+static const unsigned char *segment_read(const unsigned char *at, struct segment *s)
+{
+	*s = (struct segment){u64(at),      u64(at + 8),  u64(at + 16), u64(at + 32), u64(at + 40),
+	                      u64(at + 48), u64(at + 56), u64(at + 72), u64(at + 88), at + 96};
+	return at + 96 + s->runs * 16;
+}
+
+/* The last segment whose version is not above `version` and whose seq is not above `seq`. Returns where the kept ranges are. */
+static const unsigned char *segment_find(const struct reader *r, uint64_t seq, uint64_t version, struct segment *out)
+{
+	const unsigned char *h = r->head, *at = r->index ? r->index + 56 : NULL;
+	struct segment s;
+
+	*out = (struct segment){u64(h + 104), UINT64_MAX, u64(h + 112), 0, 0, 0, u64(h + 160), u64(h + 176), 0, NULL};
+	if (r->index)
+		out->last = 0;
+	for (uint64_t i = 0; r->index && i < u64(r->index + 32); i++) {
+		at = segment_read(at, &s);
+		if (s.seq <= seq && s.version <= version)
+			*out = s;
+	}
+	return at;
+}
+
+static bool is_kept(const struct reader *r, const unsigned char *kept)
+{
+	if (!r->index || r->seq > u64(r->index + 24))
+		return true;
+	for (uint64_t i = 0; i < u64(r->index + 40); i++)
+		if (u64(kept + i * 24) <= r->seq && r->seq <= u64(kept + i * 24 + 8))
+			return true;
+	return false;
+}
+
+static const char *map_read(struct reader *r, const struct segment *s)
+{
+	unsigned char *k;
+	const char *wrong = NULL;
+
+	if (s->map_bytes > r->blocks * BLOCK)
+		return "a map longer than the volume";
+	k = runs_gather(r, s->run, s->runs, s->map_bytes);
+	if (XXH3_64bits(k, s->map_bytes) != s->map_sum || memcmp(k, "SPMAPIM1", 8) || u64(k + 8) != r->chain_id ||
+	    u64(k + 16) != s->seq)
+		wrong = "a damaged map";
+	else if (entries_each(k + 536, u64(k + 32), page_put, r->out) != k + u64(k + 24))
+		wrong = "a map of another length";
+	if (!wrong)
+		description_read(r->out, k + 40);
+	free(k);
+	return wrong;
+}
+
+static const char *origin_read(const struct reader *r);
+
+static const char *segment_begin(struct reader *r, const struct segment *s)
+{
+	const char *wrong = NULL;
+
+	if (!s->last)
+		return "no such version";
+	if (s->map_bytes)
+		wrong = map_read(r, s);
+	else if (u64(r->head + 96))
+		wrong = origin_read(r);
+	r->seq = s->seq;
+	r->last_sum = s->record_sum;
+	r->next = s->next;
+	r->next_but_one = s->next_but_one;
+	return wrong ? wrong : r->out->version == s->version ? NULL : "a segment with the map of another version";
+}
+
+/* The version that the chain branched off. */
+static const char *origin_read(const struct reader *r)
+{
+	struct reader parent = *r;
+	uint64_t seq = u64(r->head + 104);
+	struct segment s;
+	const char *wrong = head_find(&parent, NULL, u64(r->head + 96));
+
+	if (!wrong)
+		wrong = index_read(&parent);
+	if (!wrong) {
+		segment_find(&parent, seq, UINT64_MAX, &s);
+		wrong = segment_begin(&parent, &s);
+	}
+	if (!wrong)
+		wrong = records_replay_to(&parent, s.last, seq, 0);
+	if (parent.index != r->index)
+		free(parent.index);
+	return wrong;
+}
+
+/* In this chain. */
+static const char *version_read(struct reader *r, uint64_t version)
+{
+	struct segment s;
+	const char *wrong = index_read(r);
+	const unsigned char *kept;
+
+	if (wrong)
+		return wrong;
+	kept = segment_find(r, UINT64_MAX, version ? version : UINT64_MAX, &s);
+	r->out->map_seq = s.map_bytes ? s.seq : 0;
+	r->out->segments = r->index ? u64(r->index + 32) : 1;
+	wrong = segment_begin(r, &s);
+	if (wrong)
+		return wrong;
+	if (!version)
+		return records_replay(r);
+	wrong = records_replay_to(r, s.last, 0, version);
+	return wrong ? wrong : r->out->version == version && is_kept(r, kept) ? NULL : "no such version";
+}
+
+const char *second_read(const unsigned char *volume, uint64_t bytes, int magic, const char *branch, uint64_t version,
+                        struct second_version *out)
+{
+	struct reader r = {.bytes = volume, .blocks = bytes / BLOCK, .magic = magic, .out = out};
 	const char *wrong = super_check(&r);
 
 	*out = (struct second_version){.page = calloc(PAGES_MOST + 1, sizeof(*out->page))};
 	if (!wrong)
-		wrong = head_find(&r, magic);
+		wrong = head_find(&r, branch, 0);
+	while (!wrong && version && u64(r.head + 96) && version <= u64(r.head + 112))
+		wrong = head_find(&r, NULL, u64(r.head + 96));
 	if (!wrong)
-		wrong = checkpoint_read(&r);
-	return wrong ? wrong : records_replay(&r);
+		wrong = version_read(&r, version);
+	free(r.index);
+	return wrong;
 }
 
 void second_free(struct second_version *v)

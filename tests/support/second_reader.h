@@ -12,15 +12,18 @@ struct second_page {
 	uint64_t page, block, sum, birth;
 	unsigned char meta[48];
 };
-struct second_version { /* the newest of branch main */
+struct second_version {
 	uint64_t version, parent, time_ns, root, root_bytes, pages_told;
 	char branch[64], name[64], message[200];
 	struct second_page *page; /* ascending */
 	size_t pages;
-	uint64_t checkpoint_seq, records_replayed; /* how it was found */
+	uint64_t segments, map_seq,
+	        records_replayed; /* how it was found: of the chain; of the segment, 0: it has no map */
 };
-/* NULL, or what is wrong with the volume. *out is to be freed with second_free. */
-const char *second_read(const unsigned char *volume, uint64_t bytes, int magic, struct second_version *out);
+/* The version of the container's branch that has this number; 0: the newest. NULL, or what is wrong. *out is to be freed with
+ * second_free. */
+const char *second_read(const unsigned char *volume, uint64_t bytes, int magic, const char *branch, uint64_t version,
+                        struct second_version *out);
 void second_free(struct second_version *v);
 
 #endif

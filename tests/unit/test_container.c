@@ -90,7 +90,7 @@ static int second_life(const char *volume)
 	EXPECT(id > 0);
 	p = root;
 	EXPECT(!strcmp(p->text, "changed") && !strcmp(p->next->text, "reachable-marker"));
-	EXPECT(!pVersions(7, see_two, &seen) && seen == 2);
+	EXPECT(!pVersions(7, NULL, see_two, &seen) && seen == 2);
 	EXPECT(pPoint(id) == 2); /* restoring is no change */
 	p->next->text[0] = 'R';
 	EXPECT(pPointSync(id) == 3);
@@ -417,6 +417,76 @@ static void a_slice_is_not_moved_to_where_another_belongs(void **state)
 	in_process(use_scattered, volume);
 }
 
+enum { SLICE = 32 << 20 };
+
+/* A slice's worth of the common memory, at the next free slice. */
+static char *slice_fill(void)
+{
+	return pMallocNoPtr(SLICE - 8192);
+}
+
+/* In slices 200 and 201, and in 203. */
+static int make_with_a_gap(const char *volume)
+{
+	void *root;
+	char **part;
+	int id;
+
+	setenv("SOFTPM_HEAP_START", "200", 1);
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(6, 64, &root);
+	EXPECT(id > 0);
+	part = root;
+	pCUse(id);
+	part[0] = pMallocNoPtr(SLICE - (1 << 20)); /* beside the root */
+	part[1] = slice_fill();
+	pCUse(0);
+	EXPECT(slice_fill());
+	pCUse(id);
+	part[2] = slice_fill();
+	for (unsigned i = 0; i < 3; i++) {
+		EXPECT(((uintptr_t)part[i] >> 25) - ((uintptr_t)root >> 25) == i + i / 2);
+		sprintf(part[i], "part %u", i);
+	}
+	EXPECT(pPointSync(id) && !pVClose());
+	return 0;
+}
+
+/* 200 and 203 are taken, 201 and 202 are free. */
+static int use_with_a_gap(const char *volume)
+{
+	char *taken[4], **part, text[16];
+	void *root;
+	int id;
+
+	setenv("SOFTPM_HEAP_START", "200", 1);
+	EXPECT(!pVOpen(volume));
+	for (unsigned i = 0; i < 4; i++)
+		taken[i] = slice_fill();
+	pFree(taken[1]);
+	pFree(taken[2]);
+	id = pCRestore(6, &root);
+	EXPECT(id > 0);
+	part = root;
+	for (unsigned i = 0; i < 3; i++) {
+		sprintf(text, "part %u", i);
+		EXPECT(!strncmp(part[i], text, 6));
+		strcat(part[i], "'");
+	}
+	EXPECT(pPointSync(id) && !pVClose());
+	return 0;
+}
+
+static void a_slice_is_not_moved_to_where_its_own_neighbours_belong(void **state)
+{
+	const char *volume = scratch("gap.vol");
+
+	(void)state;
+	in_process(make_with_a_gap, volume);
+	for (unsigned i = 0; i < 3; i++) /* what it wrote lies where it belongs */
+		in_process(use_with_a_gap, volume);
+}
+
 static int make_three_versions(const char *volume)
 {
 	void *root;
@@ -645,7 +715,7 @@ static int attributes(const char *volume)
 		((int *)root)[0] = i + 1;
 		EXPECT(pPointSync(id) == 3 + i);
 	}
-	EXPECT(!pVersions(1, see_two, &seen) && seen == 3);
+	EXPECT(!pVersions(1, NULL, see_two, &seen) && seen == 3);
 	a.chunk_bytes = 5000;
 	EXPECT(pCSetAttr(id, &a) == -1 && errno == EINVAL && strstr(pErrorMsg(), "chunk_bytes"));
 	EXPECT(!pVClose());
@@ -690,10 +760,10 @@ static int chunks(const char *volume)
 	EXPECT(pPointSync(id) == 1);
 	(*array)[ARRAY_WORDS / 2]++;
 	EXPECT(pPointSync(id) == 2);
-	EXPECT(pVersions(1, note_stored, &stored) == 1 && stored == 16);
+	EXPECT(pVersions(1, NULL, note_stored, &stored) == 1 && stored == 16);
 	(*array)[ARRAY_WORDS / 2]--; /* as it was two versions ago */
 	EXPECT(pPointSync(id) == 3);
-	EXPECT(pVersions(1, note_stored, &stored) == 1 && stored == 16);
+	EXPECT(pVersions(1, NULL, note_stored, &stored) == 1 && stored == 16);
 	for (unsigned round = 0; round < 50; round++) {
 		uint64_t at = test_random(&x) % (ARRAY_WORDS - 2);
 
@@ -801,6 +871,7 @@ int main(void)
 	        cmocka_unit_test(containers_made_at_the_same_place_restore_together),
 	        cmocka_unit_test(shared_data_is_stored_by_each_container),
 	        cmocka_unit_test(a_slice_is_not_moved_to_where_another_belongs),
+	        cmocka_unit_test(a_slice_is_not_moved_to_where_its_own_neighbours_belong),
 	        cmocka_unit_test(damage_is_told_with_the_newest_whole_version),
 	        cmocka_unit_test(a_forked_child_reads_and_gets_a_clear_error),
 	        cmocka_unit_test(a_killed_writer_locks_nobody_out),

@@ -228,7 +228,7 @@ static int many_batches(const char *volume)
 	*(struct node *volatile *)at =
 	        *(struct node **)at; /* a dirty page before them: batches of 1024 would cut chunks */
 	EXPECT(pPointSync(id) == 3);
-	EXPECT(pVersions(3, stored_get, &stored) == 1);
+	EXPECT(pVersions(3, NULL, stored_get, &stored) == 1);
 	EXPECT(expected > 2000 && stored == expected); /* all of each chunk in which anything changed, nothing else */
 	return pVClose();
 }

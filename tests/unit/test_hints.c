@@ -187,6 +187,73 @@ static int middle_restore(const char *volume)
 	return pVClose();
 }
 
+/* Also if no point ever found the object. */
+static int unseen_make(const char *volume)
+{
+	void *at;
+	struct node *root, *first, *again;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT((id = pCAlloc(5, sizeof(struct node), &at)) > 0);
+	root = at;
+	first = node_new("freed early");
+	EXPECT(!pExclude(id, &first->other));
+	pFree(first);
+	EXPECT(pPointSync(id));
+	for (again = NULL; again != first;) /* until the address comes again */
+		again = node_new("another");
+	again->other = node_new("followed");
+	root->cache = again;
+	first = node_new("never reached");
+	EXPECT(!pExclude(id, &first->other));
+	snprintf(root->text, sizeof(root->text), "%zx", (size_t)((char *)first - (char *)root));
+	EXPECT(pPointSync(id));
+	return pVClose();
+}
+
+static int unseen_use(const char *volume)
+{
+	void *at;
+	struct node *root, *n, *unseen;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT((id = pCRestore(5, &at)) > 0);
+	root = at;
+	EXPECT(root->cache->other && !strcmp(root->cache->other->text, "followed"));
+	unseen = (struct node *)((char *)at + strtoull(root->text, NULL, 16));
+	EXPECT(!pCUse(id));
+	for (n = NULL; n != unseen;)
+		n = node_new("at its address");
+	root->cache = n;
+	n->other = node_new("followed");
+	EXPECT(pPointSync(id));
+	return pVClose();
+}
+
+static int unseen_check(const char *volume)
+{
+	void *at;
+	struct node *root;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCRestore(5, &at) > 0);
+	root = at;
+	EXPECT(root->cache->other && !strcmp(root->cache->other->text, "followed"));
+	return pVClose();
+}
+
+static void a_hint_ends_with_an_object_that_no_point_found(void **state)
+{
+	const char *volume = scratch("unseen.vol");
+
+	(void)state;
+	in_process(unseen_make, volume);
+	in_process(unseen_use, volume);
+	in_process(unseen_check, volume);
+}
+
 static void a_hint_ends_with_its_object(void **state)
 {
 	const char *volume = scratch("ends.vol");
@@ -220,7 +287,7 @@ static int take_back(const char *volume)
 	EXPECT(!pHint(id, root, NULL));
 	EXPECT(!pFullTrace(id));
 	EXPECT(pPointSync(id) == 2);
-	EXPECT(!pVersions(4, bytes_note, bytes));
+	EXPECT(!pVersions(4, NULL, bytes_note, bytes));
 	EXPECT(bytes[2] < bytes[1]);
 	return pVClose();
 }
@@ -236,6 +303,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(hints_hold_in_all_versions),
 	        cmocka_unit_test(a_hint_ends_with_its_object),
+	        cmocka_unit_test(a_hint_ends_with_an_object_that_no_point_found),
 	        cmocka_unit_test(a_hint_can_be_taken_back),
 	};
 

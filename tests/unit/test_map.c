@@ -58,7 +58,7 @@ static struct place place_after(const struct place *last)
 }
 
 /* Pages [from, end) of the model, anew, come into the map from one image. Runs that make no sense come page by page. */
-static void image_add(struct chain *c, size_t from, size_t end)
+static void image_add(struct map *m, size_t from, size_t end)
 {
 	unsigned char *image = malloc((end - from) * ENTRY_BYTES_MOST + 1);
 	struct entry_writer w = {.to = image};
@@ -74,12 +74,12 @@ static void image_add(struct chain *c, size_t from, size_t end)
 	}
 	e.end = image + w.bytes;
 	if (is_kept)
-		assert_int_equal(spm_map_keep(c, image), 0);
+		assert_int_equal(spm_map_keep(m, image), 0);
 	for (;;) {
 		if (spm_entry_run(&e, &run))
-			assert_int_equal(spm_map_add(c, &run, is_kept), 0);
+			assert_int_equal(spm_map_add(m, &run, is_kept), 0);
 		else if (spm_entry_next(&e))
-			assert_int_equal(spm_map_change(c, e.entry.page, &e.entry.was, &e.entry.is), 0);
+			assert_int_equal(spm_map_change(m, e.entry.page, &e.entry.was, &e.entry.is), 0);
 		else
 			break;
 	}
@@ -88,33 +88,33 @@ static void image_add(struct chain *c, size_t from, size_t end)
 		free(image);
 }
 
-static void map_make(struct chain *c)
+static void map_make(struct map *m)
 {
 	size_t middle = below(HEAP_PAGES - 100);
 
 	memset(model, 0, sizeof(model));
-	image_add(c, 0, middle);
-	image_add(c, middle, HEAP_PAGES - below(100));
-	image_add(c, HEAP_PAGES, PAGES);
+	image_add(m, 0, middle);
+	image_add(m, middle, HEAP_PAGES - below(100));
+	image_add(m, HEAP_PAGES, PAGES);
 }
 
-static void page_change(struct chain *c)
+static void page_change(struct map *m)
 {
 	size_t i = below(PAGES);
 	struct place from = model[i], wrong = from;
 
 	wrong.sum++;
-	assert_int_equal(spm_map_change(c, page_of(i), &wrong, &from), -EUCLEAN);
+	assert_int_equal(spm_map_change(m, page_of(i), &wrong, &from), -EUCLEAN);
 	model[i] = below(2) ? place_any() : place_after(i ? &model[i - 1] : &(struct place){0});
 	if (model[i].birth && !below(4)) /* like those beside it but for this */
 		model[i].birth += 1;
-	assert_int_equal(spm_map_change(c, page_of(i), &from, &model[i]), 0);
+	assert_int_equal(spm_map_change(m, page_of(i), &from, &model[i]), 0);
 }
 
-static void page_expect(const struct chain *c, size_t i)
+static void page_expect(const struct map *m, size_t i)
 {
 	struct place room;
-	const struct place *p = spm_map_get(c, page_of(i), &room);
+	const struct place *p = spm_map_get(m, page_of(i), &room);
 
 	assert_int_equal(p != NULL, model[i].birth != 0);
 	if (p)
@@ -133,17 +133,17 @@ static int page_told(uint64_t page, const struct place *p, void *arg)
 	return 0;
 }
 
-static void map_expect(const struct chain *c)
+static void map_expect(const struct map *m)
 {
 	size_t next = 0;
 	uint64_t pages = 0;
 
-	assert_int_equal(spm_map_each(c, page_told, &next), 0);
+	assert_int_equal(spm_map_each(m, page_told, &next), 0);
 	for (; next < PAGES; next++)
 		assert_int_equal(model[next].birth, 0);
 	for (size_t i = 0; i < PAGES; i++)
 		pages += model[i].birth != 0;
-	assert_int_equal(c->pages, pages);
+	assert_int_equal(m->pages, pages);
 }
 
 /* What the list says is what the map was when it was made. */
@@ -170,26 +170,26 @@ static void the_map_is_what_was_put_into_it(void **state)
 {
 	(void)state;
 	for (unsigned round = 0; round < ROUNDS; round++) {
-		struct chain *c = calloc(1, sizeof(*c));
+		struct map *m = calloc(1, sizeof(*m));
 		struct source_list list;
 
-		assert_non_null(c);
-		map_make(c);
-		map_expect(c);
+		assert_non_null(m);
+		map_make(m);
+		map_expect(m);
 		for (unsigned i = 0; i < below(CHANGES); i++) {
-			page_expect(c, below(PAGES));
-			page_change(c);
+			page_expect(m, below(PAGES));
+			page_change(m);
 		}
-		map_expect(c);
-		assert_int_equal(spm_chain_list(c, &list), 0);
+		map_expect(m);
+		assert_int_equal(spm_map_list(m, &list), 0);
 		memcpy(before, model, sizeof(before));
 		for (unsigned i = 0; i < CHANGES; i++)
-			page_change(c);
+			page_change(m);
 		list_expect(&list, before);
-		map_expect(c);
+		map_expect(m);
 		spm_source_list_free(&list);
-		spm_map_free(c);
-		free(c);
+		spm_map_free(m);
+		free(m);
 	}
 }
 
@@ -204,21 +204,21 @@ static void no_page_comes_twice(void **state)
 	                         .span_pages = 100,
 	                         .page_in_span = 1,
 	                         .bytes = bytes};
-	struct chain *c = calloc(1, sizeof(*c));
+	struct map *m = calloc(1, sizeof(*m));
 
 	(void)state;
-	assert_non_null(c);
-	assert_int_equal(spm_map_add(c, &run, true), 0);
+	assert_non_null(m);
+	assert_int_equal(spm_map_add(m, &run, true), 0);
 	for (uint64_t page = 91; page < 110; page++) {
 		run.page = page;
-		assert_int_equal(spm_map_add(c, &run, page & 1), -EUCLEAN);
+		assert_int_equal(spm_map_add(m, &run, page & 1), -EUCLEAN);
 	}
 	run.page = SPM_BLOB_PAGE - 5;
-	assert_int_equal(spm_map_add(c, &run, true), -EUCLEAN);
+	assert_int_equal(spm_map_add(m, &run, true), -EUCLEAN);
 	run.page = UINT64_MAX - 50;
-	assert_int_equal(spm_map_add(c, &run, true), -EUCLEAN);
-	spm_map_free(c);
-	free(c);
+	assert_int_equal(spm_map_add(m, &run, true), -EUCLEAN);
+	spm_map_free(m);
+	free(m);
 }
 
 /* A gigabyte that is only read needs no places: but a page of it that changes gets its leaf. */
@@ -233,24 +233,24 @@ static void only_what_changes_is_unpacked(void **state)
 	                         .span_pages = GIB_PAGES + 1,
 	                         .page_in_span = 1,
 	                         .bytes = bytes};
-	struct chain *c = calloc(1, sizeof(*c));
+	struct map *m = calloc(1, sizeof(*m));
 	struct place room, gone = {0};
 	size_t leaves = 0;
 
 	(void)state;
-	assert_true(bytes && c);
-	assert_int_equal(spm_map_keep(c, bytes), 0);
-	assert_int_equal(spm_map_add(c, &run, true), 0);
-	assert_non_null(spm_map_get(c, run.page + 100000, &room));
-	assert_null(c->leaf);
-	assert_int_equal(spm_map_change(c, run.page + 100000, &room, &gone), 0);
+	assert_true(bytes && m);
+	assert_int_equal(spm_map_keep(m, bytes), 0);
+	assert_int_equal(spm_map_add(m, &run, true), 0);
+	assert_non_null(spm_map_get(m, run.page + 100000, &room));
+	assert_null(m->leaf);
+	assert_int_equal(spm_map_change(m, run.page + 100000, &room, &gone), 0);
 	for (size_t l = 0; l < MAP_LEAVES; l++)
-		leaves += c->leaf[l] != NULL;
+		leaves += m->leaf[l] != NULL;
 	assert_int_equal(leaves, 1);
-	assert_null(spm_map_get(c, run.page + 100000, &room));
-	assert_int_equal(spm_map_get(c, run.page + 100001, &room)->block, 100051);
-	spm_map_free(c);
-	free(c);
+	assert_null(spm_map_get(m, run.page + 100000, &room));
+	assert_int_equal(spm_map_get(m, run.page + 100001, &room)->block, 100051);
+	spm_map_free(m);
+	free(m);
 }
 
 int main(void)

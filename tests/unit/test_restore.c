@@ -814,6 +814,33 @@ static int eager_mprotect(void **state)
 	return eager_wp(state) || setenv("SOFTPM_TRACK", "mprotect", 1);
 }
 
+/* Two threads bring in pages, and finish at the same time. */
+static int wait_often(const char *volume)
+{
+	enum { BYTES = 4 << 20, TIMES = 300 };
+	void *at;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT((id = pCAlloc(12, 64, &at)) > 0);
+	*(void **)at = memset(pMallocNoPtr(BYTES), 3, BYTES);
+	EXPECT(pPointSync(id));
+	for (unsigned i = 0; i < TIMES; i++) {
+		pCFree(id);
+		EXPECT((id = pCRestore(12, &at)) > 0);
+		EXPECT(!pRestoreWait(id));
+		EXPECT((*(char **)at)[i * 4096] == 3);
+	}
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void a_lazy_restore_ends_once(void **state)
+{
+	(void)state;
+	in_process(wait_often, scratch("often.vol"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -834,6 +861,7 @@ int main(void)
 	        cmocka_unit_test(memory_that_was_lazy_is_zero_when_it_is_handed_out_again),
 	        cmocka_unit_test(what_is_mended_at_once_may_lie_anywhere),
 	        cmocka_unit_test(a_damaged_page_is_named_and_never_seen),
+	        cmocka_unit_test(a_lazy_restore_ends_once),
 	};
 	int failed = cmocka_run_group_tests_name("eager, wp", tests, eager_wp, NULL);
 

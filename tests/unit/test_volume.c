@@ -186,7 +186,7 @@ static void space_stays_bounded_and_commits_take_one_flush(void **state)
 	scatter(c, commits / 2, value, &random);
 	spm_chain_self_check(c);
 	assert_in_range(w.flushes - flushes, commits / 2,
-	                commits / 2 * 11 / 10); /* checkpoints and growth take some, too */
+	                commits / 2 * 11 / 10); /* maps, indexes and growth take some, too */
 	assert_int_equal(watch_size(&w.driver, &bytes), 0);
 	printf("%u commits: %.2f times the live data\n", commits, (double)bytes / (PAGES * SPM_PAGE_BYTES));
 	assert_true(bytes < 3ull * PAGES * SPM_PAGE_BYTES);

@@ -1,0 +1,4 @@
+#!/bin/sh
+# What history and branches cost. Argument: the build folder. Needs 11 GiB.
+set -eu
+exec "$1/bench_versions" "${TMPDIR:-.}"

@@ -1,0 +1,103 @@
+/* view.c - versions beside each other: read-only views, clones on branches of their own, and going to another version.
+ *
+ * A view or clone is a container like any other. Its slices are those of the original, so its restore finds them taken and moves it
+ * (restore.c): pointers inside lead inside.
+ */
+#include "container.h"
+#include "refs.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* c->chain is open: fills it, and puts it into the table. Takes c over. 0 and the error is set, or its ID. */
+static int container_show(struct container *c, void **cStruct)
+{
+	void *root;
+	int id;
+
+	if (spm_container_fill(c)) {
+		int error = errno;
+
+		spm_container_free(c);
+		errno = error;
+		return 0;
+	}
+	root = (void *)(uintptr_t)c->root;
+	id = spm_container_start(c);
+	if (id <= 0)
+		return 0;
+	*cStruct = root;
+	return id;
+}
+
+int pCOpenAt(int magic, const char *ref, void **cStruct)
+{
+	struct resolved at;
+	struct container *c;
+	int err;
+
+	if (!cStruct)
+		return spm_fail(EINVAL, "pCOpenAt: no place for the root's address"), 0;
+	if (!spm_volume_current() || spm_containers_sync(magic) || spm_ref_resolve(magic, NULL, ref, &at))
+		return 0;
+	c = spm_container_new(magic);
+	if (!c)
+		return spm_fail(ENOMEM, "no memory for container %d", magic), 0;
+	strcpy(c->branch, at.branch);
+	c->is_view = true;
+	err = spm_chain_open_version(spm_volume_current(), magic, at.branch, at.found.info.version, &c->chain);
+	if (err) {
+		spm_fail_volume(err);
+		err = errno;
+		spm_container_free(c);
+		errno = err;
+		return 0;
+	}
+	return container_show(c, cStruct);
+}
+
+/* The version that the container is at. */
+static int position(struct container *c, struct resolved *at)
+{
+	char ref[SPM_NAME_BYTES + 32];
+
+	if (pSync(c->id))
+		return -1;
+	if (!c->durable)
+		return spm_fail(ENOENT, "container %d has no version yet that a branch could begin with", c->magic);
+	snprintf(ref, sizeof(ref), "%s:%lld", c->branch, (long long)c->durable);
+	return spm_ref_resolve(c->magic, c->branch, ref, at);
+}
+
+static int chain_take(struct container *c)
+{
+	int err =
+	        spm_chain_open(spm_volume_current(), c->magic, c->branch, CHAIN_WRITE, spm_volume_wait_ms(), &c->chain);
+
+	return err ? spm_fail_volume(err) : 0;
+}
+
+int pCClone(int cID, const char *branch, void **cStruct)
+{
+	struct container *from = spm_container_get(cID), *c;
+	struct resolved at;
+	int magic, result;
+
+	if (!from)
+		return 0;
+	magic = from->magic;
+	result = cStruct ? position(from, &at) : spm_fail(EINVAL, "pCClone: no place for the root's address");
+	spm_container_put(from);
+	c = result ? NULL : spm_container_begin(magic, branch ? branch : "");
+	if (!c)
+		return 0;
+	if (spm_branch_make(magic, branch, &at) || chain_take(c)) {
+		result = errno;
+		spm_container_free(c);
+		errno = result;
+		return 0;
+	}
+	return container_show(c, cStruct);
+}

@@ -1,0 +1,23 @@
+/* retention.h - versions that are let go for their age.
+ *
+ *   now                older_than[0]            older_than[1]                      keep_seconds
+ *    | all of them      | one each every_s[0]    | one each every_s[1]              | none
+ *
+ * Time is cut into pieces of every_s seconds since 1970; of each the first version stays. Going through versions costs reading their
+ * records, so each step of the scale remembers how far it came, and a round looks at a bounded number.
+ */
+#ifndef SPM_RETENTION_H
+#define SPM_RETENTION_H
+
+#include "volume/history.h"
+
+/* Calls drop for each version from `from` on, ascending, that its age lets go, until it returns non-zero, which is returned. With
+ * maintain_lock held. */
+int spm_retention_each(struct chain *c, const struct history *h, uint64_t from, int (*drop)(uint64_t seq, void *arg),
+                       void *arg);
+/* What was told could not be dropped: it will be told again. */
+void spm_retention_forget(struct chain *c);
+/* Whether it is time to look again. With chain->lock held. */
+bool spm_retention_is_due(const struct chain *c, uint64_t now_ns);
+
+#endif
