@@ -69,7 +69,7 @@ static int check_one(const struct listed *c, struct json_object *all)
 	return result ? TOOL_NO : TOOL_OK;
 }
 
-/* All containers, or the one that was named. pCheck looks at all branches of one magic at once. */
+/* All containers, or the one that was named. */
 static int check_list(const struct list *list, const struct listed *only, struct json_object *all)
 {
 	int status = TOOL_OK;
@@ -77,9 +77,7 @@ static int check_list(const struct list *list, const struct listed *only, struct
 	for (size_t i = 0; i < list->n; i++) {
 		const struct listed *c = &list->all[i];
 
-		if (only ? c != only : i > 0 && c->magic == c[-1].magic)
-			continue;
-		if (check_one(c, all))
+		if ((!only || c == only) && check_one(c, all))
 			status = TOOL_NO;
 	}
 	if (!list->n && !all)

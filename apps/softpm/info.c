@@ -16,9 +16,44 @@ static void uuid_text(const unsigned char uuid[16], char text[UUID_TEXT])
 	}
 }
 
+struct counts { /* of a container; < 0: can't be known */
+	int branches, tags;
+};
+
+static int branch_count(const struct pbranch *branch, void *arg)
+{
+	(void)branch;
+	++*(int *)arg;
+	return 0;
+}
+
+static int tag_count(const struct ptag *tag, void *arg)
+{
+	(void)tag;
+	++*(int *)arg;
+	return 0;
+}
+
+static struct counts counts_of(const struct listed *c)
+{
+	struct counts n = {0};
+
+	if (pBranches(c->magic, branch_count, &n.branches) < 0)
+		n.branches = -1;
+	if (pTags(c->magic, tag_count, &n.tags) < 0)
+		n.tags = -1;
+	return n;
+}
+
+static void json_known(struct json_object *o, const char *key, int count)
+{
+	json_object_object_add(o, key, count < 0 ? NULL : json_object_new_int(count));
+}
+
 static struct json_object *container_json(const struct listed *c)
 {
 	struct json_object *o = json_object_new_object();
+	struct counts n = counts_of(c);
 
 	json_object_object_add(o, "magic", json_object_new_int(c->magic));
 	json_text(o, "name", c->name);
@@ -26,6 +61,8 @@ static struct json_object *container_json(const struct listed *c)
 	json_count(o, "newest", (uint64_t)c->newest);
 	json_count(o, "pages", c->pages);
 	json_count(o, "live_bytes", c->live_bytes);
+	json_known(o, "branches", n.branches);
+	json_known(o, "tags", n.tags);
 	json_text(o, "damage", c->damage);
 	return o;
 }
@@ -45,26 +82,34 @@ static void info_json(const char *name, const struct pvolume *v, const char *uui
 	json_print(o);
 }
 
+static void count_add(struct table *t, int64_t count, bool is_known)
+{
+	if (is_known)
+		table_addf(t, "%lld", (long long)count);
+	else
+		table_add(t, "-");
+}
+
 static void row_add(struct table *t, const struct listed *c, bool with_damage)
 {
-	char number[32];
+	struct counts n = counts_of(c);
 
-	snprintf(number, sizeof(number), "%d", c->magic);
-	table_add(t, number);
+	table_addf(t, "%d", c->magic);
 	table_add(t, c->name[0] ? c->name : "-");
 	table_add(t, c->branch);
-	snprintf(number, sizeof(number), "%lld", (long long)c->newest);
-	table_add(t, c->newest ? number : "-");
-	snprintf(number, sizeof(number), "%llu", (unsigned long long)c->pages);
-	table_add(t, number);
+	count_add(t, c->newest, c->newest > 0);
+	table_addf(t, "%llu", (unsigned long long)c->pages);
 	table_add(t, text_bytes(c->live_bytes));
+	count_add(t, n.branches, n.branches >= 0);
+	count_add(t, n.tags, n.tags >= 0);
 	if (with_damage)
 		table_add(t, c->damage ? c->damage : "");
 }
 
 static void info_text(const char *name, const struct pvolume *v, const char *uuid, const struct list *list)
 {
-	static const char *const heads[] = {">MAGIC", "NAME", "BRANCH", ">NEWEST", ">PAGES", ">LIVE", "DAMAGE"};
+	static const char *const heads[] = {">MAGIC", "NAME",      "BRANCH", ">NEWEST", ">PAGES",
+	                                    ">LIVE",  ">BRANCHES", ">TAGS",  "DAMAGE"};
 	bool is_damaged = false;
 	struct table *t;
 
@@ -77,7 +122,7 @@ static void info_text(const char *name, const struct pvolume *v, const char *uui
 	for (size_t i = 0; i < list->n; i++)
 		is_damaged |= list->all[i].damage != NULL;
 	puts("");
-	t = table_new(is_damaged ? 7 : 6, heads); /* the last column only where it tells something */
+	t = table_new(is_damaged ? 9 : 8, heads); /* the last column only where it tells something */
 	for (size_t i = 0; i < list->n; i++)
 		row_add(t, &list->all[i], is_damaged);
 	table_print(t);

@@ -13,31 +13,92 @@
 struct command {
 	const char *name, *operands, *summary, *help;
 	int least, most; /* operands */
-	bool has_json, has_limit;
+	bool has_json, has_limit, has_delete;
 	int (*run)(const struct options *o, int argc, char **argv);
 };
 
 static const struct command commands[] = {
-        {"info", "", "the volume and its containers",
-         "Shows the volume's format, identity, size and free space, and for each container its magic number, its\n"
-         "name, newest version, pages and live bytes.\n",
-         0, 0, true, false, tool_info},
-        {"log", "[CONTAINER]", "versions of a container, newest first",
-         "Shows for each version when it was made, how long the program paused for it, how much was written, how\n"
-         "much was alive, and the message given to pPointMsg. -n COUNT shows the newest COUNT only.\n",
-         0, 1, true, true, tool_log},
-        {"stat", "[CONTAINER]", "what its persistence points cost",
-         "Shows points, bytes stored, points queued and their lag, and the program's pauses (median, 99th\n"
-         "percentile, longest), as the newest version recorded them.\n",
-         0, 1, true, false, tool_stat},
-        {"check", "[CONTAINER]", "verify everything that is stored",
-         "Reads every block of one container, or of all, against its checksum. Names each damage, and the newest\n"
-         "version that is wholly right. Exit status 1 if damage was found.\n",
-         0, 1, true, false, tool_check},
-        {"rm", "CONTAINER...", "delete containers with all their versions",
-         "Deletes the named containers, all versions of them, for ever, without asking. A container that a\n"
-         "process has open for writing is not deleted.\n",
-         1, 1000, false, false, tool_rm},
+        {.name = "info",
+         .operands = "",
+         .summary = "the volume and its containers",
+         .help = "Shows the volume's format, identity, size and free space, and for each container its magic\n"
+                 "number, its name, current branch, newest version, pages and live bytes, and how many\n"
+                 "branches and tags it has.\n",
+         .has_json = true,
+         .run = tool_info},
+        {.name = "log",
+         .operands = "[CONTAINER [REF]]",
+         .summary = "versions of a container, newest first",
+         .help = "Shows for each version when it was made, how long the program paused for it, how much was\n"
+                 "written, how much was alive, and the message given to pPointMsg; before that, in\n"
+                 "parentheses, the tags it has and the branches whose newest it is, * before the current one.\n"
+                 "If there are several branches, lines lead from each version to the one before. With REF:\n"
+                 "that version and those before it. -n COUNT shows the newest COUNT only.\n",
+         .most = 2,
+         .has_json = true,
+         .has_limit = true,
+         .run = tool_log},
+        {.name = "show",
+         .operands = "CONTAINER REF",
+         .summary = "all about one version",
+         .help = "Shows the version's branch and number, its names, time and message, what it holds and what\n"
+                 "it cost.\n",
+         .least = 2,
+         .most = 2,
+         .has_json = true,
+         .run = tool_show},
+        {.name = "branch",
+         .operands = "[CONTAINER [NAME [REF]]]",
+         .summary = "list, make or delete branches",
+         .help = "Lists the branches of a container, * before the current one; or makes branch NAME, which\n"
+                 "begins with version REF, or with the newest of the current branch. -d CONTAINER NAME deletes\n"
+                 "it with all versions that only it has, for ever, without asking.\n",
+         .most = 3,
+         .has_json = true,
+         .has_delete = true,
+         .run = tool_branch},
+        {.name = "switch",
+         .operands = "CONTAINER BRANCH",
+         .summary = "make another branch the current one",
+         .help = "Makes BRANCH the current one: its newest version is what a program restores from now on, and\n"
+                 "where its points go on. A program that has the container open stays where it is.\n",
+         .least = 2,
+         .most = 2,
+         .run = tool_switch},
+        {.name = "tag",
+         .operands = "[CONTAINER [NAME [REF]]]",
+         .summary = "list, give or take away tags",
+         .help = "Lists the tags of a container's versions; or gives tag NAME to version REF, or to the newest\n"
+                 "of the current branch: a version is not dropped as long as it has one. -d CONTAINER NAME\n"
+                 "takes it away.\n",
+         .most = 3,
+         .has_json = true,
+         .has_delete = true,
+         .run = tool_tag},
+        {.name = "stat",
+         .operands = "[CONTAINER]",
+         .summary = "what its persistence points cost",
+         .help = "Shows points, bytes stored, points queued and their lag, and the program's pauses (median,\n"
+                 "99th percentile, longest), as the newest version recorded them.\n",
+         .most = 1,
+         .has_json = true,
+         .run = tool_stat},
+        {.name = "check",
+         .operands = "[CONTAINER]",
+         .summary = "verify everything that is stored",
+         .help = "Reads every block of one container, or of all, against its checksum. Names each damage, and\n"
+                 "the newest version that is wholly right. Exit status 1 if damage was found.\n",
+         .most = 1,
+         .has_json = true,
+         .run = tool_check},
+        {.name = "rm",
+         .operands = "CONTAINER...",
+         .summary = "delete containers with all their versions",
+         .help = "Deletes the named containers, all versions of them, for ever, without asking. A container\n"
+                 "that a process has open for writing is not deleted.\n",
+         .least = 1,
+         .most = 1000,
+         .run = tool_rm},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
@@ -45,15 +106,18 @@ static void usage(FILE *to)
 {
 	fputs("usage: softpm [-v VOLUME] COMMAND [--json] [ARGUMENTS]\n\n", to);
 	for (unsigned i = 0; i < COMMANDS; i++)
-		fprintf(to, "  %-5s %-13s %s\n", commands[i].name, commands[i].operands, commands[i].summary);
-	fputs("  help  [COMMAND]     this text, or more about a command\n"
+		fprintf(to, "  %-6s %-25s %s\n", commands[i].name, commands[i].operands, commands[i].summary);
+	fputs("  help   [COMMAND]                 this text, or more about a command\n"
 	      "\n"
-	      "  -v, --volume VOLUME the volume; else $SOFTPM_VOLUME, else softpm.vol\n"
-	      "      --json          JSON instead of text\n"
-	      "  -n, --limit COUNT   with log: the newest COUNT versions only\n"
-	      "      --version       SoftPM's version\n"
+	      "  -v, --volume VOLUME  the volume; else $SOFTPM_VOLUME, else softpm.vol\n"
+	      "      --json           JSON instead of text\n"
+	      "  -n, --limit COUNT    with log: the newest COUNT versions only\n"
+	      "  -d, --delete         with branch, tag: delete the one that is named\n"
+	      "      --version        SoftPM's version\n"
 	      "\n"
 	      "A CONTAINER is a magic number or a name. It may be left out where the volume holds only one.\n"
+	      "A REF calls a version: a branch (its newest) or tag, 42, main:42, main~3 (third before), "
+	      "@2026-11-20T10:00.\n"
 	      "Exit status: 0 yes; 1 no, or damage found; 2 wrong usage.\n",
 	      to);
 }
@@ -67,6 +131,12 @@ static const struct command *command_find(const char *name)
 	return NULL;
 }
 
+static void command_print(FILE *to, const struct command *c)
+{
+	fprintf(to, "%s%s%s%s%s%s\n", c->name, c->has_json ? " [--json]" : "", c->has_limit ? " [-n COUNT]" : "",
+	        c->has_delete ? " [-d]" : "", c->operands[0] ? " " : "", c->operands);
+}
+
 static int help(int argc, char **argv)
 {
 	const struct command *c;
@@ -78,8 +148,9 @@ static int help(int argc, char **argv)
 	c = command_find(argv[0]);
 	if (!c)
 		return TOOL_USAGE;
-	printf("usage: softpm [-v VOLUME] %s%s%s%s%s\n\n%s", c->name, c->has_json ? " [--json]" : "",
-	       c->has_limit ? " [-n COUNT]" : "", c->operands[0] ? " " : "", c->operands, c->help);
+	fputs("usage: softpm [-v VOLUME] ", stdout);
+	command_print(stdout, c);
+	printf("\n%s", c->help);
 	return TOOL_OK;
 }
 
@@ -101,14 +172,17 @@ enum { OPTION_JSON = 256, OPTION_VERSION };
 /* Returns -1 to go on, or the exit status. Moves the operands behind optind. */
 static int options_parse(int argc, char **argv, struct options *o)
 {
-	static const struct option known[] = {
-	        {"volume", required_argument, NULL, 'v'},       {"json", no_argument, NULL, OPTION_JSON},
-	        {"limit", required_argument, NULL, 'n'},        {"help", no_argument, NULL, 'h'},
-	        {"version", no_argument, NULL, OPTION_VERSION}, {NULL, 0, NULL, 0}};
+	static const struct option known[] = {{"volume", required_argument, NULL, 'v'},
+	                                      {"json", no_argument, NULL, OPTION_JSON},
+	                                      {"limit", required_argument, NULL, 'n'},
+	                                      {"help", no_argument, NULL, 'h'},
+	                                      {"delete", no_argument, NULL, 'd'},
+	                                      {"version", no_argument, NULL, OPTION_VERSION},
+	                                      {NULL, 0, NULL, 0}};
 	bool is_help = false;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "v:n:h", known, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "v:n:dh", known, NULL)) != -1) {
 		switch (option) {
 		case 'v':
 			o->volume = optarg;
@@ -119,6 +193,9 @@ static int options_parse(int argc, char **argv, struct options *o)
 		case 'n':
 			if (limit_parse(optarg, &o->limit))
 				return TOOL_USAGE;
+			break;
+		case 'd':
+			o->is_delete = true;
 			break;
 		case 'h':
 			is_help = true;
@@ -133,13 +210,19 @@ static int options_parse(int argc, char **argv, struct options *o)
 	return is_help ? help(argc > optind, argv + optind) : -1;
 }
 
+static bool is_misused(const struct command *c, const struct options *o, int argc)
+{
+	return argc < c->least || argc > c->most || (o->limit && !c->has_limit) || (o->is_json && !c->has_json) ||
+	       (o->is_delete && (!c->has_delete || o->is_json || argc != 2));
+}
+
 static int command_run(const struct command *c, const struct options *o, int argc, char **argv)
 {
 	int status;
 
-	if (argc < c->least || argc > c->most || (o->limit && !c->has_limit) || (o->is_json && !c->has_json)) {
-		complain("usage: softpm [-v VOLUME] %s%s%s %s", c->name, c->has_json ? " [--json]" : "",
-		         c->has_limit ? " [-n COUNT]" : "", c->operands);
+	if (is_misused(c, o, argc)) {
+		fputs("softpm: usage: softpm [-v VOLUME] ", stderr);
+		command_print(stderr, c);
 		return TOOL_USAGE;
 	}
 	status = c->run(o, argc, argv);

@@ -32,25 +32,19 @@ static void stats_text(const struct listed *c, const struct pstats *s)
 	printf("pause, longest %s\n", text_span(s->pause_max_ns));
 }
 
+static int stat_run(const struct options *o, const struct listed *c, int argc, char **argv)
+{
+	struct pstats stats;
+
+	(void)argc;
+	(void)argv;
+	if (pStats(c->magic, &stats))
+		return complain("container %s: %s", text_container(c), pErrorMsg());
+	(o->is_json ? stats_json : stats_text)(c, &stats);
+	return TOOL_OK;
+}
+
 int tool_stat(const struct options *o, int argc, char **argv)
 {
-	const struct listed *c;
-	struct list *list;
-	struct pstats stats;
-	int status = TOOL_NO;
-
-	if (volume_open(o))
-		return TOOL_NO;
-	list = list_read();
-	if (!list)
-		return TOOL_NO;
-	c = list_find(list, argc ? argv[0] : NULL);
-	if (c && pStats(c->magic, &stats)) {
-		complain("container %s: %s", text_container(c), pErrorMsg());
-	} else if (c) {
-		(o->is_json ? stats_json : stats_text)(c, &stats);
-		status = TOOL_OK;
-	}
-	list_free(list);
-	return status;
+	return container_run(o, argc, argv, stat_run);
 }

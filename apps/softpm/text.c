@@ -34,6 +34,12 @@ int no_memory(void)
 	return complain("no memory");
 }
 
+void out_of_memory(void)
+{
+	no_memory();
+	exit(TOOL_NO);
+}
+
 const char *text_bytes(uint64_t bytes)
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
@@ -86,17 +92,19 @@ const char *text_container(const struct listed *c)
 	return text;
 }
 
+const char *text_version(const char *branch, int64_t version)
+{
+	char *text = next_text();
+
+	snprintf(text, TEXT_BYTES, "%s:%lld", branch, (long long)version);
+	return text;
+}
+
 struct table {
 	unsigned columns;
 	size_t cells, room; /* the heads are the first row */
 	char **cell;
 };
-
-static void out_of_memory(void)
-{
-	no_memory();
-	exit(TOOL_NO);
-}
 
 void table_add(struct table *t, const char *cell)
 {
@@ -109,6 +117,21 @@ void table_add(struct table *t, const char *cell)
 	t->cell[t->cells] = strdup(cell);
 	if (!t->cell[t->cells++])
 		out_of_memory();
+}
+
+void table_addf(struct table *t, const char *format, ...)
+{
+	va_list args;
+	char *cell;
+	int n;
+
+	va_start(args, format);
+	n = vasprintf(&cell, format, args);
+	va_end(args);
+	if (n < 0)
+		out_of_memory();
+	table_add(t, cell);
+	free(cell);
 }
 
 struct table *table_new(unsigned columns, const char *const *heads)
@@ -146,10 +169,9 @@ static int column_width(const struct table *t, unsigned column)
 	return widest;
 }
 
-static void cell_print(const struct table *t, size_t i, int width)
+static void cell_print(const struct table *t, size_t i, int width, bool is_last)
 {
 	bool is_right = t->cell[i % t->columns][0] == '>';
-	bool is_last = (i + 1) % t->columns == 0;
 	const char *text = t->cell[i] + (i < t->columns && is_right);
 	int pad = width - text_width(text);
 
@@ -160,6 +182,17 @@ static void cell_print(const struct table *t, size_t i, int width)
 	fputs(is_last ? "\n" : "  ", stdout);
 }
 
+/* Nothing behind the last cell that has something. */
+static void row_print(const struct table *t, size_t first, const int *width)
+{
+	size_t last = first + t->columns - 1;
+
+	while (last > first && !t->cell[last][0])
+		last--;
+	for (size_t i = first; i <= last; i++)
+		cell_print(t, i, width[i - first], i == last);
+}
+
 void table_print(struct table *t)
 {
 	int *width = calloc(t->columns, sizeof(*width));
@@ -168,8 +201,8 @@ void table_print(struct table *t)
 		out_of_memory();
 	for (unsigned i = 0; i < t->columns; i++)
 		width[i] = column_width(t, i);
-	for (size_t i = 0; i < t->cells; i++)
-		cell_print(t, i, width[i % t->columns]);
+	for (size_t i = 0; i < t->cells; i += t->columns)
+		row_print(t, i, width);
 	for (size_t i = 0; i < t->cells; i++)
 		free(t->cell[i]);
 	free(t->cell);

@@ -2,8 +2,10 @@
  *
  *   main.c    options, help, dispatch
  *   volume.c  opening the volume without ever making one; which container is meant
+ *   names.c   a container's branches and tags
+ *   graph.c   its versions in one row, with lines
  *   text.c    sizes, times and tables for people; the same as JSON for programs
- *   info.c log.c stat.c check.c rm.c   one subcommand each
+ *   info.c log.c show.c branch.c tag.c stat.c check.c rm.c   one subcommand each
  */
 #ifndef TOOL_H
 #define TOOL_H
@@ -19,12 +21,17 @@ enum tool_status { TOOL_OK = 0, TOOL_NO = 1, TOOL_USAGE = 2 };
 struct options {
 	const char *volume; /* -v; NULL: the library's own choice */
 	bool is_json;
+	bool is_delete; /* -d of branch and tag */
 	uint64_t limit; /* -n of log; 0: all */
 };
 
 /* argv holds the operands only. Each returns an enum tool_status. */
 int tool_info(const struct options *o, int argc, char **argv);
 int tool_log(const struct options *o, int argc, char **argv);
+int tool_show(const struct options *o, int argc, char **argv);
+int tool_branch(const struct options *o, int argc, char **argv);
+int tool_switch(const struct options *o, int argc, char **argv);
+int tool_tag(const struct options *o, int argc, char **argv);
 int tool_stat(const struct options *o, int argc, char **argv);
 int tool_check(const struct options *o, int argc, char **argv);
 int tool_rm(const struct options *o, int argc, char **argv);
@@ -33,7 +40,7 @@ int tool_rm(const struct options *o, int argc, char **argv);
 
 struct listed { /* a container of the volume */
 	int magic;
-	char *name, *branch, *damage; /* damage: NULL if none */
+	char *name, *branch, *damage; /* branch: the current one; damage: NULL if none */
 	int64_t newest;
 	uint64_t pages, live_bytes;
 };
@@ -51,17 +58,75 @@ void list_free(struct list *list);
 /* The container called so by number or by name. NULL with the reason said. text NULL: the only one there is. */
 const struct listed *list_find(const struct list *list, const char *text);
 
+/* What most subcommands do: `run` for the container that argv[0] calls, or for the only one there is. */
+int container_run(const struct options *o, int argc, char **argv,
+                  int (*run)(const struct options *o, const struct listed *c, int argc, char **argv));
+
+/* names.c */
+
+struct branch { /* as struct pbranch */
+	char *name, *parent, *damage;
+	int64_t origin, newest, time_ns;
+	uint64_t pages, live_bytes;
+	bool is_current;
+};
+struct tag {
+	char *name, *branch, *message; /* of the version: its branch and message */
+	char *damage;                  /* NULL, or why the version can't be read: then these are "" */
+	int64_t version, time_ns;
+};
+struct names {
+	struct branch *branch;
+	size_t branches;
+	struct tag *tag;
+	size_t tags;
+};
+/* NULL with the reason said. Tags take time: the version of each is opened. */
+struct names *names_read(const struct listed *c, bool with_tags);
+void names_free(struct names *names);
+/* NULL if there is none. */
+const struct branch *branch_find(const struct names *names, const char *name);
+const struct tag *tag_find(const struct names *names, const char *name);
+/* Whether it has versions beside those of the branch that it comes from. */
+bool branch_has_own(const struct branch *b);
+/* Whether this is its newest version; whether it names this version. */
+bool branch_is_on(const struct branch *b, const struct pversion *v);
+bool tag_is_on(const struct tag *t, const struct pversion *v);
+/* "*main, try, v1": the branches whose newest this is, the current one with *, and the tags; "": none. To be freed. */
+char *names_on(const struct names *names, const struct pversion *v);
+/* A version with all that it tells of itself, and its names. */
+struct json_object *json_version(const struct names *names, const struct pversion *v);
+
+/* graph.c */
+
+struct graph;
+struct graph_row {
+	const struct pversion *version; /* NULL: nothing but lines */
+	const char *lines;              /* good until the next row is asked for */
+};
+/* Reads the versions of all branches, the newest `limit` of each. What can't be read is told, *status is TOOL_NO then, and the rest is
+ * there. names must outlive it. */
+struct graph *graph_read(const struct listed *c, const struct names *names, uint64_t limit, int *status);
+void graph_free(struct graph *g);
+/* Whether there is but one branch with versions. */
+bool graph_is_line(const struct graph *g);
+/* The next row, from the newest version on. false: there are no more. */
+bool graph_next(struct graph *g, struct graph_row *row);
+
 /* text.c */
 
 /* "softpm: ..." to standard error; returns TOOL_NO. */
 int complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int no_memory(void);
+void out_of_memory(void) __attribute__((noreturn)); /* says so and ends the program */
 /* Each returns one of a few static buffers, good for one line. */
 const char *text_bytes(uint64_t bytes);
 const char *text_span(uint64_t ns);
 const char *text_time(int64_t ns);
 /* "7 (accounts)" */
 const char *text_container(const struct listed *c);
+/* "main:42" */
+const char *text_version(const char *branch, int64_t version);
 
 /* progress.c: from begin to end, if standard error is a terminal, a line there tells how far the work has come. */
 void progress_begin(const char *what);
@@ -72,7 +137,8 @@ void progress_end(void);
 struct table;
 struct table *table_new(unsigned columns, const char *const *heads);
 void table_add(struct table *t, const char *cell); /* the next cell of the row */
-void table_print(struct table *t);                 /* and frees it */
+void table_addf(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void table_print(struct table *t); /* and frees it */
 
 /* An object to fill, and what it is filled with. */
 void json_text(struct json_object *o, const char *key, const char *value); /* NULL: null */

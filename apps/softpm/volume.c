@@ -101,9 +101,27 @@ static int by_magic(const void *a, const void *b)
 {
 	const struct listed *one = a, *other = b;
 
-	if (one->magic != other->magic)
-		return one->magic < other->magic ? -1 : 1;
-	return strcmp(one->branch, other->branch);
+	return one->magic < other->magic ? -1 : one->magic > other->magic;
+}
+
+static void listed_free(struct listed *c)
+{
+	free(c->name);
+	free(c->branch);
+	free(c->damage);
+}
+
+/* A branch whose name is damaged counts as one more container of that magic: softpm check tells. */
+static void same_remove(struct list *list)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < list->n; i++)
+		if (n && list->all[n - 1].magic == list->all[i].magic)
+			listed_free(&list->all[i]);
+		else
+			list->all[n++] = list->all[i];
+	list->n = n;
 }
 
 struct list *list_read(void)
@@ -121,16 +139,14 @@ struct list *list_read(void)
 	}
 	if (list->n)
 		qsort(list->all, list->n, sizeof(*list->all), by_magic);
+	same_remove(list);
 	return list;
 }
 
 void list_free(struct list *list)
 {
-	for (size_t i = 0; list && i < list->n; i++) {
-		free(list->all[i].name);
-		free(list->all[i].branch);
-		free(list->all[i].damage);
-	}
+	for (size_t i = 0; list && i < list->n; i++)
+		listed_free(&list->all[i]);
 	if (list)
 		free(list->all);
 	free(list);
@@ -150,7 +166,7 @@ static bool is_called(const struct listed *c, const char *text)
 
 static const struct listed *find_only(const struct list *list)
 {
-	if (list->n && list->all[0].magic == list->all[list->n - 1].magic)
+	if (list->n == 1)
 		return &list->all[0];
 	complain(list->n ? "the volume holds %zu containers: say which (softpm info lists them)"
 	                 : "the volume holds %zu containers",
@@ -169,15 +185,33 @@ const struct listed *list_find(const struct list *list, const char *text)
 
 		if (!is_called(c, text))
 			continue;
-		if (found && found->magic != c->magic) {
+		if (found) {
 			complain("containers %d and %d are both called '%s': give the number", found->magic, c->magic,
 			         text);
 			return NULL;
 		}
-		if (!found)
-			found = c;
+		found = c;
 	}
 	if (!found)
 		complain("the volume has no container '%s'", text);
 	return found;
+}
+
+int container_run(const struct options *o, int argc, char **argv,
+                  int (*run)(const struct options *o, const struct listed *c, int argc, char **argv))
+{
+	const struct listed *c;
+	struct list *list;
+	int status = TOOL_NO;
+
+	if (volume_open(o))
+		return TOOL_NO;
+	list = list_read();
+	if (!list)
+		return TOOL_NO;
+	c = list_find(list, argc ? argv[0] : NULL);
+	if (c)
+		status = run(o, c, argc, argv);
+	list_free(list);
+	return status;
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# docs.sh - the documentation holds together: links lead somewhere, the man page is well-formed and knows the tool's commands, the
-# reference is made without a warning.
+# docs.sh - the documentation holds together: links lead somewhere, the tutorial's programs do what it says, the man page is well-formed
+# and knows the tool's commands, the reference is made without a warning.
 set -eu
 export LC_ALL=C
 
@@ -19,6 +19,28 @@ for page in README.md CHANGELOG.md docs/*.md; do
 		[ -e "$(dirname "$page")/$link" ] || fail "$page leads to $link, which is not there"
 	done
 done
+
+# The tutorial's programs are those with a command that builds them; what a line ./NAME alone is followed by is what it prints.
+awk -v folder="$scratch" '
+	/^```c$/ { file = folder "/program.c"; printf "" >file; inside = 1; next }
+	/^```$/ { if (inside) close(file); inside = 0 }
+	inside { print >file }
+	/^    cc [a-z]*\.c / { name = $2; system("mv " file " " folder "/" name); sub("\\.c$", "", name); print name >(folder "/programs") }
+	/^    / && shows { sub("^    ", ""); print >(folder "/" name ".expected"); next }
+	{ shows = $0 == "    ./" name }
+' docs/tutorial.md
+flags='-Wall -Wextra -Werror'
+! grep -q '^SPM_SANITIZE:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags="$flags -fsanitize=address,undefined"
+while read -r name; do
+	# shellcheck disable=SC2086 # a list of words
+	"$(sed -n 's/^CMAKE_C_COMPILER:[A-Z]*=//p' "$SOFTPM_BUILD/CMakeCache.txt")" $flags -Icontainers "$scratch/$name.c" \
+		-o "$scratch/$name" -L"$SOFTPM_BUILD" -lsoftpm -Wl,-rpath,"$SOFTPM_BUILD" || fail "the tutorial's $name.c does not build"
+	SOFTPM_VOLUME="$scratch/$name.vol" "$scratch/$name" >"$scratch/$name.out" || fail "the tutorial's $name fails"
+	[ ! -e "$scratch/$name.expected" ] || diff "$scratch/$name.expected" "$scratch/$name.out" ||
+		fail "the tutorial's $name prints (>) something else than it says (<)"
+done <"$scratch/programs"
+[ "$(tr '\n' ' ' <"$scratch/programs")" = "counter travel " ] || fail "not all programs of the tutorial were found"
+[ -s "$scratch/travel.expected" ] || fail "what the tutorial's travel prints was not found"
 
 "$SOFTPM_BUILD/softpm" help | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p' | sort -u >"$scratch/commands"
 [ -s "$scratch/commands" ] || fail "softpm help names no command"
