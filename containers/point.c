@@ -337,11 +337,27 @@ int64_t pPointSync(int cID)
 	return me.err ? 0 : me.version;
 }
 
+/* On a processor that it shares with the program the worker would run at once when it is woken, and pPoint last as long as its
+ * write: a thread of this kind preempts nobody, and has the same share otherwise. Not before there is such a write: where points
+ * are synchronous, and the worker only looks after the volume, they take 10 us longer with a worker of this kind (bench/stores). */
+static void worker_give_way(void)
+{
+	struct sched_param none = {0};
+
+	if (sched_getscheduler(0) == SCHED_OTHER)
+		sched_setscheduler(0, SCHED_BATCH, &none);
+}
+
 static void worker_write(struct container *c)
 {
 	int64_t version = 0;
 	char why[512] = "";
-	int err = write_image(c, true, &version, why);
+	int err;
+
+	if (!c->is_worker_batch)
+		worker_give_way();
+	c->is_worker_batch = true;
+	err = write_image(c, true, &version, why);
 
 	if (err) {
 		c->failed = err;
@@ -408,16 +424,6 @@ static void worker_wait(struct container *c)
 	c->is_worker_asleep = false;
 }
 
-/* On a processor that it shares with the program the worker would run at once when it is woken, and pPoint last as long as its
- * write: a thread of this kind preempts nobody, and has the same share otherwise. */
-static void worker_give_way(void)
-{
-	struct sched_param none = {0};
-
-	if (sched_getscheduler(0) == SCHED_OTHER)
-		sched_setscheduler(0, SCHED_BATCH, &none);
-}
-
 void spm_container_halt(struct container *c)
 {
 	lock_container(c);
@@ -441,7 +447,6 @@ void *spm_worker_main(void *arg)
 	struct container *c = arg;
 
 	spm_stop_exempt_self();
-	worker_give_way();
 	pthread_mutex_lock(&c->lock);
 	while (!c->is_ending || c->is_handed_over) {
 		if (c->is_handed_over)
