@@ -554,12 +554,10 @@ static bool wants_map(const struct chain *c, unsigned weight)
 	return c->record_bytes_since_map > limit * weight;
 }
 
-/* What dropped versions held is free only once an index says so. */
+/* What dropped versions held is free only once an index says so. It costs as much as a few commits do. */
 static bool wants_index(struct chain *c, unsigned weight)
 {
-	uint64_t least = c->volume->flags & VOLUME_EAGER ? 16 : 512, some = c->map.pages / 16;
-
-	return spm_droppable_blocks(c) > (some > least ? some : least) * weight;
+	return spm_droppable_blocks(c) > (c->volume->flags & VOLUME_EAGER ? 16u : 512u) * weight;
 }
 
 static bool wants_room(const struct chain *c)
