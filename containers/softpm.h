@@ -219,6 +219,17 @@ struct pversion {
  * returns non-zero, which is returned. ref NULL: the newest of the current branch. Works on open and closed containers. EUCLEAN. */
 SOFTPM_API int pVersions(int magic, const char *ref, int (*fn)(const struct pversion *version, void *arg), void *arg);
 
+/* A page of 4096 bytes in which two versions differ. Good during the call of fn that gets it. */
+struct pdifference {
+	const void *page; /* its address, as versions have it: a container may lie elsewhere in this process */
+	int is_in_first, is_in_second; /* whether the version has it */
+	uint64_t bytes;                /* how many differ; a page that a version does not have is compared as zeros */
+};
+/* fn for each page that differs, ascending, those that only the second version has at the end; until it returns non-zero, which is
+ * returned. A ref that is NULL or "": the newest of the current branch. It reads maps, and the pages that differ. EUCLEAN. */
+SOFTPM_API int pDiff(int magic, const char *first, const char *second,
+                     int (*fn)(const struct pdifference *difference, void *arg), void *arg);
+
 /* Good during the call of fn that gets it. */
 struct pbranch {
 	const char *name, *parent; /* parent "": it began empty */

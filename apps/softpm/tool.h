@@ -29,6 +29,7 @@ struct options {
 int tool_info(const struct options *o, int argc, char **argv);
 int tool_log(const struct options *o, int argc, char **argv);
 int tool_show(const struct options *o, int argc, char **argv);
+int tool_diff(const struct options *o, int argc, char **argv);
 int tool_branch(const struct options *o, int argc, char **argv);
 int tool_switch(const struct options *o, int argc, char **argv);
 int tool_tag(const struct options *o, int argc, char **argv);

@@ -45,7 +45,7 @@ status 2 "$tool" tag -d 7 name main
 status 2 "$tool" log -d 7 main
 status 0 "$tool" --version
 status 0 "$tool" help
-for command in info log show branch switch tag stat check rm; do
+for command in info log show diff branch switch tag stat check rm; do
 	has out "^  $command "
 	"$tool" help "$command" | grep -q "^usage: softpm .*$command" || fail "help $command has no usage"
 done
@@ -53,7 +53,7 @@ status 0 "$tool" log --help
 has out '-n COUNT'
 
 # It never makes a volume
-for command in info log 'show 1 1' branch 'branch 1 new' 'switch 1 main' tag 'tag -d 1 v1' stat check 'rm 1'; do
+for command in info log 'show 1 1' branch 'branch 1 new' 'switch 1 main' 'diff 1 1' tag 'tag -d 1 v1' stat check 'rm 1'; do
 	# shellcheck disable=SC2086 # two words
 	status 1 "$tool" -v missing.vol $command
 	has err 'missing.vol'
@@ -292,6 +292,12 @@ has out 'damage: the head of a branch'
 status 0 "$tool" -v hurt.vol info
 [ "$(grep -c '^ *7 ' out)" = 1 ] || fail "a container is listed twice"
 
+status 0 "$tool" -v story.vol diff 7 main main
+has out ' 0 pages changed, 0 added, 0 removed; 0 bytes'
+status 0 "$tool" -v story.vol diff 7 1
+has out 'from 1 to the newest version: [1-9]'
+status 1 "$tool" -v story.vol diff 7 main nonsense
+has err 'its branches are'
 status 0 "$tool" -v story.vol switch 7 try
 has out 'is on branch try$'
 status 0 "$tool" -v story.vol branch

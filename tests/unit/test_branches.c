@@ -256,6 +256,50 @@ static int a_container_goes_from_version_to_version(const char *volume)
 	return 0;
 }
 
+struct differences {
+	uint64_t changed, added, removed, bytes;
+	const void *page;
+};
+
+static int difference_see(const struct pdifference *d, void *arg)
+{
+	struct differences *n = arg;
+
+	n->changed += d->is_in_first && d->is_in_second;
+	n->added += !d->is_in_first;
+	n->removed += !d->is_in_second;
+	n->bytes += d->bytes;
+	n->page = d->page;
+	return 0;
+}
+
+static int differences_are_told(const char *volume)
+{
+	struct differences none = {0}, one = {0}, back = {0}, grown = {0};
+	struct book *live;
+	char *text;
+	int id;
+
+	live = book_make(volume, &id);
+	EXPECT(live);
+	text = pMallocNoPtr(200000);
+	live->more = text;
+	EXPECT(text && pPointSync(id) == VERSIONS + 1);
+	memcpy(text + 100000, "1234567", 7);
+	EXPECT(pPointSync(id) == VERSIONS + 2);
+	EXPECT(!pDiff(CONTAINER, "7", "7", difference_see, &none) && !none.changed && !none.bytes);
+	EXPECT(!pDiff(CONTAINER, "21", NULL, difference_see, &one));
+	EXPECT(one.changed == 1 && one.bytes == 7 && !one.added && !one.removed);
+	EXPECT((uintptr_t)one.page == ((uintptr_t)text + 100000) / 4096 * 4096);
+	EXPECT(!pDiff(CONTAINER, "20", "22", difference_see, &grown) && grown.added >= 48 && !grown.removed);
+	EXPECT(!pDiff(CONTAINER, "22", "20", difference_see, &back) && back.removed == grown.added &&
+	       back.bytes == grown.bytes && !back.added);
+	EXPECT(pDiff(CONTAINER, "22", "99", difference_see, &back) == -1 && errno == ENOENT);
+	EXPECT(pDiff(CONTAINER, "99", "22", difference_see, &back) == -1 && errno == ENOENT);
+	EXPECT(!pVClose());
+	return 0;
+}
+
 static int version_see(const struct pversion *v, void *arg)
 {
 	struct seen *s = arg;
@@ -754,6 +798,7 @@ IN_PROCESS(views_show_their_versions_beside_the_live_one)
 IN_PROCESS(clones_go_their_own_ways)
 IN_PROCESS(a_clones_points_write_only_what_changed)
 IN_PROCESS(a_container_goes_from_version_to_version)
+IN_PROCESS(differences_are_told)
 IN_PROCESS(names_keep_versions)
 IN_PROCESS(refs_that_mean_nothing_say_what_there_is)
 IN_PROCESS(numbers_are_given_once)
@@ -773,6 +818,7 @@ int main(void)
 	        cmocka_unit_test(test_clones_go_their_own_ways),
 	        cmocka_unit_test(test_a_clones_points_write_only_what_changed),
 	        cmocka_unit_test(test_a_container_goes_from_version_to_version),
+	        cmocka_unit_test(test_differences_are_told),
 	        cmocka_unit_test(test_names_keep_versions),
 	        cmocka_unit_test(test_refs_that_mean_nothing_say_what_there_is),
 	        cmocka_unit_test(test_numbers_are_given_once),
