@@ -80,6 +80,16 @@ static int records_tell(const struct telling *t, const struct segment *s, struct
 	return err;
 }
 
+/* The writer has dropped versions since the chain was opened: what it freed may be written over. */
+static bool is_overtaken(struct chain *c)
+{
+	struct chain_head head;
+	uint64_t first;
+
+	return !c->is_writer && spm_head_find(c->volume, c->magic, NULL, c->id, &head, &first) == 1 &&
+	       head.index_sum != c->head.index_sum;
+}
+
 static int segment_tell(const struct telling *t, const struct segment *s, bool has_own_record)
 {
 	struct infos infos = {0};
@@ -89,6 +99,8 @@ static int segment_tell(const struct telling *t, const struct segment *s, bool h
 		result = map_tell(t, s, &infos);
 	if (!result)
 		result = records_tell(t, s, &infos);
+	if (result == -EUCLEAN && is_overtaken(t->c))
+		result = 0; /* what is kept comes before what was freed */
 	for (size_t i = infos.n; i > 0 && !result; i--)
 		result = t->fn(&infos.info[i - 1], t->arg);
 	free(infos.info);
@@ -240,7 +252,7 @@ static int own_look(struct finding *f)
 	return err;
 }
 
-int spm_version_find(struct volume *v, int magic, const char *branch, enum version_key key, uint64_t limit,
+static int find_once(struct volume *v, int magic, const char *branch, enum version_key key, uint64_t limit,
                      struct version_found *out)
 {
 	struct finding f = {.key = key, .limit = limit, .last_seq = UINT64_MAX};
@@ -258,5 +270,17 @@ int spm_version_find(struct volume *v, int magic, const char *branch, enum versi
 			return err;
 		err = parent ? spm_chain_open_history(v, magic, NULL, parent, &f.c) : -ENOENT;
 	}
+	return err;
+}
+
+/* Nothing is pinned on the way: a writer may drop, and write over, what is just being read. What looks damaged then is gone at the
+ * next look. */
+int spm_version_find(struct volume *v, int magic, const char *branch, enum version_key key, uint64_t limit,
+                     struct version_found *out)
+{
+	int err = -EUCLEAN;
+
+	for (unsigned tries = 0; err == -EUCLEAN && tries < 5; tries++)
+		err = find_once(v, magic, branch, key, limit, out);
 	return err;
 }

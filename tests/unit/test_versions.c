@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-enum { CONTAINER = 5, PAGES = 100, VERSIONS_MOST = 4000, MEMORY_BYTES = 1 << 28, NOBODY = -1 };
+enum { CONTAINER = 5, PAGES = 100, VERSIONS_MOST = 6000, MEMORY_BYTES = 1 << 28, NOBODY = -1 };
 
 /* The model. */
 struct version {
@@ -324,6 +324,133 @@ static int tags_remove(struct refs *refs, void *arg)
 }
 
 /* ---- the tests ---- */
+
+/* ---- a writer that is faster ---- */
+
+/* A volume in memory whose n-th read from now on comes after a burst of commits, which drop and write over. */
+struct hasty {
+	struct driver driver;
+	struct driver *under;
+	unsigned reads; /* until then; 0: never */
+	struct branch *writer;
+};
+
+static int hasty_read(struct driver *d, uint64_t offset, void *buffer, size_t bytes)
+{
+	struct hasty *h = (struct hasty *)d;
+
+	if (h->reads && !--h->reads)
+		for (unsigned i = 0; i < 60; i++) {
+			bool again;
+
+			commit(h->writer);
+			must(spm_chain_maintain(h->writer->c, true, &again), "maintenance");
+		}
+	return h->under->ops->read(h->under, offset, buffer, bytes);
+}
+
+static int hasty_write(struct driver *d, uint64_t offset, const void *buffer, size_t bytes)
+{
+	struct driver *under = ((struct hasty *)d)->under;
+
+	return under->ops->write(under, offset, buffer, bytes);
+}
+
+static int hasty_write_durable(struct driver *d, uint64_t offset, const void *buffer, size_t bytes)
+{
+	struct driver *under = ((struct hasty *)d)->under;
+
+	return under->ops->write_durable(under, offset, buffer, bytes);
+}
+
+static int hasty_flush(struct driver *d)
+{
+	(void)d;
+	return 0;
+}
+
+static int hasty_size(struct driver *d, uint64_t *bytes)
+{
+	struct driver *under = ((struct hasty *)d)->under;
+
+	return under->ops->size(under, bytes);
+}
+
+static int hasty_grow(struct driver *d, uint64_t bytes)
+{
+	struct driver *under = ((struct hasty *)d)->under;
+
+	return under->ops->grow(under, bytes);
+}
+
+static int hasty_lock(struct driver *d, uint64_t which, unsigned wait_ms, int *holder)
+{
+	(void)d, (void)which, (void)wait_ms, (void)holder;
+	return 0;
+}
+
+static int hasty_unlock(struct driver *d, uint64_t which)
+{
+	(void)d, (void)which;
+	return 0;
+}
+
+static void hasty_close(struct driver *d)
+{
+	(void)d;
+}
+
+static const struct driver_ops hasty_ops = {
+        .read = hasty_read,
+        .write = hasty_write,
+        .write_durable = hasty_write_durable,
+        .flush = hasty_flush,
+        .size = hasty_size,
+        .grow = hasty_grow,
+        .lock = hasty_lock,
+        .unlock = hasty_unlock,
+        .close = hasty_close,
+};
+
+static int version_pass(const struct version_info *info, void *arg)
+{
+	(void)info;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static void what_is_written_over_while_it_is_looked_at_is_no_damage(void **state)
+{
+	struct hasty h = {.driver.ops = &hasty_ops};
+	struct volume *v, *reader;
+	struct branch b;
+
+	(void)state;
+	assert_int_equal(spm_driver_memory_open(MEMORY_BYTES, &h.under), 0);
+	must(spm_volume_open(&h.driver, VOLUME_CREATE | VOLUME_EAGER, &v), "a volume");
+	must(spm_volume_open(&h.driver, VOLUME_READ_ONLY, &reader), "the volume again"); /* as another process would */
+	b = branch_begin(v, 20);
+	commits(&b, 60);
+	h.writer = &b;
+	for (unsigned reads = 1; reads <= 25; reads++) {
+		struct version_found found;
+		struct chain *c;
+		unsigned told = 0;
+
+		h.reads = reads;
+		must(spm_version_find(reader, CONTAINER, "main", BY_NUMBER, INT64_MAX, &found), "the newest version");
+		h.reads = 0;
+		must(spm_chain_open(reader, CONTAINER, "main", 0, 0, &c), "a reader");
+		h.reads = reads;
+		must(spm_chain_each_version(c, version_pass, &told), "the list");
+		h.reads = 0;
+		spm_chain_close(c);
+	}
+	branch_close(&b);
+	spm_volume_close(reader);
+	spm_volume_close(v);
+	h.under->ops->close(h.under);
+}
 
 static void all_versions_can_be_opened(void **state)
 {
@@ -656,6 +783,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test_setup(all_versions_can_be_opened, model_begin),
+	        cmocka_unit_test_setup(what_is_written_over_while_it_is_looked_at_is_no_damage, model_begin),
 	        cmocka_unit_test_setup(the_newest_and_tagged_versions_are_kept, model_begin),
 	        cmocka_unit_test_setup(keeping_fewer_frees_the_space_of_the_others, model_begin),
 	        cmocka_unit_test_setup(branches_show_their_own, model_begin),
