@@ -124,7 +124,6 @@ struct branch_visit {
 	int (*fn)(const struct pbranch *branch, void *arg);
 	void *arg;
 	char current[SPM_NAME_BYTES];
-	int err;
 };
 
 static int branch_show(struct branch_visit *v, struct chain *c, struct pbranch *b)

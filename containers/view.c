@@ -1,4 +1,4 @@
-/* view.c - versions beside each other: read-only views, clones on branches of their own, and going to another version.
+/* view.c - versions beside each other: read-only views, and clones on branches of their own.
  *
  * A view or clone is a container like any other. Its slices are those of the original, so its restore finds them taken and moves it
  * (restore.c): pointers inside lead inside.
