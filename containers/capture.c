@@ -33,6 +33,13 @@ static pthread_cond_t capture_ended = PTHREAD_COND_INITIALIZER;
 static bool is_capturing;
 static _Atomic pthread_t ran_last; /* of those who capture or write */
 
+void spm_capture_after_fork_in_child(void)
+{
+	pthread_mutex_init(&capture_lock, NULL);
+	pthread_cond_init(&capture_ended, NULL);
+	is_capturing = false;
+}
+
 /* Address space for an image: as many pages as the machine could ever freeze. */
 static const size_t image_pages_most = (size_t)1 << 25; /* 128 GiB */
 static const size_t changes_bytes = 2 * CHANGES_BATCH * sizeof(struct page_change);
@@ -95,6 +102,13 @@ void spm_image_free(struct image *image)
 	spm_clone_drop(&image->clone);
 	free(image->excluded);
 	*image = (struct image){0};
+}
+
+void spm_image_leave(struct image *image)
+{
+	image->frozen = NULL;
+	image->copies = NULL;
+	spm_image_free(image);
 }
 
 static int image_prepare(struct image *image)

@@ -92,6 +92,8 @@ struct container {
 	struct chain *chain;
 	struct lazy *lazy; /* NULL: all pages were there from the start */
 	bool is_shared;    /* at its end: other containers hold slots that it holds */
+	bool is_inherited; /* from the process that forked this one: fork.c */
+	bool is_forking;   /* its points wait for a fork that is under way; the table's lock guards it */
 	struct marks *marks;
 	struct outside *outside;
 	uint32_t arena;
@@ -156,12 +158,29 @@ void spm_version_number_settle(struct container *c, int64_t number);            
 void spm_container_each(void (*fn)(struct container *c, void *arg), void *arg); /* table locked, or stopped */
 struct volume *spm_volume_current(void); /* opens the default one if need be; NULL and error set */
 unsigned spm_volume_wait_ms(void);
+/* For fork.c, which calls them in this order. With a reference, marked; NULL: all are. Those that are just being ended are passed
+ * over: a child has none of them. */
+struct container *spm_table_hold_next(void);
+bool spm_table_lock_held(void);          /* locks the table if all in it are held, else it gives false */
+bool spm_table_has_heritage(void);       /* a child might call pCFork */
+int spm_table_heir(struct driver **out); /* with a pin for what each container is at; 0 or -errno */
+void spm_table_heir_close(struct driver *d);
+void spm_table_unlock(void);
+bool spm_table_release_next(struct container **out); /* false: none is held any more */
+void spm_table_after_fork_in_child(struct driver *inherited);
+/* In a forked child: its container; NULL and the error set: EINVAL. */
+struct container *spm_container_inherited(int id);
+void spm_container_own(struct container *c); /* is inherited no more */
+int spm_volume_inherit(void);                /* this process has a volume from here on; 0 or -errno */
+struct driver *spm_volume_heirloom(void);    /* what the parent left */
+/* Of an inherited container: frees what has to do with the parent's volume. */
+void spm_container_leave(struct container *c);
 struct container *spm_container_new(int magic);
 int spm_container_start(struct container *c); /* into the table; starts its worker; takes ownership */
 void spm_container_free(struct container *c); /* one that was never started, or is ended */
 void spm_container_end(struct container *c);
 void spm_container_forget(struct container *c); /* frees what was reachable from its root, but for what others have */
-bool spm_is_forked_child(void);
+int spm_worker_start(struct container *c);      /* 0 or an errno */
 
 /* point.c: nobody makes a point, and the worker does nothing, between these. */
 void spm_container_halt(struct container *c);
@@ -187,6 +206,8 @@ void spm_capture_begin(void);
 bool spm_capture_try_begin(void);
 void spm_capture_end(void);
 void spm_image_free(struct image *image);
+void spm_image_leave(struct image *image); /* in a forked child, where most of it is not mapped */
+void spm_capture_after_fork_in_child(void);
 
 /* write.c: makes the image a version. The clone, if there is one, is gone then. */
 int spm_image_write(struct container *c, bool is_forced, int64_t *version);

@@ -74,7 +74,7 @@ static _Atomic unsigned
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t begin_lock =
         PTHREAD_MUTEX_INITIALIZER; /* held over a fork: no container becomes lazy meanwhile */
-static bool has_answerer, has_teller, watches_fork;
+static bool has_answerer, has_teller;
 static sem_t damage_known, damage_told; /* between the answering thread and the one that writes to standard error */
 static char damage_text[700];
 static _Atomic bool is_held;
@@ -440,7 +440,7 @@ static void bad_poison(const struct lazy *z)
 			spm_missing_poison(piece_page(&z->piece[i]) + (pageno_t)__builtin_ctzll(bad));
 }
 
-static void before_fork(void)
+void spm_lazy_before_fork(void)
 {
 	pthread_mutex_lock(&begin_lock);
 	for (struct lazy *z = list; z; z = z->next) {
@@ -449,12 +449,12 @@ static void before_fork(void)
 	}
 }
 
-static void after_fork_in_parent(void)
+void spm_lazy_after_fork(void)
 {
 	pthread_mutex_unlock(&begin_lock);
 }
 
-static void after_fork_in_child(void)
+void spm_lazy_after_fork_in_child(void)
 {
 	pthread_mutex_init(&begin_lock, NULL);
 	pthread_mutex_init(&list_lock, NULL);
@@ -477,9 +477,6 @@ static int answerer_have(void)
 
 	if (has_answerer)
 		return 0;
-	if (!watches_fork && pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child))
-		return -ENOMEM;
-	watches_fork = true;
 	if (!has_teller) {
 		sem_init(&damage_known, 0, 0);
 		sem_init(&damage_told, 0, 0);
@@ -560,6 +557,11 @@ static void memory_free(struct lazy *z)
 	spm_source_list_free(&z->list);
 	spm_pages_unmap(z->piece, z->piece_room * sizeof(*z->piece));
 	free(z);
+}
+
+void spm_lazy_leave(struct lazy *z)
+{
+	memory_free(z);
 }
 
 int spm_lazy_watch(const struct source_run *run, size_t n)

@@ -37,4 +37,11 @@ void spm_lazy_hold(bool hold);
 /* Gives up what is not in yet: those pages are zero from now on. */
 void spm_lazy_free(struct lazy *z);
 
+/* Around a fork (fork.c). Before: waits until all pages of all containers are in; no container becomes lazy until the fork is over. */
+void spm_lazy_before_fork(void);
+void spm_lazy_after_fork(void); /* in the parent, or if there is no fork after all */
+void spm_lazy_after_fork_in_child(void);
+/* In the child: frees what was the parent's. */
+void spm_lazy_leave(struct lazy *z);
+
 #endif

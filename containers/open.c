@@ -144,18 +144,12 @@ static void newest_whole_tell(int magic, const char *branch, int64_t tried)
 		spm_fail(EUCLEAN, "%s; no version is whole: restore the volume from a copy", damage);
 }
 
-int pCRestore(int magic, void **cStruct)
+static int branch_open(int magic, const char *branch, void **cStruct)
 {
-	char branch[SPM_NAME_BYTES];
-	struct container *c;
+	struct container *c = spm_container_begin(magic, branch);
 	void *root;
 	int id;
 
-	if (!cStruct)
-		return spm_fail(EINVAL, "pCRestore: no place for the root's address"), 0;
-	if (!spm_volume_current() || spm_current_branch(magic, branch))
-		return 0;
-	c = spm_container_begin(magic, branch);
 	if (!c)
 		return 0;
 	if (restore(c)) {
@@ -173,6 +167,24 @@ int pCRestore(int magic, void **cStruct)
 		return 0;
 	*cStruct = root;
 	return id;
+}
+
+int pCRestore(int magic, void **cStruct)
+{
+	char branch[SPM_NAME_BYTES];
+
+	if (!cStruct)
+		return spm_fail(EINVAL, "pCRestore: no place for the root's address"), 0;
+	if (!spm_volume_current() || spm_current_branch(magic, branch))
+		return 0;
+	return branch_open(magic, branch, cStruct);
+}
+
+int pCOpenBranch(int magic, const char *branch, void **cStruct)
+{
+	if (!cStruct)
+		return spm_fail(EINVAL, "pCOpenBranch: no place for the root's address"), 0;
+	return spm_volume_current() && spm_name_is_fit(branch) ? branch_open(magic, branch, cStruct) : 0;
 }
 
 int pRestoreWait(int cID)

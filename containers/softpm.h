@@ -9,7 +9,7 @@
  * Conventions. IDs and versions are > 0, and 0 means failure; functions that return int otherwise give 0, or -1 on
  * failure. errno says which failure, pErrorMsg() says it in words. All functions may be called by any thread at any time,
  * unless they say otherwise. Besides what they name, they fail with ENOMEM, and those that take an ID with EINVAL (no such
- * container is open) and ECHILD (this process is a child made by fork: it may read the memory, no more). Those that look
+ * container is open) and ECHILD (this process is a child made by fork, and may read the memory, no more, before pCFork). Those that look
  * at the volume open it if need be, and fail as pVOpen then. A thread may not be cancelled (pthread_cancel) in any of them.
  *
  * Limits
@@ -194,6 +194,19 @@ SOFTPM_API int pCSwitch(int cID, const char *ref, void **cStruct);
  * beside the original as a container of its own: points on one are not seen by the other. Pointers inside lead inside. Returns the
  * ID, 0 on failure. ENOENT: it has no version yet; EEXIST: there is a branch or tag of that name. */
 SOFTPM_API int pCClone(int cID, const char *branch, void **cStruct);
+/* In a child made by fork(2): the container that the parent had open under this ID, where it lies, with what its memory holds, is from
+ * here on a container of this process, on a new branch. The branch begins with the container's last version at the fork (which waits
+ * for points under way); what was changed since is in the child's next point. Parent and children go on side by side, each on its own
+ * branch. Until then the child may read the container, no call takes it (ECHILD), and the version is not dropped. Containers that
+ * it is not called for stay so. The child's first point looks at all pages of the container, and writes those that differ.
+ *
+ * EINVAL: the parent had no container with this ID, or this process is no such child; EEXIST: there is a branch or tag of that name: try
+ * another; ENOENT: it had no version yet; EROFS: it is a view; EUCLEAN; EAGAIN, EMFILE, ...: the volume could not be
+ * opened once more at the fork. */
+SOFTPM_API int pCFork(int cID, const char *branch);
+/* As pCRestore, but of a branch by name; which one is current stays as it is. So several processes can go on with a branch each.
+ * ENOENT: there is no such branch; EBUSY: it is open in this process; EAGAIN: another process (named) writes it. */
+SOFTPM_API int pCOpenBranch(int magic, const char *branch, void **cStruct);
 /* Names a version of the container. ref NULL or "": its last one (points under way are waited for). Durable on return. EEXIST. */
 SOFTPM_API int pCTag(int cID, const char *tag, const char *ref);
 

@@ -2,6 +2,8 @@
  *
  * The table is an array that never moves, so that a capture may walk it while other threads stand still anywhere. It
  * changes only under both locks; either is enough to read it.
+ *
+ * In a child made by fork the table is a copy of the parent's: its containers are inherited until pCFork (fork.c).
  */
 #include "container.h"
 #include "lazy.h"
@@ -24,34 +26,17 @@ static unsigned generation;
 static struct volume *volume;
 static char volume_path[4096];
 static unsigned volume_wait_ms;
-static volatile bool is_forked_child;
+static struct driver
+        *heir; /* of a child made by fork: what the parent opened for it; keeps pins, see spm_volume_heir */
+static volatile bool is_forked_child; /* and has no volume of its own yet */
 
 void *spm_worker_main(void *arg);
-
-static void after_fork_in_child(void)
-{
-	if (volume && !is_forked_child) {
-		is_forked_child = true;
-		spm_volume_leave(volume);
-	}
-	spm_track_after_fork();
-}
-
-__attribute__((constructor)) static void watch_fork(void)
-{
-	pthread_atfork(NULL, NULL, after_fork_in_child);
-}
-
-bool spm_is_forked_child(void)
-{
-	return is_forked_child;
-}
 
 static int fail_in_child(void)
 {
 	return spm_fail(ECHILD,
-	                "this process is a child made by fork: it may read the parent's containers but not make "
-	                "points; call exec, or work on the volume from a process of its own");
+	                "this process is a child made by fork: it may read the parent's containers, but not make "
+	                "points: pCFork makes a container its own, on another branch");
 }
 
 /* ID: generation and place, so that the ID of a container long gone is not that of another. */
@@ -72,13 +57,33 @@ struct container *spm_container_get(int id)
 	if (id > 0)
 		c = table[place_of(id)];
 	if (c && c->id == id && !c->is_ending)
-		c->users++;
+		c->users += !c->is_inherited;
 	else
 		c = NULL;
 	pthread_mutex_unlock(&table_lock);
 	if (!c)
 		spm_fail(EINVAL, "there is no open container with ID %d", id);
-	return c;
+	else if (c->is_inherited)
+		fail_in_child();
+	return c && !c->is_inherited ? c : NULL;
+}
+
+struct container *spm_container_inherited(int id)
+{
+	struct container *c;
+
+	pthread_mutex_lock(&table_lock);
+	c = id > 0 ? table[place_of(id)] : NULL;
+	pthread_mutex_unlock(&table_lock);
+	if (c && c->id == id && c->is_inherited)
+		return c;
+	spm_fail(EINVAL,
+	         c && c->id == id
+	                 ? "pCFork: container %d was opened by this process; pCFork is for a child made by fork, "
+	                   "and what its parent had open (for another branch here: pCClone)"
+	                 : "pCFork: there is no open container with ID %d",
+	         c && c->id == id ? c->magic : id);
+	return NULL;
 }
 
 void spm_container_put(struct container *c)
@@ -86,6 +91,13 @@ void spm_container_put(struct container *c)
 	pthread_mutex_lock(&table_lock);
 	if (!--c->users)
 		pthread_cond_broadcast(&table_changed);
+	pthread_mutex_unlock(&table_lock);
+}
+
+void spm_container_own(struct container *c)
+{
+	pthread_mutex_lock(&table_lock);
+	c->is_inherited = false;
 	pthread_mutex_unlock(&table_lock);
 }
 
@@ -115,7 +127,8 @@ static int id_next(int magic, unsigned *place)
 
 	pthread_mutex_lock(&table_lock);
 	for (; *place < table_top && !id; ++*place)
-		if (table[*place] && table[*place]->magic == magic && !table[*place]->is_ending)
+		if (table[*place] && table[*place]->magic == magic && !table[*place]->is_ending &&
+		    !table[*place]->is_inherited)
 			id = table[*place]->id;
 	pthread_mutex_unlock(&table_lock);
 	return id;
@@ -180,22 +193,28 @@ void spm_container_each(void (*fn)(struct container *c, void *arg), void *arg)
 			fn(table[i], arg);
 }
 
-struct container *spm_container_new(int magic)
+static void locks_init(struct container *c)
 {
-	struct container *c = calloc(1, sizeof(*c));
 	pthread_condattr_t monotonic;
 
-	if (!c)
-		return NULL;
-	c->magic = magic;
-	strcpy(c->branch, "main");
-	spm_attr_default(&c->attr);
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&c->changed, &monotonic);
 	pthread_cond_init(&c->work, &monotonic);
 	pthread_condattr_destroy(&monotonic);
+}
+
+struct container *spm_container_new(int magic)
+{
+	struct container *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->magic = magic;
+	strcpy(c->branch, "main");
+	spm_attr_default(&c->attr);
+	locks_init(c);
 	c->marks = spm_marks_new();
 	c->outside = spm_outside_new();
 	c->arena = spm_arena_new();
@@ -205,8 +224,20 @@ struct container *spm_container_new(int magic)
 	return NULL;
 }
 
+void spm_container_leave(struct container *c)
+{
+	if (c->lazy)
+		spm_lazy_leave(c->lazy);
+	c->lazy = NULL;
+	if (c->chain)
+		spm_chain_leave(c->chain);
+	c->chain = NULL;
+}
+
 void spm_container_free(struct container *c)
 {
+	if (c->is_inherited)
+		spm_container_leave(c);
 	if (c->lazy)
 		spm_lazy_free(c->lazy);
 	if (c->chain)
@@ -255,7 +286,7 @@ static void table_remove(struct container *c)
 	spm_capture_end();
 }
 
-static int worker_start(struct container *c)
+int spm_worker_start(struct container *c)
 {
 	sigset_t all, before;
 	int err;
@@ -278,7 +309,7 @@ static void worker_end(struct container *c)
 
 int spm_container_start(struct container *c)
 {
-	int err = worker_start(c);
+	int err = spm_worker_start(c);
 
 	if (err) {
 		spm_fail(ENOMEM,
@@ -301,7 +332,7 @@ struct live_free {
 	struct span *span;
 	struct slotset slots;
 	bool has_others; /* slots in the span */
-	bool is_named; /* by hints of others */
+	bool is_named;   /* by hints of others */
 };
 
 static void others_keep(struct container *c, void *arg)
@@ -365,7 +396,8 @@ void spm_container_end(struct container *c)
 	while (c->users)
 		pthread_cond_wait(&table_changed, &table_lock);
 	pthread_mutex_unlock(&table_lock);
-	worker_end(c);
+	if (!c->is_inherited)
+		worker_end(c);
 	spm_container_forget(c);
 	table_remove(c);
 	spm_container_free(c);
@@ -474,7 +506,7 @@ int pVClose(void)
 	for (unsigned i = 0; i < table_top; i++) {
 		if (!table[i])
 			continue;
-		if (pSync(table[i]->id)) {
+		if (!table[i]->is_inherited && pSync(table[i]->id)) {
 			failed = -1;
 			error = errno;
 			snprintf(why, sizeof(why), "%s", pErrorMsg());
@@ -485,6 +517,155 @@ int pVClose(void)
 	if (volume)
 		spm_volume_close(volume);
 	volume = NULL;
+	if (heir)
+		heir->ops->close(heir);
+	heir = NULL;
 	pthread_mutex_unlock(&table_lock);
 	return failed ? spm_fail(error, "%s", why) : 0;
+}
+
+/* ---- around a fork: see fork.c ---- */
+
+struct container *spm_table_hold_next(void)
+{
+	struct container *c = NULL;
+
+	pthread_mutex_lock(&table_lock);
+	for (unsigned i = 0; i < table_top && !c; i++)
+		if (table[i] && !table[i]->is_ending && !table[i]->is_forking)
+			c = table[i];
+	if (c) {
+		c->is_forking = true;
+		c->users++;
+	}
+	pthread_mutex_unlock(&table_lock);
+	return c;
+}
+
+bool spm_table_release_next(struct container **out)
+{
+	struct container *c = NULL;
+
+	pthread_mutex_lock(&table_lock);
+	for (unsigned i = 0; i < table_top && !c; i++)
+		if (table[i] && table[i]->is_forking)
+			c = table[i];
+	if (c)
+		c->is_forking = false;
+	pthread_mutex_unlock(&table_lock);
+	*out = c;
+	return c;
+}
+
+bool spm_table_lock_held(void)
+{
+	bool is_held = true;
+
+	pthread_mutex_lock(&table_lock);
+	for (unsigned i = 0; i < table_top; i++)
+		is_held &= !table[i] || table[i]->is_ending || table[i]->is_forking;
+	if (!is_held)
+		pthread_mutex_unlock(&table_lock);
+	return is_held;
+}
+
+void spm_table_unlock(void)
+{
+	pthread_mutex_unlock(&table_lock);
+}
+
+static int pins_take(struct driver *by)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < table_top && !err; i++)
+		if (table[i] && table[i]->is_forking && !table[i]->is_view && table[i]->durable)
+			err = spm_chain_pin_for(table[i]->chain, by, true);
+	return err;
+}
+
+int spm_table_heir(struct driver **out)
+{
+	int err = is_forked_child ? heir->ops->again(heir, out) : spm_volume_heir(volume, out);
+
+	if (!err) {
+		err = pins_take(*out);
+		if (err)
+			spm_table_heir_close(*out);
+	}
+	return err;
+}
+
+bool spm_table_has_heritage(void)
+{
+	bool has = false;
+
+	for (unsigned i = 0; i < table_top; i++)
+		has |= table[i] && table[i]->is_forking && !table[i]->is_view && table[i]->durable;
+	return has && (volume || heir);
+}
+
+void spm_table_heir_close(struct driver *d)
+{
+	if (is_forked_child)
+		d->ops->close(d);
+	else
+		spm_volume_heir_close(volume, d);
+}
+
+/* Without the threads of the parent: nobody is at it, or waits for it. */
+static void container_inherit(struct container *c)
+{
+	locks_init(c);
+	spm_image_leave(&c->image);
+	c->is_busy = c->is_handed_over = c->is_halted = c->is_tended = c->is_forking = false;
+	c->is_worker_asleep = c->is_worker_batch = c->is_upkeep_far = false;
+	c->upkeep_ns = 0;
+	c->users = 0;
+	c->waiters = NULL;
+	c->has_leader = false;
+	c->waiting = c->group_last = 0;
+	c->failed = 0;
+	c->is_inherited = true;
+}
+
+void spm_table_after_fork_in_child(struct driver *inherited)
+{
+	pthread_mutex_init(&table_lock, NULL);
+	pthread_cond_init(&table_changed, NULL);
+	for (unsigned i = 0; i < table_top; i++) {
+		if (table[i] && table[i]->is_ending) /* the thread that ended it is not here */
+			table[i] = NULL;
+		if (table[i])
+			container_inherit(table[i]);
+	}
+	if (volume)
+		spm_volume_leave(volume);
+	if (heir)
+		heir->ops->close(heir);
+	is_forked_child |= volume != NULL;
+	volume = NULL;
+	heir = inherited;
+}
+
+int spm_volume_inherit(void)
+{
+	struct driver *d = NULL;
+	int err = 0;
+
+	pthread_mutex_lock(&table_lock);
+	if (!volume) {
+		err = heir->ops->again(heir, &d);
+		if (!err)
+			err = spm_volume_open(d, 0, &volume);
+		volume = err ? NULL : volume;
+		is_forked_child = err;
+	}
+	pthread_mutex_unlock(&table_lock);
+	return err;
+}
+
+struct driver *spm_volume_heirloom(void)
+{
+	return heir;
 }

@@ -34,6 +34,9 @@ struct driver_ops {
 	/* NULL (nobody else is there), or: takes or frees locks [which, which + n) for this process, replacing what it had of them. At
 	 * once: -EAGAIN if another holds one in a mode that goes not with this. */
 	int (*lock_range)(struct driver *d, uint64_t which, uint64_t n, enum lock_mode mode);
+	/* NULL (nobody else can be there), or: opens the same file or device once more, with locks of its own. Closing one of the two may
+	 * make this process forget that it told others who holds the locks of the other one: taking those again, which it has, tells it. */
+	int (*again)(struct driver *d, struct driver **out);
 	void (*close)(struct driver *d);
 };
 struct driver {

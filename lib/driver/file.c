@@ -214,6 +214,15 @@ static int file_lock_range(struct driver *d, uint64_t which, uint64_t n, enum lo
 	return err == -EACCES ? -EAGAIN : err;
 }
 
+/* By the descriptor: the name may be another file's by now. */
+static int file_again(struct driver *d, struct driver **out)
+{
+	char path[32], why[256];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file_of(d)->fd);
+	return spm_driver_file_open(path, 0, out, why);
+}
+
 static void file_close(struct driver *d)
 {
 	struct file *f = file_of(d);
@@ -235,6 +244,7 @@ static const struct driver_ops file_ops = {
         .lock = file_lock,
         .unlock = file_unlock,
         .lock_range = file_lock_range,
+        .again = file_again,
         .close = file_close,
 };
 

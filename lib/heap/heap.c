@@ -369,8 +369,9 @@ static void after_fork_in_child(void)
 	after_fork();
 }
 
-/* Not in init: it may allocate. */
-__attribute__((constructor)) static void guard_fork(void)
+/* Not in init: it may allocate. Before all others (containers/fork.c): so what they do before a fork may still allocate, and what
+ * they do after it may again. */
+__attribute__((constructor(101))) static void guard_fork(void)
 {
 	pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }

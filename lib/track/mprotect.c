@@ -23,6 +23,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -37,6 +38,7 @@ static unsigned char *state;    /* of each page of the window */
 static struct sigaction before; /* the application's handler */
 static int pagemap = -1;
 static pageno_t watched_from = UINT32_MAX, watched_to; /* all pages that were ever protected */
+static _Atomic unsigned handling;                      /* threads that are in the handler */
 static bool is_widening;                               /* lock: mappings have run out, and one thread makes room */
 
 static bool run_set(pageno_t from, pageno_t to, int protection)
@@ -175,8 +177,10 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 		pass_on(signal, info, context);
 		return;
 	}
+	handling++;
 	if (!run_open(spm_page_of(at), spm_page_of(at) + 1))
 		page_open_widely(spm_page_of(at));
+	handling--;
 	errno = saved;
 }
 
@@ -386,9 +390,14 @@ static void mp_forget(pageno_t first, uint32_t pages)
 	}
 }
 
-/* The protection, the states and the handler are inherited; the page map is still the parent's. */
+/* The protection, the states and the handler are inherited; the page map is still the parent's. If the fork has cut a handler in two,
+ * there is a page that is PROTECTED and writable: then they are all looked at again. */
 static void mp_after_fork(void)
 {
+	if (handling && watched_from < watched_to)
+		mp_forget(watched_from, watched_to - watched_from);
+	handling = 0;
+	is_widening = false;
 	close(pagemap);
 	pagemap = -1;
 }

@@ -702,6 +702,18 @@ void spm_chain_about(const struct chain *c, struct chain_about *out)
 	                            .seq = c->seq};
 }
 
+void spm_chain_position(const struct chain *c, struct version_found *out)
+{
+	*out = (struct version_found){c->newest, c->id, c->seq};
+}
+
+void spm_chain_leave(struct chain *c)
+{
+	c->is_writer = false;
+	c->pinned_seq = 0;
+	spm_chain_free(c);
+}
+
 void spm_chain_close(struct chain *c)
 {
 	if (c->is_writer && c->head.durable_seq < c->seq)

@@ -4,12 +4,16 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static int range_lock(struct chain *c, uint64_t seq, uint64_t n, enum lock_mode mode)
+static int range_lock_by(struct driver *d, const struct chain *c, uint64_t seq, uint64_t n, enum lock_mode mode)
 {
-	struct driver *d = c->volume->driver;
 	uint64_t first = LOCK_VERSIONS + (c->head_block / EXTENT_BLOCKS << 32) + (seq & UINT32_MAX);
 
 	return d->ops->lock_range ? d->ops->lock_range(d, first, n, mode) : 0;
+}
+
+static int range_lock(struct chain *c, uint64_t seq, uint64_t n, enum lock_mode mode)
+{
+	return range_lock_by(c->volume->driver, c, seq, n, mode);
 }
 
 /* The pin of that version; with `dropping`, the stretch being dropped that it lies in. */
@@ -123,6 +127,11 @@ void spm_drop_end(struct chain *c)
 			break;
 		}
 	pthread_mutex_unlock(&v->pins_lock);
+}
+
+int spm_chain_pin_for(struct chain *c, struct driver *heir, bool pin)
+{
+	return range_lock_by(heir, c, c->seq, 1, pin ? LOCK_SHARED : LOCK_NONE);
 }
 
 static bool is_pinned(const struct volume *v, uint64_t chain_id)

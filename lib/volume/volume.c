@@ -610,9 +610,26 @@ void spm_volume_close(struct volume *v)
 	free(v);
 }
 
+int spm_volume_heir(struct volume *v, struct driver **out)
+{
+	return v->driver->ops->again ? v->driver->ops->again(v->driver, out) : -ENOTSUP;
+}
+
+void spm_volume_heir_close(struct volume *v, struct driver *heir)
+{
+	heir->ops->close(heir);
+	pthread_mutex_lock(&v->pins_lock);
+	for (size_t i = 0; i < v->writings; i++)
+		v->driver->ops->lock(v->driver, LOCK_CHAINS + v->writing[i], 0, NULL);
+	pthread_mutex_unlock(&v->pins_lock);
+}
+
 void spm_volume_leave(struct volume *v)
 {
 	v->driver->ops->close(v->driver);
+	free(v->pin);
+	free(v->writing);
+	free(v);
 }
 
 static int entry_count(uint64_t first_block, const struct extent_entry *e, void *arg)

@@ -84,8 +84,15 @@ enum volume_flags {
  */
 int spm_volume_open(struct driver *driver, unsigned flags, struct volume **out);
 void spm_volume_close(struct volume *v);
-/* In a forked child: lets go of the device and so of the parent's locks, which would else outlive the parent. Nothing may be
- * done with the volume afterwards. */
+
+/* What a forked child takes over: the same volume by a driver that the parent opens before the fork. Versions are pinned through it
+ * (spm_chain_pin_for) and stay so until it is closed, wherever it is open. */
+int spm_volume_heir(struct volume *v, struct driver **out); /* 0 or -errno */
+/* In the parent, after the fork. */
+void spm_volume_heir_close(struct volume *v, struct driver *heir);
+/* In a forked child, which has none of the locks and perhaps not the memory in order that other threads were changing: lets go of
+ * the device, and so of the parent's locks, which would else outlive the parent. Of its chains spm_chain_position, _pin_for and
+ * _leave may still be called. */
 void spm_volume_leave(struct volume *v);
 const char *spm_volume_error(void);
 /* The same if the last failure was this one, else (a failure so small that nobody spoke of it) a plain sentence. */
@@ -131,6 +138,12 @@ struct chain_about {
 };
 void spm_chain_about(const struct chain *c, struct chain_about *out);
 void spm_chain_close(struct chain *c); /* notes that all is durable; a chain closed so shows any later damage */
+/* Its newest version. While nobody commits; takes no lock. */
+void spm_chain_position(const struct chain *c, struct version_found *out);
+/* While nobody commits: the newest version is not dropped as long as the driver, of the same volume, is open; or (false) it may be
+ * again. 0 or -errno. */
+int spm_chain_pin_for(struct chain *c, struct driver *heir, bool pin);
+void spm_chain_leave(struct chain *c); /* after spm_volume_leave: frees the memory */
 /* All chains of the container. -ENOENT; -EAGAIN: somebody writes or reads it. */
 int spm_chain_delete(struct volume *v, int magic);
 /* -ENOENT; -EAGAIN: somebody writes or reads it; -EBUSY: it has branches itself. */
