@@ -659,7 +659,7 @@ int spm_chain_maintain(struct chain *c, bool idle, bool *again)
 	int err = 0;
 
 	*again = false;
-	if (!idle && !c->has_work)
+	if (!c->is_writer || (!idle && !c->has_work))
 		return 0;
 	pthread_mutex_lock(&c->maintain_lock);
 	c->has_work = false; /* until the next commit finds some */

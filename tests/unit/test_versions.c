@@ -653,6 +653,27 @@ static void an_origin_is_kept_as_long_as_its_branch(void **state)
 
 /* ---- readers ---- */
 
+/* Whatever there would be to do for its writer. */
+static void a_reader_maintains_nothing(void **state)
+{
+	struct branch b = branch_begin(volume_in_memory(), 1);
+	struct volume_info before, after;
+	struct chain *reader;
+	bool again;
+
+	(void)state;
+	commits(&b, 100);
+	must(spm_chain_open(b.v, CONTAINER, "main", 0, 0, &reader), "opening to read");
+	must(spm_volume_info(b.v, &before), "before");
+	must(spm_chain_maintain(reader, true, &again), "maintaining");
+	assert_false(again);
+	must(spm_volume_info(b.v, &after), "after");
+	assert_int_equal(before.free_extents, after.free_extents);
+	spm_chain_close(reader);
+	branch_close(&b);
+	spm_volume_close(b.v);
+}
+
 static void a_version_that_is_read_stays(void **state)
 {
 	struct branch b = branch_begin(volume_in_file(scratch("read.vol"), true), 4);
@@ -789,6 +810,7 @@ int main(void)
 	        cmocka_unit_test_setup(branches_show_their_own, model_begin),
 	        cmocka_unit_test_setup(a_branch_without_commits_opens, model_begin),
 	        cmocka_unit_test_setup(an_origin_is_kept_as_long_as_its_branch, model_begin),
+	        cmocka_unit_test_setup(a_reader_maintains_nothing, model_begin),
 	        cmocka_unit_test_setup(a_version_that_is_read_stays, model_begin),
 	        cmocka_unit_test_setup(a_version_that_another_process_reads_stays_until_that_ends, model_begin),
 	};
