@@ -491,6 +491,7 @@ static int version_seek(struct chain *c, uint64_t version)
 		err = spm_replay_step(&r);
 	if (!err && (r.info.version != version || (r.seq <= c->index_seq && !spm_kept_has(&c->history, r.seq))))
 		return -ENOENT;
+	c->is_at_version = true;
 	c->seq = r.seq;
 	c->newest = r.info;
 	for (uint64_t seq = c->index_seq + 1; seq <= r.seq && !err; seq++) /* the index does not know them */

@@ -94,6 +94,7 @@ struct record_place {
 struct chain {
 	struct volume *volume;
 	bool is_writer;
+	bool is_at_version; /* that was asked for: whether it is the newest nobody knows */
 	uint64_t id;
 	int magic;
 	char branch[64];

@@ -120,12 +120,10 @@ static int own_tell(const struct telling *t)
 	return result;
 }
 
-/* The oldest that is to be kept. A chain that was opened at an old version does not know: there it is what is there. */
+/* The oldest that is to be kept, as the newest version says. An older one may say something else: there it is what is there. */
 static uint64_t oldest_told(const struct chain *c)
 {
-	uint64_t bound = spm_kept_nth_newest(&c->history, c->newest.versions_kept);
-
-	return bound && bound <= c->seq ? bound : 0;
+	return c->is_at_version ? 0 : spm_kept_nth_newest(&c->history, c->newest.versions_kept);
 }
 
 int spm_chain_each_version(struct chain *c, int (*fn)(const struct version_info *info, void *arg), void *arg)

@@ -577,6 +577,24 @@ static void branches_show_their_own(void **state)
 	spm_volume_close(main.v);
 }
 
+/* What the version that it began with said of retention is old. */
+static void a_list_through_a_branch_tells_what_its_parent_keeps(void **state)
+{
+	struct branch main = branch_begin(volume_in_memory(), 50), b;
+
+	(void)state;
+	commits(&main, 50);
+	b = branch_make(&main, 0, "side", 0);
+	main.kept = 0;
+	commits(&main, 40);
+	settle(&main);
+	listing_compare(&main);
+	listing_compare(&b);
+	branch_close(&b);
+	branch_close(&main);
+	spm_volume_close(main.v);
+}
+
 static void a_branch_without_commits_opens(void **state)
 {
 	struct branch main = branch_begin(volume_in_memory(), 0), b, other;
@@ -808,6 +826,7 @@ int main(void)
 	        cmocka_unit_test_setup(the_newest_and_tagged_versions_are_kept, model_begin),
 	        cmocka_unit_test_setup(keeping_fewer_frees_the_space_of_the_others, model_begin),
 	        cmocka_unit_test_setup(branches_show_their_own, model_begin),
+	        cmocka_unit_test_setup(a_list_through_a_branch_tells_what_its_parent_keeps, model_begin),
 	        cmocka_unit_test_setup(a_branch_without_commits_opens, model_begin),
 	        cmocka_unit_test_setup(an_origin_is_kept_as_long_as_its_branch, model_begin),
 	        cmocka_unit_test_setup(a_reader_maintains_nothing, model_begin),
