@@ -79,9 +79,39 @@ static int chain_take(struct container *c)
 	return err ? spm_fail_volume(err) : 0;
 }
 
+/* 0 and the error is set, or the ID. */
+static int branch_show(int magic, const char *branch, void **cStruct)
+{
+	struct container *c = spm_container_begin(magic, branch);
+
+	if (!c)
+		return 0;
+	if (chain_take(c)) {
+		int error = errno;
+
+		spm_container_free(c);
+		errno = error;
+		return 0;
+	}
+	return container_show(c, cStruct);
+}
+
+/* Else the next try would find it there. The error stays. */
+static void branch_take_back(int magic, const char *branch)
+{
+	int error = errno;
+	char why[512];
+
+	snprintf(why, sizeof(why), "%s", pErrorMsg());
+	if (spm_branch_delete(spm_volume_current(), magic, branch))
+		spm_fail(error, "%s; branch %s was made all the same", why, branch);
+	else
+		spm_fail(error, "%s", why);
+}
+
 int pCClone(int cID, const char *branch, void **cStruct)
 {
-	struct container *from = spm_container_get(cID), *c;
+	struct container *from = spm_container_get(cID);
 	struct resolved at;
 	int magic, result;
 
@@ -90,14 +120,10 @@ int pCClone(int cID, const char *branch, void **cStruct)
 	magic = from->magic;
 	result = cStruct ? position(from, &at) : spm_fail(EINVAL, "pCClone: no place for the root's address");
 	spm_container_put(from);
-	c = result ? NULL : spm_container_begin(magic, branch ? branch : "");
-	if (!c)
+	if (result || spm_branch_make(magic, branch, &at))
 		return 0;
-	if (spm_branch_make(magic, branch, &at) || chain_take(c)) {
-		result = errno;
-		spm_container_free(c);
-		errno = result;
-		return 0;
-	}
-	return container_show(c, cStruct);
+	result = branch_show(magic, branch, cStruct);
+	if (!result)
+		branch_take_back(magic, branch);
+	return result;
 }
