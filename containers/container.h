@@ -231,8 +231,11 @@ struct container *spm_container_begin(int magic, const char *branch);
 /* From c->chain, what it shows. 0, or -1 and the error is set. */
 int spm_container_fill(struct container *c);
 
-/* branch.c: a branch that begins with this version. 0, or -1 and the error is set. */
+/* view.c: c->chain, of a read-only view of this version. 0, or -1 and the error is set. */
 struct resolved;
+int spm_container_view(struct container *c, const struct resolved *at);
+
+/* branch.c: a branch that begins with this version. 0, or -1 and the error is set. */
 int spm_branch_make(int magic, const char *branch, const struct resolved *at);
 
 /* restore.c */

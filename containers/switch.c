@@ -29,12 +29,12 @@ static int unsaved_refuse(struct container *c)
 }
 
 /* Of the same branch: the chain is the container's already. */
-static int chain_get(struct container *c, struct container *next, const struct resolved *at)
+static int branch_get(struct container *c, struct container *next, const struct resolved *at)
 {
-	struct container *other = at->is_branch ? spm_container_open(c->magic, at->branch) : NULL;
-	struct volume *v = spm_volume_current();
+	struct container *other = spm_container_open(c->magic, at->branch);
 	int err;
 
+	memcpy(next->branch, at->branch, sizeof(next->branch));
 	if (other)
 		spm_container_put(other);
 	if (other && other != c)
@@ -43,8 +43,8 @@ static int chain_get(struct container *c, struct container *next, const struct r
 		next->chain = c->chain;
 		return 0;
 	}
-	err = at->is_branch ? spm_chain_open(v, c->magic, at->branch, CHAIN_WRITE, spm_volume_wait_ms(), &next->chain)
-	                    : spm_chain_open_version(v, c->magic, at->branch, at->found.info.version, &next->chain);
+	err = spm_chain_open(spm_volume_current(), c->magic, at->branch, CHAIN_WRITE, spm_volume_wait_ms(),
+	                     &next->chain);
 	return err ? spm_fail_volume(err) : 0;
 }
 
@@ -100,9 +100,9 @@ static int lazy_settle(struct container *c)
 
 static int next_fill(struct container *c, struct container *next, const struct resolved *at)
 {
-	next->is_view = !at->is_branch;
-	memcpy(next->branch, at->branch, sizeof(next->branch));
-	if (chain_get(c, next, at) || (next->chain == c->chain && lazy_settle(c)) || spm_container_fill(next))
+	if (at->is_branch ? branch_get(c, next, at) : spm_container_view(next, at))
+		return -1;
+	if ((next->chain == c->chain && lazy_settle(c)) || spm_container_fill(next))
 		return -1;
 	if (!at->is_branch || !spm_current_branch_set(c->magic, at->branch))
 		return 0;

@@ -32,6 +32,20 @@ static int container_show(struct container *c, void **cStruct)
 	return id;
 }
 
+/* Its branch is the one that has made the version: any other may be deleted meanwhile. */
+int spm_container_view(struct container *c, const struct resolved *at)
+{
+	struct chain_about about;
+	int err = spm_chain_open_version(spm_volume_current(), c->magic, at->branch, at->found.info.version, &c->chain);
+
+	if (err)
+		return spm_fail_volume(err);
+	spm_chain_about(c->chain, &about);
+	snprintf(c->branch, sizeof(c->branch), "%s", about.branch);
+	c->is_view = true;
+	return 0;
+}
+
 int pCOpenAt(int magic, const char *ref, void **cStruct)
 {
 	struct resolved at;
@@ -45,11 +59,7 @@ int pCOpenAt(int magic, const char *ref, void **cStruct)
 	c = spm_container_new(magic);
 	if (!c)
 		return spm_fail(ENOMEM, "no memory for container %d", magic), 0;
-	strcpy(c->branch, at.branch);
-	c->is_view = true;
-	err = spm_chain_open_version(spm_volume_current(), magic, at.branch, at.found.info.version, &c->chain);
-	if (err) {
-		spm_fail_volume(err);
+	if (spm_container_view(c, &at)) {
 		err = errno;
 		spm_container_free(c);
 		errno = err;

@@ -595,6 +595,29 @@ static int numbers_are_given_once(const char *volume)
 	return 0;
 }
 
+/* Whatever the branch is called by which it was found. */
+static int what_is_viewed_outlives_the_name_it_was_found_by(const char *volume)
+{
+	struct book *view;
+	int id, view_id;
+	void *root;
+
+	EXPECT(book_make(volume, &id));
+	EXPECT(!pBranch(CONTAINER, "one", "7") && !pBranch(CONTAINER, "two", "9"));
+	view_id = pCOpenAt(CONTAINER, "one", &root);
+	EXPECT(view_id && !pBranchDelete(CONTAINER, "one"));
+	EXPECT(!pCTag(view_id, "seven", NULL) && !pCSwitch(view_id, "two~0", &root));
+	EXPECT(!pBranchDelete(CONTAINER, "two"));
+	EXPECT(pCClone(view_id, "nine", &root));
+	view = root;
+	EXPECT(is_at(view, 9 * STEPS));
+	EXPECT(pCOpenAt(CONTAINER, "seven", &root));
+	view = root;
+	EXPECT(is_at(view, 7 * STEPS));
+	EXPECT(!pVClose());
+	return 0;
+}
+
 /* As long as names may be. */
 static int a_tag_on_a_long_named_branch_names_its_last_version(const char *volume)
 {
@@ -802,6 +825,7 @@ IN_PROCESS(differences_are_told)
 IN_PROCESS(names_keep_versions)
 IN_PROCESS(refs_that_mean_nothing_say_what_there_is)
 IN_PROCESS(numbers_are_given_once)
+IN_PROCESS(what_is_viewed_outlives_the_name_it_was_found_by)
 IN_PROCESS(a_tag_on_a_long_named_branch_names_its_last_version)
 IN_PROCESS(clones_take_blocks_of_the_original)
 IN_PROCESS(originals_come_back_beside_clones)
@@ -822,6 +846,7 @@ int main(void)
 	        cmocka_unit_test(test_names_keep_versions),
 	        cmocka_unit_test(test_refs_that_mean_nothing_say_what_there_is),
 	        cmocka_unit_test(test_numbers_are_given_once),
+	        cmocka_unit_test(test_what_is_viewed_outlives_the_name_it_was_found_by),
 	        cmocka_unit_test(test_a_tag_on_a_long_named_branch_names_its_last_version),
 	        cmocka_unit_test(test_clones_take_blocks_of_the_original),
 	        cmocka_unit_test(test_originals_come_back_beside_clones),
