@@ -89,7 +89,7 @@ static int version_check(struct check *k, const struct replay *r, const struct r
 {
 	int result;
 
-	if (!spm_kept_has(&k->c->history, r->seq)) {
+	if (!spm_kept_has(&k->c->history, r->seq) && r->seq != k->c->seq) { /* a fresh branch has its origin only */
 		k->is_behind = true;
 		return 0;
 	}

@@ -618,6 +618,25 @@ static int what_is_viewed_outlives_the_name_it_was_found_by(const char *volume)
 	return 0;
 }
 
+static int no_damage(const char *sentence, void *arg)
+{
+	(void)arg;
+	fprintf(stderr, "%s\n", sentence);
+	return 1;
+}
+
+static int a_branch_without_versions_is_as_whole_as_its_origin(const char *volume)
+{
+	int64_t whole;
+	int id;
+
+	EXPECT(book_make(volume, &id));
+	EXPECT(!pBranch(CONTAINER, "try", "7") && !pBranchSwitch(CONTAINER, "try"));
+	EXPECT(!pCheck(CONTAINER, no_damage, NULL, &whole) && whole == 7);
+	EXPECT(!pVClose());
+	return 0;
+}
+
 /* As long as names may be. */
 static int a_tag_on_a_long_named_branch_names_its_last_version(const char *volume)
 {
@@ -826,6 +845,7 @@ IN_PROCESS(names_keep_versions)
 IN_PROCESS(refs_that_mean_nothing_say_what_there_is)
 IN_PROCESS(numbers_are_given_once)
 IN_PROCESS(what_is_viewed_outlives_the_name_it_was_found_by)
+IN_PROCESS(a_branch_without_versions_is_as_whole_as_its_origin)
 IN_PROCESS(a_tag_on_a_long_named_branch_names_its_last_version)
 IN_PROCESS(clones_take_blocks_of_the_original)
 IN_PROCESS(originals_come_back_beside_clones)
@@ -847,6 +867,7 @@ int main(void)
 	        cmocka_unit_test(test_refs_that_mean_nothing_say_what_there_is),
 	        cmocka_unit_test(test_numbers_are_given_once),
 	        cmocka_unit_test(test_what_is_viewed_outlives_the_name_it_was_found_by),
+	        cmocka_unit_test(test_a_branch_without_versions_is_as_whole_as_its_origin),
 	        cmocka_unit_test(test_a_tag_on_a_long_named_branch_names_its_last_version),
 	        cmocka_unit_test(test_clones_take_blocks_of_the_original),
 	        cmocka_unit_test(test_originals_come_back_beside_clones),
