@@ -277,7 +277,7 @@ static bool wants_full_trace(const struct container *c)
 	enum { PAYS_FROM = 16 };
 
 	return c->wants_full_trace ||
-	       (c->attr.full_trace_every && c->points_since_full_trace >= c->attr.full_trace_every &&
+	       (c->image.attr.full_trace_every && c->points_since_full_trace >= c->image.attr.full_trace_every &&
 	        c->pause_ns_since_full_trace >= PAYS_FROM * c->full_trace_ns);
 }
 
@@ -328,8 +328,8 @@ static int capture_stopped(struct container *c, bool is_full, bool can_clone, bo
 	              : spm_trace_incremental(c->marks, c->root, &c->hints, others_run);
 	if (err)
 		return err;
-	if (c->attr.chunk_bytes > SPM_PAGE_BYTES)
-		spm_marks_touch_chunks(c->marks, (unsigned)(c->attr.chunk_bytes / SPM_PAGE_BYTES));
+	if (c->image.attr.chunk_bytes > SPM_PAGE_BYTES)
+		spm_marks_touch_chunks(c->marks, (unsigned)(c->image.attr.chunk_bytes / SPM_PAGE_BYTES));
 	if (!can_clone || !clone_try(c))
 		spm_marks_take_touched(c->marks, page_freeze, c);
 	c->image.live_bytes = spm_marks_live_bytes(c->marks);
@@ -357,7 +357,7 @@ int spm_capture_look(struct container *c, bool *has_changes)
 
 int spm_capture(struct container *c)
 {
-	bool is_full = wants_full_trace(c), stop = c->attr.stop_threads || !spm_heap_can_hold(), can_clone;
+	bool is_full = wants_full_trace(c), stop = c->image.attr.stop_threads || !spm_heap_can_hold(), can_clone;
 	uint64_t started;
 	const char *why;
 	int err = image_prepare(&c->image);

@@ -61,6 +61,7 @@ struct image {
 	uint64_t root, root_bytes, live_bytes, pause_ns, dirty_pages;
 	uint64_t captured_ns;
 	bool is_full_trace;
+	struct cattr attr;
 };
 
 /* Pauses by their logarithm: 8 buckets an octave, so percentiles are right to 9%. */

@@ -110,13 +110,15 @@ static int write_image(struct container *c, bool is_forced, int64_t *version, ch
 	return err;
 }
 
-/* A forced version for changed attributes; the flag is taken, and given back if the point fails. */
-static bool take_attr_changed(struct container *c)
+/* The attributes are those of this instant, though they may be changed again before the image is written. A forced version for changed
+ * ones: the flag is taken, and given back if the point fails. */
+static bool take_attr(struct container *c)
 {
-	bool was = c->is_attr_changed;
+	bool was_changed = c->is_attr_changed;
 
+	c->image.attr = c->attr;
 	c->is_attr_changed = false;
-	return was;
+	return was_changed;
 }
 
 static int fail_point(struct container *c, int err, const char *why)
@@ -156,7 +158,7 @@ static int64_t point_async(struct container *c, const char *message)
 		fail_point(c, c->failed, c->failed_message);
 		return 0;
 	}
-	is_forced = take_attr_changed(c);
+	is_forced = take_attr(c);
 	err = capture(c);
 	if (err) {
 		c->is_attr_changed |= is_forced;
@@ -267,7 +269,7 @@ static void lead(struct container *c, struct outcome *o)
 	c->waiters = NULL;
 	c->group_last = c->waiting;
 	c->waiting = 0;
-	is_forced = take_attr_changed(c);
+	is_forced = take_attr(c);
 	o->err = capture(c);
 	if (!o->err) {
 		spm_version_number_take(c);

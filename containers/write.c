@@ -30,7 +30,7 @@ static void info_fill(struct container *c, struct version_info *info)
 	info->pause_max_ns = c->pauses.max_ns;
 	memcpy(info->branch, c->branch, sizeof(info->branch));
 	memcpy(info->message, c->message, sizeof(info->message));
-	spm_attr_to_info(&c->attr, info);
+	spm_attr_to_info(&image->attr, info);
 }
 
 static int image_commit(struct container *c, bool is_forced, struct version_info *info)

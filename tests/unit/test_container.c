@@ -728,6 +728,39 @@ static int attributes(const char *volume)
 	return 0;
 }
 
+/* They are those of the instant of the point, though it be written later. */
+static int late_attributes(const char *volume)
+{
+	struct cattr a = {.versions_kept = 7, .chunk_bytes = 4096, .stop_threads = 1}, *b;
+	char *text;
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(1, 100, &root);
+	text = *(char **)root = pMallocNoPtr(8 << 20); /* writing it takes a while */
+	EXPECT(text && !pCSetAttr(id, &a));
+	for (unsigned i = 1; i <= 5; i++) {
+		memset(text, (int)i, 8 << 20);
+		a.versions_kept = 7;
+		EXPECT(!pCSetAttr(id, &a) && pPoint(id) == i);
+		a.versions_kept = 1;
+		EXPECT(!pCSetAttr(id, &a) && !pSync(id));
+	}
+	pCFree(id);
+	b = pCGetAttr(1);
+	EXPECT(b && b->versions_kept == 7);
+	pCAttrFree(b);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void a_point_under_way_has_the_attributes_of_its_instant(void **state)
+{
+	(void)state;
+	in_process(late_attributes, scratch("late.vol"));
+}
+
 static void attributes_travel_with_the_versions(void **state)
 {
 	(void)state;
@@ -878,6 +911,7 @@ int main(void)
 	        cmocka_unit_test(concurrent_sync_points_share_commits),
 	        cmocka_unit_test(the_writer_of_points_preempts_nobody),
 	        cmocka_unit_test(attributes_travel_with_the_versions),
+	        cmocka_unit_test(a_point_under_way_has_the_attributes_of_its_instant),
 	        cmocka_unit_test(pages_of_a_chunk_are_written_together),
 	        cmocka_unit_test(a_second_writer_is_told_who_holds_the_container),
 	        cmocka_unit_test(wrong_calls_get_clear_errors),
