@@ -23,13 +23,13 @@
 #include "discover/marks.h"
 #include "discover/outside.h"
 #include "discover/trace.h"
+#include "group.h"
 #include "moved.h"
 #include "snapshot/clone.h"
 #include "softpm.h"
 #include "volume/volume.h"
 
 #include <pthread.h>
-#include <semaphore.h>
 
 enum { PAGE_OUTSIDE = 0x80 }; /* page_meta.flags beside enum heap_flags: has words to mend at restore */
 
@@ -58,7 +58,7 @@ struct image {
 	uint64_t *excluded; /* then: places to be zero in the copies */
 	size_t excluded_count;
 	struct page_change *changes; /* of two batches */
-	uint64_t root, root_bytes, live_bytes, pause_ns, dirty_pages;
+	uint64_t root, root_bytes, live_bytes, pause_ns, dirty_pages, input;
 	uint64_t captured_ns;
 	bool is_full_trace;
 	struct cattr attr;
@@ -74,16 +74,6 @@ struct pauses {
 struct outside_pointer {
 	uint64_t place, value;
 	char what[160];
-};
-
-/* A caller of pPointSync that waits for somebody's commit, or for its turn to make one. */
-struct waiter {
-	struct waiter *next;
-	sem_t wake;
-	bool is_done; /* else it is to lead */
-	int64_t version;
-	int err;
-	char message[512];
 };
 
 struct container {
@@ -112,13 +102,11 @@ struct container {
 	bool is_halted, is_tended; /* the worker is to do nothing; is at its upkeep */
 	unsigned users;            /* calls in progress that hold a reference */
 	pthread_t worker;
-	struct waiter *waiters;
-	bool has_leader;              /* one of them leads, or was told to */
-	unsigned waiting, group_last; /* how many they are; how many shared the last commit */
-	char message[200];            /* of the image under way */
-	int64_t newest;               /* number of the newest version, durable or under way */
-	int64_t number;               /* of the one that was made last, or is about to be; guarded by table_lock */
-	int64_t number_seen;          /* the highest of branches that are not open any more; so is this */
+	struct group pointing; /* callers of pPointSync */
+	char message[200];     /* of the image under way */
+	int64_t newest;        /* number of the newest version, durable or under way */
+	int64_t number;        /* of the one that was made last, or is about to be; guarded by table_lock */
+	int64_t number_seen;   /* the highest of branches that are not open any more; so is this */
 	int64_t durable;
 	int failed; /* -errno of a point that failed since the last pSync */
 	char failed_message[512];
@@ -126,6 +114,14 @@ struct container {
 	uint64_t upkeep_ns; /* when the worker looks what there is to do beside points; 0: not before the next one */
 	bool is_upkeep_far; /* so far that a point brings it forward */
 	uint64_t points_at_upkeep; /* at the last one */
+
+	struct group recording;             /* callers of pRecord: record.c */
+	struct log *log;                    /* NULL: nothing was recorded since it was opened */
+	uint64_t input;                     /* position in the log up to which the state in memory has the inputs */
+	uint64_t input_saved;               /* and the newest durable version */
+	uint64_t inputs_needless;           /* up to which no version lacks them, as far as is known */
+	uint64_t looked_ns, points_at_look; /* when that was looked at */
+	bool is_log_used;                   /* since the worker's last upkeep */
 
 	struct image image;
 	struct hints hints; /* changed while no point is under way, or stopped */
@@ -186,6 +182,11 @@ int spm_worker_start(struct container *c);      /* 0 or an errno */
 /* point.c: nobody makes a point, and the worker does nothing, between these. */
 void spm_container_halt(struct container *c);
 void spm_container_go_on(struct container *c);
+void spm_container_lock(struct container *c); /* c->lock, where the caller may have to wait */
+void spm_upkeep_soon(struct container *c);    /* c->lock is held: the worker looks what there is to do */
+
+/* record.c: one step of what is to be done beside the inputs, by the worker. Whether there is more to do now. */
+bool spm_record_tend(struct container *c, struct log *log, bool is_idle);
 
 /* capture.c: fills c->image. Called by whoever made c busy, without c->lock. 0 or -errno. */
 int spm_capture(struct container *c);

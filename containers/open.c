@@ -122,6 +122,7 @@ int spm_container_fill(struct container *c)
 	spm_attr_from_info(&c->attr, &info);
 	c->newest = c->durable = (int64_t)info.version;
 	c->number = c->newest;
+	c->input = c->input_saved = info.input;
 	err = spm_volume_each_chain(spm_volume_current(), numbers_note, c);
 	return err ? spm_fail_volume(err) : spm_restore(c, &info);
 }

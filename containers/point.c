@@ -8,7 +8,7 @@
  *                 writes ----------------> idle
  *
  * is_busy is the baton: whoever sets it owns the image until it is cleared. Callers of pPointSync that arrive while
- * somebody is busy queue up as waiters; the next leader takes them all, for its capture comes after their arrival,
+ * somebody is busy queue up (group.h); the next leader takes them all, for its capture comes after their arrival,
  * so one commit is durable for the whole group.
  */
 #include "container.h"
@@ -29,7 +29,7 @@ static void wait_changed(struct container *c)
 	spm_unpark();
 }
 
-static void lock_container(struct container *c)
+void spm_container_lock(struct container *c)
 {
 	spm_park();
 	pthread_mutex_lock(&c->lock);
@@ -59,10 +59,8 @@ static void upkeep_in(struct container *c, unsigned ms)
 }
 
 /* The worker is woken only if it would not look by itself soon: a wake-up a point would cost a tenth of the rate. */
-static void busy_end(struct container *c)
+void spm_upkeep_soon(struct container *c)
 {
-	c->is_busy = false;
-	pthread_cond_broadcast(&c->changed);
 	if (c->upkeep_ns && !c->is_upkeep_far)
 		return;
 	upkeep_in(c, UPKEEP_MS);
@@ -70,14 +68,22 @@ static void busy_end(struct container *c)
 		pthread_cond_signal(&c->work);
 }
 
+static void busy_end(struct container *c)
+{
+	c->is_busy = false;
+	pthread_cond_broadcast(&c->changed);
+	spm_upkeep_soon(c);
+}
+
 /* Captures without the lock; the counters are the baton holder's. */
 static int capture(struct container *c)
 {
 	int err;
 
+	c->image.input = c->input;
 	pthread_mutex_unlock(&c->lock);
 	err = spm_capture(c);
-	lock_container(c);
+	spm_container_lock(c);
 	if (err)
 		return err;
 	c->points++;
@@ -105,7 +111,7 @@ static int write_image(struct container *c, bool is_forced, int64_t *version, ch
 			snprintf(why, 512, "%s", spm_volume_error_of(err));
 	}
 	spm_image_settle(&c->image);
-	lock_container(c);
+	spm_container_lock(c);
 	c->dirty_pages += c->image.pages;
 	return err;
 }
@@ -184,7 +190,7 @@ int64_t pPointMsg(int cID, const char *message)
 
 	if (!c)
 		return 0;
-	lock_container(c);
+	spm_container_lock(c);
 	version = may_point(c) ? point_async(c, message) : 0;
 	is_work = c->is_handed_over;
 	pthread_mutex_unlock(&c->lock);
@@ -207,7 +213,7 @@ int pSync(int cID)
 
 	if (!c)
 		return -1;
-	lock_container(c);
+	spm_container_lock(c);
 	while (c->is_busy)
 		wait_changed(c);
 	err = c->failed;
@@ -222,40 +228,23 @@ int pSync(int cID)
 	return err ? -1 : 0;
 }
 
-/* Whoever shared the last commit is likely to be about to come again: waiting for them costs less than stopping them, and a
- * commit for the first who is back, and another for the rest. Never longer than half of what a commit takes. */
-static void gather(struct container *c)
-{
-	enum { PATIENCE_NS = 60000 };
-	uint64_t until = c->group_last > 1 ? spm_now_ns() + PATIENCE_NS : 0;
-
-	while (c->waiting < c->group_last && spm_now_ns() < until) {
-		pthread_mutex_unlock(&c->lock);
-		sched_yield();
-		pthread_mutex_lock(&c->lock);
-	}
-}
-
 /* What a leader has to tell the group. */
 struct outcome {
-	struct waiter *group;
+	struct member *group;
 	int err;
 	int64_t version;
 	char why[512];
 };
 
-static void group_tell(const struct outcome *o, const struct waiter *leader)
+static void group_tell(const struct outcome *o, const struct member *leader)
 {
-	for (struct waiter *w = o->group, *next; w; w = next) {
-		next = w->next; /* the waiter's stack may be gone once it is woken */
-		w->err = o->err;
-		w->version = o->version;
+	for (struct member *m = o->group; m; m = m->next) {
+		m->err = o->err;
+		m->number = o->version;
 		if (o->err)
-			memcpy(w->message, o->why, sizeof(w->message));
-		w->is_done = true;
-		if (w != leader)
-			sem_post(&w->wake);
+			memcpy(m->message, o->why, sizeof(m->message));
 	}
+	spm_group_tell(o->group, leader);
 }
 
 /* Makes one version for everybody who waits by now, and wakes one of those who came meanwhile to lead next. */
@@ -264,11 +253,7 @@ static void lead(struct container *c, struct outcome *o)
 	bool is_forced;
 
 	busy_begin(c, NULL);
-	gather(c);
-	o->group = c->waiters;
-	c->waiters = NULL;
-	c->group_last = c->waiting;
-	c->waiting = 0;
+	o->group = spm_group_take(&c->pointing, &c->lock);
 	is_forced = take_attr(c);
 	o->err = capture(c);
 	if (!o->err) {
@@ -280,36 +265,17 @@ static void lead(struct container *c, struct outcome *o)
 	else
 		c->newest = c->durable = o->version;
 	spm_version_number_settle(c, c->newest);
-	c->has_leader = c->waiters != NULL;
-	if (c->waiters)
-		sem_post(&c->waiters->wake);
+	spm_group_pass(&c->pointing);
 	busy_end(c);
 }
 
-static void wait_woken(struct waiter *w)
-{
-	spm_park();
-	while (sem_wait(&w->wake))
-		; /* a signal */
-	spm_unpark();
-}
-
 /* Led, or done by another. Called with the lock, returns without. */
-static void point_shared(struct container *c, struct waiter *me)
+static void point_shared(struct container *c, struct member *me)
 {
 	struct outcome o = {.why = ""};
 
-	me->next = c->waiters;
-	c->waiters = me;
-	c->waiting++;
-	if (c->has_leader) {
-		pthread_mutex_unlock(&c->lock);
-		wait_woken(me);
-		if (me->is_done)
-			return;
-		lock_container(c);
-	}
-	c->has_leader = true;
+	if (!spm_group_join(&c->pointing, &c->lock, me))
+		return;
 	lead(c, &o);
 	pthread_mutex_unlock(&c->lock);
 	group_tell(&o, me);
@@ -317,13 +283,12 @@ static void point_shared(struct container *c, struct waiter *me)
 
 int64_t pPointSync(int cID)
 {
-	struct waiter me = {.next = NULL};
+	struct member me = {.next = NULL};
 	struct container *c = spm_container_get(cID);
 
 	if (!c)
 		return 0;
-	sem_init(&me.wake, 0, 0);
-	lock_container(c);
+	spm_container_lock(c);
 	if (!may_point(c)) {
 		pthread_mutex_unlock(&c->lock);
 		spm_container_put(c);
@@ -331,12 +296,12 @@ int64_t pPointSync(int cID)
 	}
 	point_shared(c, &me);
 	if (me.err) {
-		lock_container(c);
+		spm_container_lock(c);
 		fail_point(c, me.err, me.message);
 		pthread_mutex_unlock(&c->lock);
 	}
 	spm_container_put(c);
-	return me.err ? 0 : me.version;
+	return me.err ? 0 : me.number;
 }
 
 /* On a processor that it shares with the program the worker would run at once when it is woken, and pPoint last as long as its
@@ -387,25 +352,37 @@ static enum collapse worker_collapse(struct container *c)
 	return left;
 }
 
+/* One step for versions, and one for the log of inputs. Whether there is more to do. */
+static bool worker_step(struct container *c, bool is_idle, bool is_log_idle)
+{
+	struct log *log = c->log;
+	bool again;
+
+	pthread_mutex_unlock(&c->lock);
+	if (spm_chain_maintain(c->chain, is_idle, &again))
+		again = false; /* the next point meets the same trouble and reports it */
+	if (log)
+		again |= spm_record_tend(c, log, is_log_idle);
+	pthread_mutex_lock(&c->lock);
+	return again;
+}
+
 /* Off the commit path: the volume grows ahead, writes its map out, and, when no point came for a while, notes what is
  * durable; cold memory becomes huge pages. */
 static void worker_upkeep(struct container *c)
 {
 	uint64_t points = c->points;
-	bool is_idle = points == c->points_at_upkeep, again = true;
+	bool is_idle = points == c->points_at_upkeep, is_log_idle = !c->is_log_used, again = true;
 	enum collapse left;
 
 	c->points_at_upkeep = points;
+	c->is_log_used = false;
 	c->upkeep_ns = 0;
 	c->is_tended = true;
-	for (unsigned steps = 0; again && steps < 64 && !c->is_handed_over && !c->is_halted; steps++) {
-		pthread_mutex_unlock(&c->lock);
-		if (spm_chain_maintain(c->chain, is_idle, &again))
-			again = false; /* the next point meets the same trouble and reports it */
-		pthread_mutex_lock(&c->lock);
-	}
+	for (unsigned steps = 0; again && steps < 64 && !c->is_handed_over && !c->is_halted; steps++)
+		again = worker_step(c, is_idle, is_log_idle);
 	left = worker_collapse(c);
-	if (!is_idle || again || left == COLLAPSE_MORE)
+	if (!is_idle || !is_log_idle || again || left == COLLAPSE_MORE)
 		upkeep_in(c, UPKEEP_MS);
 	else if (left == COLLAPSE_LATER)
 		upkeep_in(c, UPKEEP_FAR_MS);
@@ -428,7 +405,7 @@ static void worker_wait(struct container *c)
 
 void spm_container_halt(struct container *c)
 {
-	lock_container(c);
+	spm_container_lock(c);
 	busy_begin(c, NULL);
 	c->is_halted = true;
 	while (c->is_tended)
@@ -438,7 +415,7 @@ void spm_container_halt(struct container *c)
 
 void spm_container_go_on(struct container *c)
 {
-	lock_container(c);
+	spm_container_lock(c);
 	c->is_halted = false;
 	busy_end(c);
 	pthread_mutex_unlock(&c->lock);

@@ -2,6 +2,7 @@
 #include "container.h"
 #include "refs.h"
 #include "track/track.h"
+#include "volume/log.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -151,6 +152,7 @@ static void stats_live(struct container *c, struct pstats *out)
 	        .pause_max_ns = c->pauses.max_ns,
 	        .full_traces = c->full_traces,
 	        .dirty_pages = c->dirty_pages,
+	        .input_bytes = c->input - c->input_saved,
 	        .words_moved = c->moved ? c->moved->words : 0,
 	        .tracker = spm_track_name(),
 	};
@@ -162,6 +164,7 @@ int pStats(int magic, struct pstats *out)
 	struct container *c = spm_container_open(magic, NULL);
 	struct version_info info;
 	struct chain *chain;
+	uint64_t id, input_bytes = 0;
 	int err;
 
 	if (c) {
@@ -172,10 +175,15 @@ int pStats(int magic, struct pstats *out)
 	if (chain_read_open(magic, &chain))
 		return -1;
 	err = spm_chain_newest(chain, &info);
+	id = spm_chain_id(chain);
 	spm_chain_close(chain);
 	if (err)
 		return spm_fail(-err, "container %d has no version yet", magic);
+	err = spm_log_bytes(spm_volume_current(), magic, id, info.input, &input_bytes);
+	if (err)
+		return spm_fail_volume(err);
 	*out = (struct pstats){
+	        .input_bytes = input_bytes,
 	        .points = info.version,
 	        .stored_bytes = info.stored_bytes,
 	        .queue = info.queue,
@@ -234,6 +242,8 @@ static int branch_check(int magic, const char *branch, void *arg)
 	result = spm_volume_check(spm_volume_current(), magic, branch, damage_tell, k, &whole);
 	if (!strcmp(branch, k->current))
 		k->newest_whole = whole;
+	if (result >= 0 && !k->is_stopped)
+		result = spm_log_check(spm_volume_current(), magic, branch, damage_tell, k);
 	if (result == -ENOENT) /* it was deleted meanwhile */
 		return 0;
 	return result < 0 ? result : k->is_stopped;

@@ -161,6 +161,43 @@ SOFTPM_API void pDirty(const void *p, size_t n);
  * containers write less; what is reachable decides what persists, here as ever. */
 SOFTPM_API int pCUse(int cID);
 
+/* ---- inputs: recording and replay ----
+ *
+ * A program whose state follows from its inputs need not make a point for each to lose none: it records the input, durably, applies it,
+ * and makes a point now and then. After a crash it restores the newest version and is handed the inputs that the version lacks:
+ *
+ *     pRecord(id, bytes, n); apply(state, bytes, n); answer();           seldom: pPoint(id);
+ *     id = pCRestore(MAGIC, &root) (or pCAlloc); pReplay(id, apply, root);
+ *
+ * What is recorded counts as applied from then on: a point that comes next says that its version has it. So record, apply, then
+ * point, in this order; with several threads, let points (and fork) exclude the others from before pRecord until the input is applied (a
+ * read-write lock does; it need not be held while a point is written: pPoint, unlock, pSync). Inputs are in the order of the numbers that
+ * pRecord returns; where that matters, threads must apply them in this order.
+ *
+ * Each branch has inputs of its own. As long as a version is kept, so are the inputs that it lacks, up to the newest of its branch:
+ *
+ *     past = pCOpenAt(MAGIC, "main~5", &old); bug = pCClone(past, "bug", &state); pReplay(past, apply, state);
+ *
+ * goes through what happened since then once more, on a branch of its own. */
+
+/* Records an input, n bytes (0 and up), behind those before; durable on return. Returns a number that grows from input to input, 0
+ * on failure. Callers at the same time share one commit. Nothing is captured, and nobody stopped; points under way do not matter.
+ * After a failure the inputs are as they were; but if the volume must be opened again (EIO), this one may be found there or not.
+ *
+ * EBUSY: the branch has inputs that this state lacks: pReplay comes first; or the state has inputs that no restore of its branch would
+ * find (after pCFork, pRecordDrop): a point comes first; EROFS: a view; EAGAIN, EUCLEAN, ENOSPC, EIO. */
+SOFTPM_API int64_t pRecord(int cID, const void *bytes, size_t n);
+/* Hands fn the inputs that the container's state lacks, in order: those recorded since its version (of an open container: and that it has
+ * neither recorded nor been handed). bytes: aligned to 8, good during the call. fn applies the input, and may make a point then. It
+ * returns 0; anything else stops the replay, which goes on with that input if it is called again. A view lacks the same inputs each
+ * time: fn may apply them to a clone of it. Returns how many were applied, -1 on failure.
+ *
+ * ECANCELED: fn stopped it; EUCLEAN: inputs are damaged; ENOENT: inputs that the version lacks are not kept any more; EIO. */
+SOFTPM_API int64_t pReplay(int cID, int (*fn)(const void *bytes, size_t n, void *arg), void *arg);
+/* Deletes all recorded inputs of the branch, also damaged ones: its versions lack none any more, and pRecord begins anew. No other
+ * thread may use the container meanwhile. EROFS; EAGAIN: somebody reads them; EIO. */
+SOFTPM_API int pRecordDrop(int cID);
+
 /* ---- versions, branches, tags ----
  *
  * Each point makes a version. A branch is a name for a row of versions that goes on: points of a container extend the branch that it is
@@ -287,6 +324,7 @@ struct pstats {
 	uint64_t words_moved; /* pointers, and what looked like some, that were changed because the container lies at
 	                                      other addresses here than its versions say (of one that comes lazily: so far) */
 	const char *tracker;  /* "wp" or "mprotect" */
+	uint64_t input_bytes; /* of inputs (pRecord) that the newest version lacks */
 };
 /* Of an open container in this process; for any other, as its newest version recorded them. ENOENT: there is none. */
 SOFTPM_API int pStats(int magic, struct pstats *out);

@@ -41,6 +41,7 @@ static int branch_get(struct container *c, struct container *next, const struct 
 		return spm_fail(EBUSY, "container %d, branch %s is open in this process", c->magic, at->branch);
 	if (other) {
 		next->chain = c->chain;
+		next->log = c->log;
 		return 0;
 	}
 	err = spm_chain_open(spm_volume_current(), c->magic, at->branch, CHAIN_WRITE, spm_volume_wait_ms(),
@@ -79,6 +80,10 @@ static void exchange(struct container *a, struct container *b)
 	EXCHANGE(newest);
 	EXCHANGE(durable);
 	EXCHANGE(number);
+	EXCHANGE(log);
+	EXCHANGE(input);
+	EXCHANGE(input_saved);
+	EXCHANGE(inputs_needless);
 	EXCHANGE(left);
 	EXCHANGE(left_count);
 }
@@ -110,7 +115,7 @@ static int next_fill(struct container *c, struct container *next, const struct r
 	return -1;
 }
 
-/* The chain of `gone` may be the other's. */
+/* The chain of `gone`, and its log, may be the other's. */
 static void discard(struct container *gone, const struct container *other)
 {
 	int error = errno;
@@ -118,8 +123,10 @@ static void discard(struct container *gone, const struct container *other)
 	if (gone->lazy)
 		spm_lazy_free(gone->lazy); /* it has the chain still */
 	gone->lazy = NULL;
-	if (gone->chain == other->chain)
+	if (gone->chain == other->chain) {
 		gone->chain = NULL;
+		gone->log = NULL;
+	}
 	spm_container_free(gone);
 	errno = error;
 }

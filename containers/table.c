@@ -9,6 +9,7 @@
 #include "lazy.h"
 #include "snapshot/stop.h"
 #include "track/track.h"
+#include "volume/log.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -229,6 +230,9 @@ void spm_container_leave(struct container *c)
 	if (c->lazy)
 		spm_lazy_leave(c->lazy);
 	c->lazy = NULL;
+	if (c->log)
+		spm_log_leave(c->log);
+	c->log = NULL;
 	if (c->chain)
 		spm_chain_leave(c->chain);
 	c->chain = NULL;
@@ -240,6 +244,8 @@ void spm_container_free(struct container *c)
 		spm_container_leave(c);
 	if (c->lazy)
 		spm_lazy_free(c->lazy);
+	if (c->log)
+		spm_log_close(c->log);
 	if (c->chain)
 		spm_chain_close(c->chain);
 	spm_marks_free(c->marks);
@@ -622,9 +628,7 @@ static void container_inherit(struct container *c)
 	c->is_worker_asleep = c->is_worker_batch = c->is_upkeep_far = false;
 	c->upkeep_ns = 0;
 	c->users = 0;
-	c->waiters = NULL;
-	c->has_leader = false;
-	c->waiting = c->group_last = 0;
+	c->pointing = c->recording = (struct group){.first = NULL};
 	c->failed = 0;
 	c->is_inherited = true;
 }

@@ -20,6 +20,7 @@ static void info_fill(struct container *c, struct version_info *info)
 	        .queue = 1,
 	        .lag_ns = spm_now_ns() - image->captured_ns,
 	        .version = (uint64_t)c->number,
+	        .input = image->input,
 	        .pid = (uint32_t)getpid(),
 	};
 	/* Percentiles cost a walk over the buckets: now and then is enough. */
@@ -76,6 +77,7 @@ int spm_image_write(struct container *c, bool is_forced, int64_t *version)
 		return err;
 	}
 	c->stored_bytes += info.stored_bytes;
+	c->input_saved = info.input;
 	*version = (int64_t)info.version;
 	return 0;
 }

@@ -170,7 +170,7 @@ static int chain_visit(uint64_t first_block, const struct extent_entry *e, void 
 		return 0;
 	if (head_read(s->volume, first_block, e->owner, &s->head)) /* its opening will tell why */
 		return s->fn(e->magic, "main", s->arg);
-	return *s->head.branch ? s->fn(e->magic, s->head.branch, s->arg) : 0; /* without name: refs.h */
+	return spm_is_branch(s->head.branch) ? s->fn(e->magic, s->head.branch, s->arg) : 0;
 }
 
 int spm_volume_each_chain(struct volume *v, int (*fn)(int magic, const char *branch, void *arg), void *arg)
@@ -197,6 +197,12 @@ struct chain *spm_chain_new(struct volume *v, int magic, const char *branch)
 	pthread_mutex_init(&c->maintain_lock, NULL);
 	pthread_mutex_init(&c->lock, NULL);
 	return c;
+}
+
+/* What a chain is that is no branch. */
+static const char *kind_of(const char *name)
+{
+	return spm_is_log(name) ? "its recorded inputs" : "the list of its names";
 }
 
 static void writer_unlock(struct chain *c)
@@ -247,7 +253,8 @@ static int writer_lock(struct chain *c, unsigned wait_ms)
 
 	if (err == -EBUSY)
 		return spm_volume_fail(err, "container %d, %s%s, is open for writing in this process", c->magic,
-		                       *c->branch ? "branch " : "the list of its names", c->branch);
+		                       spm_is_branch(c->branch) ? "branch " : kind_of(c->branch),
+		                       spm_is_branch(c->branch) ? c->branch : "");
 	if (err)
 		return err;
 	err = driver_lock(c, wait_ms);
@@ -366,6 +373,17 @@ static int chain_make(struct volume *v, int magic, const char *branch, const str
 int spm_chain_create(struct volume *v, int magic, const char *branch, struct chain **out)
 {
 	return chain_make(v, magic, branch, NULL, out);
+}
+
+int spm_chain_have(struct volume *v, int magic, const char *branch, unsigned wait_ms, struct chain **out)
+{
+	int err = spm_chain_open(v, magic, branch, CHAIN_WRITE, wait_ms, out);
+
+	if (err == -ENOENT)
+		err = spm_chain_create(v, magic, branch, out);
+	if (err == -EEXIST) /* somebody else was faster */
+		err = spm_chain_open(v, magic, branch, CHAIN_WRITE, wait_ms, out);
+	return err;
 }
 
 /* No block is claimed twice by what the newest version needs, maps and index, and none of theirs is free; records have places. So
@@ -694,6 +712,11 @@ int spm_chain_open_parent(struct chain *c, struct chain **out)
 	        out);
 }
 
+uint64_t spm_chain_id(const struct chain *c)
+{
+	return c->id;
+}
+
 void spm_chain_about(const struct chain *c, struct chain_about *out)
 {
 	*out = (struct chain_about){.branch = c->branch,
@@ -733,6 +756,7 @@ struct doomed {
 
 static int doomed_seize(struct doomed *d)
 {
+	const char *name = d->head.branch;
 	int err = writer_lock(&d->c, 0);
 
 	if (err)
@@ -740,8 +764,9 @@ static int doomed_seize(struct doomed *d)
 	err = spm_chain_seize(&d->c);
 	d->is_seized = !err;
 	if (err == -EAGAIN)
-		return spm_volume_fail(err, "container %d, branch %s: somebody reads a version of it", d->c.magic,
-		                       *d->head.branch ? d->head.branch : "of names");
+		return spm_volume_fail(err, "container %d, %s%s: somebody reads a version of it", d->c.magic,
+		                       spm_is_branch(name) ? "branch " : kind_of(name),
+		                       spm_is_branch(name) ? name : "");
 	return err ? spm_volume_fail(err, "container %d: whether somebody reads it can't be found out: %s", d->c.magic,
 	                             strerror(-err))
 	           : 0;
@@ -792,10 +817,12 @@ static bool has_child(const struct doomed_list *l, const struct doomed *d)
 	return false;
 }
 
-/* A branch before what it begins with, then the names, main last: a crash leaves a container that is whole but for the branches
- * that are gone. */
+/* A branch before what it begins with, then the names, then main: a crash leaves a container that is whole but for the branches that
+ * are gone. Logs go last: no branch is left without its inputs; a log that is left without its branch is nobody's. */
 static int lateness(const struct doomed_list *l, const struct doomed *d)
 {
+	if (spm_is_log(d->head.branch))
+		return 4;
 	return has_child(l, d) ? 3 : !strcmp(d->head.branch, "main") ? 2 : !*d->head.branch;
 }
 
@@ -810,33 +837,53 @@ static struct doomed *doomed_next(struct doomed_list *l)
 }
 
 /* All of it or nothing. */
-static int doomed_release(struct doomed_list *l)
+static int doomed_seize_all(struct doomed_list *l)
 {
-	struct doomed *d;
 	int err = 0;
 
 	for (size_t i = 0; i < l->n && !err; i++)
 		err = doomed_seize(&l->d[i]);
+	return err;
+}
+
+static int doomed_release_all(struct doomed_list *l)
+{
+	struct doomed *d;
+	int err = 0;
+
 	while (!err && (d = doomed_next(l))) {
 		err = spm_extents_release(l->v, d->c.id);
 		d->is_gone = true;
 	}
+	return err;
+}
+
+static void doomed_end(struct doomed_list *l)
+{
 	for (size_t i = 0; i < l->n; i++)
 		doomed_spare(&l->d[i]);
-	return err;
+	free(l->d);
+}
+
+static int places_each(struct doomed_list *l, int magic,
+                       int (*fn)(uint64_t first_block, const struct chain_head *head, void *arg))
+{
+	return spm_extents_each(l->v, head_visit,
+	                        &(struct search){.volume = l->v, .magic = magic, .place_fn = fn, .arg = l});
 }
 
 int spm_chain_delete(struct volume *v, int magic)
 {
 	struct doomed_list l = {.v = v};
-	struct search s = {.volume = v, .magic = magic, .place_fn = doomed_add, .arg = &l};
-	int err = spm_extents_each(v, head_visit, &s);
+	int err = places_each(&l, magic, doomed_add);
 
 	if (!err && !l.n)
 		err = spm_volume_fail(-ENOENT, "the volume has no container %d", magic);
 	if (!err)
-		err = doomed_release(&l);
-	free(l.d);
+		err = doomed_seize_all(&l);
+	if (!err)
+		err = doomed_release_all(&l);
+	doomed_end(&l);
 	return err;
 }
 
@@ -850,25 +897,43 @@ static int child_find(const struct chain_head *head, void *arg)
 	                       head->branch);
 }
 
+/* The log of the first that is doomed, and those whose branch is gone already. */
+static int log_add(uint64_t first_block, const struct chain_head *head, void *arg)
+{
+	struct doomed_list *l = arg;
+	struct chain_head branch;
+	uint64_t id, first;
+	int found;
+
+	if (!spm_is_log(head->branch) || head->chain_id == l->d[0].c.id)
+		return 0;
+	id = strtoull(head->branch + 1, NULL, 16);
+	found = id == l->d[0].c.id ? 0 : spm_head_find(l->v, head->container, NULL, id, &branch, &first);
+	return found < 0 ? found : found ? 0 : doomed_add(first_block, head, l);
+}
+
 /* Once it is seized nobody begins another branch with it. */
 int spm_branch_delete(struct volume *v, int magic, const char *branch)
 {
+	struct doomed_list l = {.v = v};
 	struct chain_head head;
-	struct doomed d;
 	uint64_t first;
 	int err = spm_head_find(v, magic, branch, 0, &head, &first);
 
 	if (err <= 0)
 		return err ? err : spm_volume_fail(-ENOENT, "container %d has no branch %s", magic, branch);
-	d = doomed_of(v, &head, first);
-	err = spm_heads_each(v, magic, child_find, &head);
-	if (!err)
-		err = doomed_seize(&d);
+	err = doomed_add(first, &head, &l);
 	if (!err)
 		err = spm_heads_each(v, magic, child_find, &head);
 	if (!err)
-		err = spm_extents_release(v, d.c.id);
-	doomed_spare(&d);
+		err = places_each(&l, magic, log_add);
+	if (!err)
+		err = doomed_seize_all(&l);
+	if (!err)
+		err = spm_heads_each(v, magic, child_find, &head);
+	if (!err)
+		err = doomed_release_all(&l);
+	doomed_end(&l);
 	return err;
 }
 

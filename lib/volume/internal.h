@@ -54,6 +54,17 @@ enum {
 
 enum { BRANCH_DEPTH_MOST = 100 };
 
+/* Chains beside the branches: that of the names has none (refs.h), those of the branches' logs have ones that begin so (log.h). */
+#define SPM_LOG_MARK ':'
+static inline bool spm_is_log(const char *name)
+{
+	return *name == SPM_LOG_MARK;
+}
+static inline bool spm_is_branch(const char *name)
+{
+	return *name && !spm_is_log(name);
+}
+
 struct map {                 /* map.c */
 	struct place **leaf; /* [MAP_LEAVES] of MAP_LEAF_PAGES */
 	struct source_run *draft;
@@ -189,6 +200,8 @@ int spm_map_change(struct map *m, uint64_t page, const struct place *from, const
 /* In ascending order, until fn returns non-zero, which is returned. The run's bytes stay only if is_kept. */
 int spm_map_each_run(const struct map *m, int (*fn)(const struct source_run *r, bool is_kept, void *arg), void *arg);
 int spm_map_each(const struct map *m, int (*fn)(uint64_t page, const struct place *p, void *arg), void *arg);
+/* The page has left the map: if it was the last in memory of its neighbourhood, that is given back. */
+void spm_map_trim(struct map *m, uint64_t page);
 int spm_map_list(const struct map *m, struct source_list *out); /* as spm_chain_list */
 void spm_map_free(struct map *m);
 
@@ -227,6 +240,8 @@ void spm_chain_free(struct chain *c);
 /* The chain of that branch, or, if branch is NULL, with that id: its head. 1: found, 0: not there, or -errno. */
 int spm_head_find(struct volume *v, int magic, const char *branch, uint64_t id, struct chain_head *head,
                   uint64_t *first_block);
+/* For writing; it is made if it is not there. */
+int spm_chain_have(struct volume *v, int magic, const char *branch, unsigned wait_ms, struct chain **out);
 /* A chain without its map, or version: only head and history. Nothing is pinned. */
 int spm_chain_open_history(struct volume *v, int magic, const char *branch, uint64_t id, struct chain **out);
 /* Calls fn for the head of each chain of the container until it returns non-zero, which is returned. */

@@ -217,6 +217,23 @@ int spm_map_add(struct map *m, const struct source_run *r, bool is_kept)
 	return err;
 }
 
+/* Pages that come and go in order (log.h) leave whole leaves empty: when the last of one goes, they are looked at. What drafts tell of
+ * must stay. */
+void spm_map_trim(struct map *m, uint64_t page)
+{
+	size_t l = leaf_of(page), d = draft_from(m, leaf_page(l));
+
+	if (page % MAP_LEAF_PAGES != MAP_LEAF_PAGES - 1 || !m->leaf || !m->leaf[l])
+		return;
+	if (d < m->drafts && m->draft[d].page <= page)
+		return;
+	for (size_t i = 0; i < MAP_LEAF_PAGES; i++)
+		if (m->leaf[l][i].birth)
+			return;
+	spm_pages_unmap(m->leaf[l], MAP_LEAF_PAGES * sizeof(**m->leaf));
+	m->leaf[l] = NULL;
+}
+
 int spm_map_change(struct map *m, uint64_t page, const struct place *from, const struct place *to)
 {
 	struct place *p;

@@ -19,8 +19,9 @@ enum { POPULATE_LEAST = 64 };
 
 bool spm_info_is_sane(const struct version_info *i)
 {
-	return i->version && i->version <= INT64_MAX && !i->branch[sizeof(i->branch) - 1] &&
-	       !i->name[sizeof(i->name) - 1] && !i->message[sizeof(i->message) - 1];
+	return i->version && i->version <= INT64_MAX && i->input <= INT64_MAX && i->input % 8 == 0 &&
+	       !i->branch[sizeof(i->branch) - 1] && !i->name[sizeof(i->name) - 1] &&
+	       !i->message[sizeof(i->message) - 1];
 }
 
 static bool record_is_sane(const struct record *r, uint64_t block)

@@ -101,24 +101,13 @@ static int refs_commit(struct chain *c, const struct refs *r, size_t had)
 	return err;
 }
 
-static int writer_open(struct volume *v, int magic, struct chain **out)
-{
-	int err = spm_chain_open(v, magic, "", CHAIN_WRITE, REFS_WAIT_MS, out);
-
-	if (err == -ENOENT)
-		err = spm_chain_create(v, magic, "", out);
-	if (err == -EEXIST) /* somebody else was faster */
-		err = spm_chain_open(v, magic, "", CHAIN_WRITE, REFS_WAIT_MS, out);
-	return err;
-}
-
 int spm_refs_change(struct volume *v, int magic, int (*change)(struct refs *refs, void *arg), void *arg)
 {
 	struct refs refs;
 	struct chain *c;
 	size_t had;
 	bool again;
-	int err = writer_open(v, magic, &c);
+	int err = spm_chain_have(v, magic, "", REFS_WAIT_MS, &c);
 
 	if (err)
 		return err;
@@ -195,7 +184,7 @@ int spm_keepers_find(struct chain *c, struct keepers *k)
 
 	*k = (struct keepers){0};
 	err = spm_heads_each(c->volume, c->magic, origin_note, &(struct origins){c, k});
-	if (!err && *c->branch)
+	if (!err && spm_is_branch(c->branch))
 		err = spm_refs_load(c->volume, c->magic, &refs);
 	for (size_t i = 0; i < refs.n && !err; i++)
 		if (refs.ref[i].kind == REF_TAG && refs.ref[i].chain_id == c->id)

@@ -145,6 +145,68 @@ int spm_chain_each_version(struct chain *c, int (*fn)(const struct version_info 
 	return result;
 }
 
+/* ---- the oldest ---- */
+
+static int oldest_take(const struct version_info *info, void *arg)
+{
+	*(struct version_info *)arg = *info;
+	return 1;
+}
+
+static uint64_t oldest_seq(const struct telling *t)
+{
+	const struct history *h = &t->c->history;
+	uint64_t seq = spm_kept_after(h, 0);
+
+	while (seq && !is_told(t, seq))
+		seq = spm_kept_after(h, seq);
+	return seq;
+}
+
+/* Of the writer's chain, what commits do not change while it is looked at. */
+static int history_view(struct chain *c, struct chain **out)
+{
+	struct chain *view = spm_chain_new(c->volume, c->magic, c->branch);
+	int err = view ? 0 : -ENOMEM;
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&c->lock);
+	view->id = c->id;
+	view->head = c->head;
+	view->newest = c->newest;
+	view->seq = c->seq;
+	err = spm_history_copy(&c->history, &view->history);
+	pthread_mutex_unlock(&c->lock);
+	if (err)
+		spm_chain_free(view);
+	else
+		*out = view;
+	return err;
+}
+
+int spm_chain_oldest(struct chain *c, struct version_info *out)
+{
+	struct telling t = {.fn = oldest_take, .arg = out, .to = UINT64_MAX};
+	int result;
+
+	pthread_mutex_lock(&c->maintain_lock); /* what is there stays there */
+	result = history_view(c, &t.c);
+	if (!result)
+		result = spm_keepers_find(t.c, &t.keepers);
+	if (!result) {
+		t.from = oldest_told(t.c);
+		t.from = t.to = oldest_seq(&t);
+		result = t.from ? own_tell(&t) : 0;
+		result = result < 0 ? result : result ? 0 : -ENOENT;
+	}
+	pthread_mutex_unlock(&c->maintain_lock);
+	spm_keepers_free(&t.keepers);
+	if (t.c)
+		spm_chain_free(t.c);
+	return result;
+}
+
 /* ---- by number or time ---- */
 
 struct finding {

@@ -69,8 +69,8 @@ struct version_info { /* what each version tells of itself; fixed part of the co
 	uint32_t keep_seconds; /* versions older than this are dropped; 0: at any age they stay */
 	struct thinning {      /* of versions older than this, one each so many seconds is kept; 0: all */
 		uint32_t older_than_s, every_s;
-	} thin[2]; /* the second is of older ones than the first */
-	uint64_t spare;
+	} thin[2];      /* the second is of older ones than the first */
+	uint64_t input; /* position in the branch's log behind the newest input that it has in it (log.h) */
 	char message[200];
 };
 
@@ -136,6 +136,7 @@ struct chain_about {
 	uint64_t origin_version;
 	uint64_t chain_id, seq; /* with which a tag names a version */
 };
+uint64_t spm_chain_id(const struct chain *c);
 void spm_chain_about(const struct chain *c, struct chain_about *out);
 void spm_chain_close(struct chain *c); /* notes that all is durable; a chain closed so shows any later damage */
 /* Its newest version. While nobody commits; takes no lock. */
@@ -206,6 +207,10 @@ struct version_found {
 };
 int spm_version_find(struct volume *v, int magic, const char *branch, enum version_key key, uint64_t limit,
                      struct version_found *out);
+
+/* The oldest of the chain's own versions that is to be kept, by count or by name; the caller writes the chain. Reads a stretch of
+ * records. -ENOENT: there is none. */
+int spm_chain_oldest(struct chain *c, struct version_info *out);
 
 /* Where a page's content is, and its checksum: enough to read and verify it, whatever the chain's map says by then. */
 struct page_source {

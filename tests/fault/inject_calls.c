@@ -40,6 +40,7 @@ struct note {
 	uint64_t durable[CONTAINERS + 1]; /* by container: steps reported durable */
 	bool may_be_gone[CONTAINERS + 1];
 	bool was_created; /* the volume */
+	uint64_t pointed; /* of container 1: steps that a version has */
 };
 static struct note *note;
 static const char *volume, *prepared;
@@ -80,7 +81,35 @@ static int make(int magic)
 	return id[magic] ? 0 : -1;
 }
 
-/* Two containers with some versions each, left as a crash leaves them. */
+/* Container 1 records some of its steps; an input may be longer than what it says. */
+static int step_record(size_t bytes)
+{
+	static char input[200000] = "step";
+
+	if (!pRecord(id[1], input, bytes))
+		return -1;
+	book_step(book[1]);
+	note->durable[1] = book[1]->steps;
+	return 0;
+}
+
+static int step_apply(const void *bytes, size_t n, void *arg)
+{
+	if (n < 4 || memcmp(bytes, "step", 4))
+		return -1;
+	book_step(arg);
+	return 0;
+}
+
+static int replay(void)
+{
+	if (pReplay(id[1], step_apply, book[1]) < 0)
+		return -1;
+	note->durable[1] = book[1]->steps;
+	return 0;
+}
+
+/* Two containers with some versions each, left as a crash leaves them; one has inputs behind the last. */
 static void prepare(void)
 {
 	EXPECT(!pVOpen(prepared));
@@ -91,6 +120,9 @@ static void prepare(void)
 			point_sync(magic);
 		}
 	}
+	note->pointed = book[1]->steps;
+	for (unsigned i = 0; i < 6; i++)
+		EXPECT(!step_record(i % 2 ? 9000 : 4));
 }
 
 static void volume_copy(void)
@@ -110,10 +142,22 @@ static void volume_copy(void)
 }
 
 /* Before an operation. */
-static void open_all(void)
+static void begin_restored(void)
 {
 	EXPECT(!pVOpen(volume));
 	EXPECT(!restore(1) && !restore(2));
+}
+
+static void open_all(void)
+{
+	begin_restored();
+	EXPECT(!replay());
+}
+
+static void begin_recorded(void)
+{
+	open_all();
+	EXPECT(!step_record(10));
 }
 
 static void begin_fresh(void)
@@ -273,6 +317,22 @@ static int do_attributes(void)
 	return result;
 }
 
+static int do_record(void)
+{
+	return step_record(100);
+}
+
+static int do_record_much(void)
+{
+	return step_record(200000);
+}
+
+static int do_drop_inputs(void)
+{
+	note->durable[1] = note->pointed;
+	return pRecordDrop(id[1]);
+}
+
 struct operation {
 	const char *name;
 	void (*begin)(void);
@@ -291,6 +351,11 @@ static const struct operation operations[] = {
         {"close", begin_small, do_close},
         {"list and check", begin_open, do_list},
         {"attributes", begin_attributes, do_attributes},
+        {"first record", open_all, do_record},
+        {"record", begin_recorded, do_record},
+        {"record much", begin_recorded, do_record_much},
+        {"replay", begin_restored, replay},
+        {"drop inputs", begin_recorded, do_drop_inputs},
 };
 enum { OPERATIONS = sizeof(operations) / sizeof(operations[0]) };
 
@@ -325,6 +390,7 @@ static void reopen(void)
 			EXPECT(errno == ENOENT && note->may_be_gone[magic]);
 			continue;
 		}
+		EXPECT(magic != 1 || pReplay(id[1], step_apply, book[1]) >= 0);
 		EXPECT(book_is_right(book[magic]) && book[magic]->steps >= note->durable[magic]);
 	}
 }
@@ -336,6 +402,9 @@ static void again(const struct operation *o)
 
 	if (o->call == do_close)
 		; /* closed it is, whatever failed */
+	else if (o->call == do_drop_inputs && !result)
+		result =
+		        -1; /* nothing may have been left to delete: so it does not show whether the volume must be opened anew */
 	else if (result && o->call == do_delete)
 		EXPECT(errno == ENOENT || asks_to_reopen()); /* it went as far as not to be there */
 	else if (result && o->call == do_open)
@@ -395,6 +464,7 @@ static int reader(void)
 			EXPECT(errno == ENOENT && note->may_be_gone[magic]);
 			continue;
 		}
+		EXPECT(magic != 1 || pReplay(id[1], step_apply, book[1]) >= 0);
 		EXPECT(book[magic]->steps >= note->durable[magic]);
 		EXPECT(book_is_right(book[magic]));
 		steps(magic, 1);

@@ -1,4 +1,6 @@
 #!/bin/sh
-# crash_kill.sh - two thousand kills: tests/crash/crash_kill.c.
+# crash_kill.sh - two thousand kills: tests/crash/crash_kill.c, crash_record.c.
 set -eu
-SOFTPM_KILLS=${SOFTPM_KILLS:-2000} exec "$SOFTPM_BUILD/crash_kill"
+export SOFTPM_KILLS="${SOFTPM_KILLS:-2000}"
+"$SOFTPM_BUILD/crash_kill"
+"$SOFTPM_BUILD/crash_record"

@@ -1,0 +1,202 @@
+/* crash_log.c - the power goes at any instant while inputs are appended to a log, needless ones are let go, and its map and index are
+ * written: every acknowledged input is there, once and in order; of the group under way all are there or none.
+ *
+ * The run's ledger says how long each input is, what fills it, and where it ends. Then some states are built for every operation
+ * (sim_driver.h), opened, and compared; a sample goes on from there.
+ */
+#include "scratch.h"
+#include "sim_driver.h"
+#include "volume/log.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { CONTAINER = 3, BRANCH = 0x77, INPUTS = 1200, GROUP_MOST = 4, WINDOW = 60, LARGEST = 40000 };
+
+static struct {
+	uint64_t end;
+	size_t n;
+	unsigned char fill;
+} ledger[INPUTS + GROUP_MOST + 1];
+static uint64_t inputs;
+static struct sim_log sim_log;
+
+/* The log's mark: acknowledged inputs, those behind the group under way, and those that may be gone. */
+static uint64_t mark_of(uint64_t under_way, uint64_t needless)
+{
+	return inputs | under_way << 20 | needless << 40;
+}
+
+static size_t length_random(uint64_t *random)
+{
+	uint64_t r = test_random(random);
+
+	return r % 50 == 0 ? (r >> 32) % LARGEST : r % 7 == 0 ? 4000 + (r >> 32) % 200 : (r >> 32) % 200;
+}
+
+static void append(struct log *l, uint64_t *random)
+{
+	static unsigned char bytes[GROUP_MOST][LARGEST];
+	struct log_input in[GROUP_MOST];
+	uint64_t needless = inputs > WINDOW ? inputs - WINDOW : 0;
+	unsigned n = 1 + (unsigned)(test_random(random) % GROUP_MOST);
+
+	for (unsigned i = 0; i < n; i++) {
+		ledger[inputs + i].n = length_random(random);
+		ledger[inputs + i].fill = (unsigned char)test_random(random);
+		memset(bytes[i], ledger[inputs + i].fill, ledger[inputs + i].n);
+		in[i] = (struct log_input){bytes[i], ledger[inputs + i].n, 0, i + 1 < n ? &in[i + 1] : NULL};
+	}
+	sim_log.mark = mark_of(inputs + n, needless);
+	assert_int_equal(spm_log_append(l, in, needless ? ledger[needless - 1].end : 0), 0);
+	for (unsigned i = 0; i < n; i++)
+		ledger[inputs++].end = in[i].end;
+	sim_log.mark = mark_of(inputs, needless);
+}
+
+struct beside {
+	struct log *l;
+	uint64_t *random;
+};
+
+/* In the midst of maintenance. */
+static void append_beside(void *arg)
+{
+	struct beside *b = arg;
+
+	if (test_random(b->random) % 2 && inputs < INPUTS)
+		append(b->l, b->random);
+}
+
+static void run(uint64_t *random)
+{
+	struct beside beside = {.random = random};
+	struct volume *v;
+	struct log *l;
+	bool again;
+
+	sim_log.mark = mark_of(0, 0);
+	assert_int_equal(spm_volume_open(sim_record(&sim_log), VOLUME_CREATE | VOLUME_EAGER, &v), 0);
+	assert_int_equal(spm_log_open(v, CONTAINER, BRANCH, 0, 0, &l), 0);
+	while (inputs < INPUTS) {
+		append(l, random);
+		if (test_random(random) % 3)
+			continue;
+		beside.l = l;
+		sim_log.hook = append_beside;
+		sim_log.hook_arg = &beside;
+		assert_int_equal(spm_log_maintain(l, test_random(random) & 1, &again), 0);
+		sim_log.hook = NULL;
+		if (test_random(random) % 8 == 0) {
+			spm_log_close(l);
+			assert_int_equal(spm_log_open(v, CONTAINER, BRANCH, 0, 0, &l), 0);
+		}
+	}
+	spm_log_close(l);
+	spm_volume_close(v);
+}
+
+static int input_compare(const void *bytes, size_t n, uint64_t end, void *arg)
+{
+	uint64_t i = (*(uint64_t *)arg)++;
+	const unsigned char *b = bytes;
+
+	if (i >= inputs || n != ledger[i].n || end != ledger[i].end)
+		fail_msg("input %llu: %zu bytes to position %llu, expected %zu to %llu", (unsigned long long)i, n,
+		         (unsigned long long)end, ledger[i].n, (unsigned long long)ledger[i].end);
+	for (size_t k = 0; k < n; k++)
+		if (b[k] != ledger[i].fill)
+			fail_msg("input %llu: byte %zu is wrong", (unsigned long long)i, k);
+	return 0;
+}
+
+/* How many there are. */
+static uint64_t compare(struct volume *v, uint64_t from)
+{
+	uint64_t next = from;
+
+	if (spm_log_each(v, CONTAINER, BRANCH, from ? ledger[from - 1].end : 0, input_compare, &next))
+		fail_msg("%s", spm_volume_error());
+	return next;
+}
+
+static void go_on(unsigned char *state, uint64_t size, uint64_t found)
+{
+	struct log_input in = {.bytes = "more", .n = 4};
+	uint64_t bytes;
+	struct volume *v;
+	struct log *l;
+	bool again = true;
+
+	if (spm_volume_open(sim_state_driver(state, size), VOLUME_CREATE | VOLUME_EAGER, &v) ||
+	    spm_log_open(v, CONTAINER, BRANCH, 0, 0, &l))
+		fail_msg("going on: %s", spm_volume_error());
+	assert_int_equal(spm_log_end(l), found ? ledger[found - 1].end : 0);
+	assert_int_equal(spm_log_append(l, &in, found ? ledger[found - 1].end : 0), 0);
+	while (again)
+		assert_int_equal(spm_log_maintain(l, true, &again), 0);
+	assert_int_equal(spm_log_bytes(v, CONTAINER, BRANCH, found ? ledger[found - 1].end : 0, &bytes), 0);
+	assert_int_equal(bytes, 24);
+	spm_log_close(l);
+	spm_volume_close(v);
+}
+
+static void state_check(unsigned char *state, uint64_t size, uint64_t mark, bool is_thorough)
+{
+	uint64_t acked = mark & 0xfffff, under_way = mark >> 20 & 0xfffff, needless = mark >> 40, found;
+	struct volume *v;
+	int err = spm_volume_open(sim_state_driver(state, size), VOLUME_READ_ONLY, &v);
+
+	if (err && !acked)
+		return; /* the volume was being made */
+	if (err)
+		fail_msg("%s", spm_volume_error());
+	found = compare(v, needless);
+	if (found != acked && found != under_way)
+		fail_msg("%llu inputs were acknowledged, %llu were under way, %llu are there",
+		         (unsigned long long)acked, (unsigned long long)under_way, (unsigned long long)found);
+	spm_volume_close(v);
+	if (is_thorough)
+		go_on(state, size, found);
+}
+
+static void every_crash_leaves_all_acknowledged_inputs(void **state)
+{
+	uint64_t wanted = test_number("SOFTPM_CRASH_STATES", 20000), random = test_seed(), states = 0;
+	unsigned char *image = calloc(1, SIM_BYTES_MOST);
+	struct sim_disk disk = {.stable = calloc(1, SIM_BYTES_MOST)};
+	uint64_t each;
+
+	(void)state;
+	run(&random);
+	each = wanted / (sim_log.ops + 1) + 1;
+	for (size_t i = 0; i <= sim_log.ops; i++) {
+		uint64_t mark = i < sim_log.ops ? sim_log.op[i].mark : sim_log.mark;
+
+		for (uint64_t n = 0; n < each; n++, states++) {
+			uint64_t size = sim_disk_crash(&disk, &sim_log, image, &random);
+
+			state_check(image, size, mark, states % 16 == 0);
+		}
+		if (i < sim_log.ops)
+			sim_disk_advance(&disk, &sim_log);
+	}
+	printf("%llu states of %zu operations, %llu inputs\n", (unsigned long long)states, sim_log.ops,
+	       (unsigned long long)inputs);
+	sim_free(&sim_log, &disk);
+	free(disk.stable);
+	free(image);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(every_crash_leaves_all_acknowledged_inputs)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
