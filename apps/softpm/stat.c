@@ -16,6 +16,7 @@ static void stats_json(const struct listed *c, const struct pstats *s)
 	json_count(o, "pause_median_ns", s->pause_median_ns);
 	json_count(o, "pause_p99_ns", s->pause_p99_ns);
 	json_count(o, "pause_max_ns", s->pause_max_ns);
+	json_count(o, "input_bytes", s->input_bytes);
 	json_print(o);
 }
 
@@ -30,6 +31,7 @@ static void stats_text(const struct listed *c, const struct pstats *s)
 	printf("pause, median  %s\n", text_span(s->pause_median_ns));
 	printf("pause, 99th    %s\n", text_span(s->pause_p99_ns));
 	printf("pause, longest %s\n", text_span(s->pause_max_ns));
+	printf("inputs         %s behind the newest version\n", text_bytes(s->input_bytes));
 }
 
 static int stat_run(const struct options *o, const struct listed *c, int argc, char **argv)

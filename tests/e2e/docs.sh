@@ -39,7 +39,9 @@ while read -r name; do
 	[ ! -e "$scratch/$name.expected" ] || diff "$scratch/$name.expected" "$scratch/$name.out" ||
 		fail "the tutorial's $name prints (>) something else than it says (<)"
 done <"$scratch/programs"
-[ "$(tr '\n' ' ' <"$scratch/programs")" = "counter travel " ] || fail "not all programs of the tutorial were found"
+[ "$(tr '\n' ' ' <"$scratch/programs")" = "counter travel sums " ] || fail "not all programs of the tutorial were found"
+[ "$(SOFTPM_VOLUME="$scratch/sums.vol" "$scratch/sums" 5 7 | tail -n 1)" = "2 numbers, 12 in all" ] &&
+	[ "$(SOFTPM_VOLUME="$scratch/sums.vol" "$scratch/sums" 30)" = "3 numbers, 42 in all" ] || fail "the tutorial's sums adds up wrongly"
 [ -s "$scratch/travel.expected" ] || fail "what the tutorial's travel prints was not found"
 
 "$SOFTPM_BUILD/softpm" help | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p' | sort -u >"$scratch/commands"
