@@ -30,6 +30,7 @@ cat >"$data/list" <<'END'
 floor 1 direct floor: 4 KiB overwritten, O_DIRECT + RWF_DSYNC
 floor 1 fdatasync floor: 4 KiB overwritten, fdatasync
 softpm 1 - SoftPM
+softpm 1 record SoftPM, pRecord
 bdb 1 hash Berkeley DB, hash
 bdb 1 btree Berkeley DB, btree
 rocksdb 1 - RocksDB
@@ -41,6 +42,7 @@ tpl 1 - TPL, whole table
 floor 8 direct floor, 8 threads: O_DIRECT + RWF_DSYNC
 floor 8 fdatasync floor, 8 threads: fdatasync
 softpm 8 - SoftPM, 8 threads
+softpm 8 record SoftPM, pRecord, 8 threads
 bdb 8 hash Berkeley DB, hash, 8 threads
 rocksdb 8 - RocksDB, 8 threads
 END
