@@ -1,5 +1,6 @@
 /* crash_log.c - the power goes at any instant while inputs are appended to a log, needless ones are let go, and its map and index are
- * written: every acknowledged input is there, once and in order; of the group under way all are there or none.
+ * written: every acknowledged input is there, once and in order; of the group under way all are there or none. And while branches and
+ * their logs are deleted: no branch is there without its inputs.
  *
  * The run's ledger says how long each input is, what fills it, and where it ends. Then some states are built for every operation
  * (sim_driver.h), opened, and compared; a sample goes on from there.
@@ -194,9 +195,122 @@ static void every_crash_leaves_all_acknowledged_inputs(void **state)
 	free(image);
 }
 
+/* ---- deleting ---- */
+
+/* What had been done when an operation was begun. */
+enum { BEING_MADE, BRANCH_GOES, ALL_GOES, ALL_IS_GONE };
+
+static struct log *log_make(struct volume *v, struct chain *c, const char *text)
+{
+	struct log_input in = {.bytes = text, .n = strlen(text)};
+	struct log *l;
+
+	assert_int_equal(spm_log_open(v, CONTAINER, spm_chain_id(c), 0, 0, &l), 0);
+	assert_int_equal(spm_log_append(l, &in, 0), 0);
+	return l;
+}
+
+static void deleting_run(void)
+{
+	struct version_info info = {.versions_kept = 4};
+	struct version_found at;
+	struct volume *v;
+	struct chain *c, *branch;
+
+	sim_log = (struct sim_log){.mark = BEING_MADE};
+	assert_int_equal(spm_volume_open(sim_record(&sim_log), VOLUME_CREATE | VOLUME_EAGER, &v), 0);
+	assert_int_equal(spm_chain_create(v, CONTAINER, "main", &c), 0);
+	assert_int_equal(spm_chain_commit(c, NULL, 0, true, &info), 0);
+	assert_int_equal(spm_version_find(v, CONTAINER, "main", BY_NUMBER, 1, &at), 0);
+	assert_int_equal(spm_branch_create(v, CONTAINER, "b", &at), 0);
+	assert_int_equal(spm_chain_open(v, CONTAINER, "b", CHAIN_WRITE, 0, &branch), 0);
+	spm_log_close(log_make(v, c, "main"));
+	spm_log_close(log_make(v, branch, "b"));
+	spm_chain_close(branch);
+	spm_chain_close(c);
+	sim_log.mark = BRANCH_GOES;
+	assert_int_equal(spm_branch_delete(v, CONTAINER, "b"), 0);
+	sim_log.mark = ALL_GOES;
+	assert_int_equal(spm_chain_delete(v, CONTAINER), 0);
+	sim_log.mark = ALL_IS_GONE;
+	spm_volume_close(v);
+}
+
+static int text_compare(const void *bytes, size_t n, uint64_t end, void *arg)
+{
+	const char **text = arg;
+
+	(void)end;
+	assert_true(*text && n == strlen(*text) && !memcmp(bytes, *text, n));
+	*text = NULL;
+	return 0;
+}
+
+/* A branch that is there has all its inputs. Whether it is. */
+static bool branch_check(struct volume *v, const char *branch)
+{
+	const char *text = branch;
+	struct chain *c;
+	int err = spm_chain_open(v, CONTAINER, branch, 0, 0, &c);
+
+	if (err == -ENOENT)
+		return false;
+	if (err || spm_log_each(v, CONTAINER, spm_chain_id(c), 0, text_compare, &text))
+		fail_msg("%s: %s", branch, spm_volume_error());
+	if (text)
+		fail_msg("%s is there without its inputs", branch);
+	spm_chain_close(c);
+	return true;
+}
+
+static void deleting_check(unsigned char *state, uint64_t size, uint64_t mark)
+{
+	struct volume_info info;
+	struct volume *v;
+	bool has_main, has_b;
+	int err;
+
+	if (mark == BEING_MADE)
+		return;
+	assert_int_equal(spm_volume_open(sim_state_driver(state, size), 0, &v), 0);
+	has_main = branch_check(v, "main");
+	has_b = branch_check(v, "b");
+	assert_true(mark == BRANCH_GOES ? has_main : !has_b);
+	assert_true(mark != ALL_IS_GONE || !has_main);
+	err = spm_chain_delete(v, CONTAINER); /* logs without branches, too */
+	assert_true(err == 0 || (err == -ENOENT && !has_main));
+	assert_int_equal(spm_volume_info(v, &info), 0);
+	assert_int_equal(info.chains, 0);
+	assert_int_equal(info.free_extents, info.extents);
+	spm_volume_close(v);
+}
+
+static void no_crash_leaves_a_branch_without_its_inputs(void **state)
+{
+	uint64_t random = test_seed(), each = test_number("SOFTPM_CRASH_STATES", 20000) / 200 + 1, states = 0;
+	unsigned char *image = calloc(1, SIM_BYTES_MOST);
+	struct sim_disk disk = {.stable = calloc(1, SIM_BYTES_MOST)};
+
+	(void)state;
+	deleting_run();
+	for (size_t i = 0; i <= sim_log.ops; i++) {
+		uint64_t mark = i < sim_log.ops ? sim_log.op[i].mark : sim_log.mark;
+
+		for (uint64_t n = 0; n < each; n++, states++)
+			deleting_check(image, sim_disk_crash(&disk, &sim_log, image, &random), mark);
+		if (i < sim_log.ops)
+			sim_disk_advance(&disk, &sim_log);
+	}
+	printf("%llu states of %zu operations\n", (unsigned long long)states, sim_log.ops);
+	sim_free(&sim_log, &disk);
+	free(disk.stable);
+	free(image);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(every_crash_leaves_all_acknowledged_inputs)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(every_crash_leaves_all_acknowledged_inputs),
+	                                   cmocka_unit_test(no_crash_leaves_a_branch_without_its_inputs)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
