@@ -417,6 +417,61 @@ static void what_is_written_today_reads_the_same_for_a_second_reader(void **stat
 	free(volume);
 }
 
+/* Inputs of 0, 37, 74, ... bytes, a version that has most of them, left as a crash leaves it. */
+enum { INPUTS = 3000, INPUTS_SAVED = 2500 };
+
+static uint64_t input_bytes(unsigned i)
+{
+	return i % 300 * 37;
+}
+
+static void inputs_make(void)
+{
+	static unsigned char input[300 * 37];
+	struct root *r;
+	int id;
+
+	EXPECT(!pVOpen(path));
+	id = pCAlloc(9, sizeof(*r), (void **)&r);
+	EXPECT(id);
+	for (unsigned i = 0; i < INPUTS; i++) {
+		memset(input, (int)i, sizeof(input));
+		EXPECT(pRecord(id, input, input_bytes(i)));
+		r->steps++;
+		if (i + 1 == INPUTS_SAVED)
+			EXPECT(pPointSync(id) == 1);
+	}
+}
+
+static void input_compare(const unsigned char *input, uint64_t n, void *arg)
+{
+	unsigned *i = arg;
+
+	assert_int_equal(n, input_bytes(*i));
+	for (uint64_t k = 0; k < n; k++)
+		assert_int_equal(input[k], *i & 255);
+	++*i;
+}
+
+static void inputs_read_the_same_for_a_second_reader(void **state)
+{
+	unsigned next = INPUTS_SAVED;
+	uint64_t bytes;
+	unsigned char *volume;
+	const char *wrong;
+
+	(void)state;
+	unlink(path);
+	in_process(inputs_make);
+	volume = file_read(path, &bytes);
+	assert_non_null(volume);
+	wrong = second_inputs(volume, bytes, 9, "main", input_compare, &next);
+	if (wrong)
+		fail_msg("%s", wrong);
+	assert_int_equal(next, INPUTS);
+	free(volume);
+}
+
 static void container_restore(void)
 {
 	struct root *r;
@@ -499,6 +554,7 @@ int main(void)
 	        cmocka_unit_test(the_golden_volume_reads_the_same_for_a_second_reader),
 	        cmocka_unit_test(the_golden_volume_restores_and_goes_on),
 	        cmocka_unit_test(what_is_written_today_reads_the_same_for_a_second_reader),
+	        cmocka_unit_test(inputs_read_the_same_for_a_second_reader),
 	};
 
 	path = scratch("golden.vol");

@@ -1,6 +1,7 @@
 /* second_reader.c - see second_reader.h. Offsets and names are those of docs/format.md. */
 #include "second_reader.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -202,6 +203,7 @@ static void description_read(struct second_version *v, const unsigned char *d)
 	v->root = u64(d + 24);
 	v->root_bytes = u64(d + 32);
 	v->pages_told = u64(d + 40);
+	v->input = u64(d + 288);
 	memcpy(v->branch, d + 120, 64);
 	memcpy(v->name, d + 184, 64);
 	memcpy(v->message, d + 296, 200);
@@ -462,6 +464,7 @@ const char *second_read(const unsigned char *volume, uint64_t bytes, int magic, 
 	*out = (struct second_version){.page = calloc(PAGES_MOST + 1, sizeof(*out->page))};
 	if (!wrong)
 		wrong = head_find(&r, branch, 0);
+	out->chain_id = r.chain_id;
 	while (!wrong && version && u64(r.head + 96) && version <= u64(r.head + 112))
 		wrong = head_find(&r, NULL, u64(r.head + 96));
 	if (!wrong)
@@ -473,4 +476,62 @@ const char *second_read(const unsigned char *volume, uint64_t bytes, int magic, 
 void second_free(struct second_version *v)
 {
 	free(v->page);
+}
+
+/* ---- logs ---- */
+
+/* The stream's pages from this position on, in one piece. To be freed. */
+static unsigned char *stream_gather(const struct reader *r, uint64_t from, uint64_t to)
+{
+	unsigned char *all = calloc(to / BLOCK - from / BLOCK + 1, BLOCK);
+
+	for (uint64_t n = from / BLOCK; n <= to / BLOCK; n++) {
+		size_t i = page_find(r->out, n % (UINT64_C(1) << 31));
+		const unsigned char *p = i < r->out->pages ? block_at(r, r->out->page[i].block) : NULL;
+
+		if (p && r->out->page[i].page == n % (UINT64_C(1) << 31) &&
+		    XXH3_64bits(p, BLOCK) == r->out->page[i].sum)
+			memcpy(all + (n - from / BLOCK) * BLOCK, p, BLOCK);
+	}
+	return all;
+}
+
+static const char *stream_walk(const unsigned char *at, uint64_t position, uint64_t end,
+                               void (*fn)(const unsigned char *input, uint64_t n, void *arg), void *arg)
+{
+	while (position < end) {
+		uint64_t bytes = u64(at + 8), step = 16 + (bytes + 7) / 8 * 8;
+
+		if (u64(at) != position || bytes > end - position || step > end - position)
+			return "a damaged input";
+		fn(at + 16, bytes, arg);
+		position += step;
+		at += step;
+	}
+	return NULL;
+}
+
+const char *second_inputs(const unsigned char *volume, uint64_t bytes, int magic, const char *branch,
+                          void (*fn)(const unsigned char *input, uint64_t n, void *arg), void *arg)
+{
+	struct second_version v, log;
+	struct reader r = {.bytes = volume, .blocks = bytes / BLOCK, .out = &log};
+	const char *wrong = second_read(volume, bytes, magic, branch, 0, &v), *d = log.message;
+	unsigned char *stream;
+	char name[64];
+
+	snprintf(name, sizeof(name), ":%llx", (unsigned long long)v.chain_id);
+	second_free(&v);
+	if (wrong)
+		return wrong;
+	wrong = second_read(volume, bytes, magic, name, 0, &log);
+	if (!wrong && (v.input < u64((const unsigned char *)d) || v.input > u64((const unsigned char *)d + 8)))
+		wrong = "a version with inputs that the log does not have";
+	if (!wrong) {
+		stream = stream_gather(&r, v.input, u64((const unsigned char *)d + 8));
+		wrong = stream_walk(stream + v.input % BLOCK, v.input, u64((const unsigned char *)d + 8), fn, arg);
+		free(stream);
+	}
+	second_free(&log);
+	return wrong;
 }

@@ -13,7 +13,8 @@ struct second_page {
 	unsigned char meta[48];
 };
 struct second_version {
-	uint64_t version, parent, time_ns, root, root_bytes, pages_told;
+	uint64_t version, parent, time_ns, root, root_bytes, pages_told, input;
+	uint64_t chain_id; /* of the branch */
 	char branch[64], name[64], message[200];
 	struct second_page *page; /* ascending */
 	size_t pages;
@@ -25,5 +26,8 @@ struct second_version {
 const char *second_read(const unsigned char *volume, uint64_t bytes, int magic, const char *branch, uint64_t version,
                         struct second_version *out);
 void second_free(struct second_version *v);
+/* fn for the inputs that the branch's newest version lacks. NULL, or what is wrong. */
+const char *second_inputs(const unsigned char *volume, uint64_t bytes, int magic, const char *branch,
+                          void (*fn)(const unsigned char *input, uint64_t n, void *arg), void *arg);
 
 #endif
