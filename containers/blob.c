@@ -98,37 +98,61 @@ void spm_blob_saved(struct container *c)
 	c->hints.has_changed = false;
 }
 
-static int blob_take(struct container *c, const unsigned char *blob, uint64_t room)
+static int blob_part(const unsigned char *blob, uint64_t room, struct blob_parts *parts)
 {
 	struct blob_header h;
-	int err;
 
 	memcpy(&h, blob, sizeof(h));
 	room -= sizeof(h);
 	if (h.table_bytes > room || h.hints_bytes > room - h.table_bytes)
 		return -EINVAL;
-	err = spm_outside_load(c->outside, blob + sizeof(h), h.table_bytes);
-	return err ? err : spm_hints_load(&c->hints, blob + sizeof(h) + h.table_bytes, h.hints_bytes);
+	blob += sizeof(h);
+	*parts = (struct blob_parts){blob, blob + h.table_bytes, h.table_bytes, h.hints_bytes};
+	return 0;
 }
 
-int spm_blob_load(struct container *c, uint64_t pages)
+static int malformed(int magic)
+{
+	return spm_fail(EUCLEAN, "container %d is damaged: its table of modules or its hints are malformed", magic);
+}
+
+int spm_blob_read(struct chain *chain, int magic, uint64_t pages, unsigned char **out, struct blob_parts *parts)
 {
 	unsigned char *blob;
 	int err;
 
+	*parts = (struct blob_parts){0};
+	*out = NULL;
 	if (!pages)
 		return 0;
 	if (pages > BLOB_PAGES_MOST)
-		return spm_fail(EUCLEAN, "container %d is damaged: its table of modules is too long", c->magic);
+		return spm_fail(EUCLEAN, "container %d is damaged: its table of modules is too long", magic);
 	blob = calloc(pages, SPM_PAGE_BYTES);
 	if (!blob)
-		return spm_fail(ENOMEM, "container %d: no memory for its table of modules", c->magic);
-	err = spm_chain_read(c->chain, SPM_BLOB_PAGE, pages, blob);
+		return spm_fail(ENOMEM, "container %d: no memory for its table of modules", magic);
+	err = spm_chain_read(chain, SPM_BLOB_PAGE, pages, blob);
 	if (err)
 		err = spm_fail_volume(err);
-	else if (blob_take(c, blob, pages * SPM_PAGE_BYTES))
-		err = spm_fail(EUCLEAN, "container %d is damaged: its table of modules or its hints are malformed",
-		               c->magic);
+	else if (blob_part(blob, pages * SPM_PAGE_BYTES, parts))
+		err = malformed(magic);
+	if (err)
+		free(blob);
+	else
+		*out = blob;
+	return err;
+}
+
+int spm_blob_load(struct container *c, uint64_t pages)
+{
+	struct blob_parts parts;
+	unsigned char *blob;
+	int err = spm_blob_read(c->chain, c->magic, pages, &blob, &parts);
+
+	if (err || !blob)
+		return err;
+	if (spm_outside_load(c->outside, parts.table, parts.table_bytes) ||
+	    spm_hints_load(&c->hints, parts.hints, parts.hints_bytes))
+		err = malformed(c->magic);
 	free(blob);
 	return err;
 }

@@ -5,6 +5,7 @@
  * (discover/outside.h). If the container was moved, pages and pointers get the addresses that its versions know (moved.h).
  */
 #include "changes.h"
+#include "heapimage.h"
 #include "snapshot/stop.h"
 
 #include <signal.h>
@@ -42,26 +43,36 @@ struct left_note {
 	uint64_t page_at;
 };
 
-void spm_left_add(struct container *c, uint64_t place, uint64_t value, const char *what)
+void spm_left_add(struct left *left, uint64_t place, uint64_t value, const char *what)
 {
 	struct outside_pointer *more;
 
-	if ((c->left_count & (c->left_count + 1)) == 0) { /* full: 0, 1, 3, 7, ... */
-		more = realloc(c->left, (c->left_count * 2 + 1) * sizeof(*more));
+	if ((left->n & (left->n + 1)) == 0) { /* full: 0, 1, 3, 7, ... */
+		more = realloc(left->pointer, (left->n * 2 + 1) * sizeof(*more));
 		if (!more)
 			return;
-		c->left = more;
+		left->pointer = more;
 	}
-	more = &c->left[c->left_count++];
+	more = &left->pointer[left->n++];
 	*more = (struct outside_pointer){.place = place, .value = value};
 	strncpy(more->what, what, sizeof(more->what) - 1);
+}
+
+int spm_left_each(const struct left *left, int (*fn)(void *place, void *value, const char *what, void *arg), void *arg)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < left->n && !result; i++)
+		result = fn((void *)(uintptr_t)left->pointer[i].place, (void *)(uintptr_t)left->pointer[i].value,
+		            left->pointer[i].what, arg);
+	return result;
 }
 
 static void pointer_left(unsigned offset, uint64_t value, const char *what, void *arg)
 {
 	struct left_note *note = arg;
 
-	spm_left_add(note->c, note->page_at + offset, value, what);
+	spm_left_add(&note->c->left, note->page_at + offset, value, what);
 }
 
 static struct page_meta meta_of(const struct frozen_run *r, pageno_t page)
@@ -94,6 +105,7 @@ static struct page_change page_prepare(struct container *c, struct touched t, un
 	ch.meta = meta_of(t.run, t.page);
 	dead_slots_zero(t.run, note.page_at, copy);
 	if (!(ch.meta.flags & HEAP_NOPTR)) {
+		spm_heapimage_cut((uint64_t *)(void *)copy, pointer_left, &note);
 		if (spm_outside_encode(c->outside, (uint64_t *)(void *)copy, pointer_left, &note))
 			ch.meta.flags |= PAGE_OUTSIDE;
 		spm_moved_words(c->moved, (uint64_t *)(void *)copy);

@@ -75,6 +75,11 @@ struct outside_pointer {
 	uint64_t place, value;
 	char what[160];
 };
+/* Pointers that are or will be NULL after a restore. */
+struct left {
+	struct outside_pointer *pointer;
+	size_t n;
+};
 
 struct container {
 	int id, magic;
@@ -130,8 +135,7 @@ struct container {
 	uint64_t points_since_full_trace, pause_ns_since_full_trace;
 	uint64_t full_trace_ns; /* how long the last one took; of the first, all that it found was new */
 	struct pauses pauses;
-	struct outside_pointer *left; /* pointers that led out at the last point */
-	size_t left_count;
+	struct left left;    /* at the last point, or the restore */
 	struct moved *moved; /* NULL: it lies where its versions say */
 };
 
@@ -149,6 +153,10 @@ struct container *spm_container_open(int magic, const char *branch);
 void spm_containers_end(int magic);
 /* Waits for the points of all containers with that magic, views or not. 0, or -1 and the error is set. */
 int spm_containers_sync(int magic);
+/* Waits until what was captured of any container until now is written, or has failed; pSync tells. */
+void spm_containers_settle(void);
+/* The container whose memory comes from the arena, in words; if there is none they stay as they are. */
+void spm_arena_owner(uint32_t arena, char *words, size_t room);
 /* c->number becomes one that no version of its container has, on any branch, as far as this process knows. */
 void spm_version_number_take(struct container *c);
 void spm_version_number_settle(struct container *c, int64_t number);            /* that is how it came */
@@ -223,6 +231,12 @@ bool spm_blob_has_changed(const struct container *c);
 int spm_blob_save(struct container *c, unsigned char **out, size_t *pages); /* *out: to be freed; 0 or -errno */
 void spm_blob_saved(struct container *c);                                   /* and they are durable */
 int spm_blob_load(struct container *c, uint64_t pages);                     /* 0, or -1 and the error is set */
+struct blob_parts {
+	const void *table, *hints;
+	uint64_t table_bytes, hints_bytes;
+};
+/* What the chain's version has: *blob is to be freed, and *parts is of it (none if there are no pages). 0, or -1 and the error is set. */
+int spm_blob_read(struct chain *chain, int magic, uint64_t pages, unsigned char **blob, struct blob_parts *parts);
 /* Swap and marks are known now: hints get addresses of this process. Those of objects that were not reachable go: others will get
  * their places. */
 void spm_blob_settle(struct container *c);
@@ -243,8 +257,10 @@ int spm_branch_make(int magic, const char *branch, const struct resolved *at);
 /* restore.c */
 int spm_restore(struct container *c, const struct version_info *info);
 void spm_restore_end(struct container *c); /* at the container's end */
-/* Remembers a pointer that is or will be NULL after a restore, for pOutside. */
-void spm_left_add(struct container *c, uint64_t place, uint64_t value, const char *what);
+/* Remembers a pointer for pOutside, if there is memory. */
+void spm_left_add(struct left *left, uint64_t place, uint64_t value, const char *what);
+/* As pOutside. */
+int spm_left_each(const struct left *left, int (*fn)(void *place, void *value, const char *what, void *arg), void *arg);
 
 /* attr.c */
 void spm_attr_default(struct cattr *attr);

@@ -7,7 +7,6 @@
 
 struct differing {
 	struct chain *chain[2];
-	uint64_t version[2];
 	int (*fn)(const struct pdifference *difference, void *arg);
 	void *arg;
 	int err; /* -errno of a page that could not be read */
@@ -16,8 +15,11 @@ struct differing {
 /* Zeros if the version does not have it. */
 static int page_read(struct differing *d, unsigned which, const struct page_source *s, unsigned char *to)
 {
+	struct version_info info = {0};
+
 	memset(to, 0, SPM_PAGE_BYTES);
-	return s && s->block ? spm_chain_read_run(d->chain[which], d->version[which], s, 1, to) : 0;
+	spm_chain_newest(d->chain[which], &info);
+	return s && s->block ? spm_chain_read_run(d->chain[which], info.version, s, 1, to) : 0;
 }
 
 static int pair_show(const struct page_pair *pair, void *arg)
@@ -37,27 +39,15 @@ static int pair_show(const struct page_pair *pair, void *arg)
 	return d->err ? -1 : d->fn(&difference, d->arg);
 }
 
-static int chain_at(int magic, const char *ref, struct chain **chain, uint64_t *version)
-{
-	struct resolved at;
-	int err;
-
-	if (spm_ref_resolve(magic, NULL, ref ? ref : "", &at))
-		return -1;
-	*version = at.found.info.version;
-	err = spm_chain_open_version(spm_volume_current(), magic, at.branch, *version, chain);
-	return err ? spm_fail_volume(err) : 0;
-}
-
 int pDiff(int magic, const char *first, const char *second, int (*fn)(const struct pdifference *difference, void *arg),
           void *arg)
 {
 	struct differing d = {.fn = fn, .arg = arg};
 	int result;
 
-	if (!spm_volume_current() || spm_containers_sync(magic) || chain_at(magic, first, &d.chain[0], &d.version[0]))
+	if (!spm_volume_current() || spm_containers_sync(magic) || spm_chain_open_ref(magic, first, &d.chain[0]))
 		return -1;
-	result = chain_at(magic, second, &d.chain[1], &d.version[1]);
+	result = spm_chain_open_ref(magic, second, &d.chain[1]);
 	if (!result) {
 		result = spm_chain_diff(d.chain[0], d.chain[1], pair_show, &d);
 		if (d.err)

@@ -20,10 +20,11 @@
  *
  * No thread of the parent but the one that forked is in the child. Locks that others may have held are held by the fork, or made
  * anew in the child if nothing that they guard is used there. Order: one fork at a time; containers (their points); lazy's; the capture;
- * the table; what maps are known (discover/mapped.h); then the heap's (heap.c).
+ * the table; what maps are known (discover/mapped.h); images; then the heap's (heap.c).
  */
 #include "container.h"
 #include "discover/mapped.h"
+#include "heapimage.h"
 #include "lazy.h"
 #include "refs.h"
 #include "track/track.h"
@@ -73,6 +74,7 @@ static void before_fork(void)
 	pthread_mutex_lock(&fork_lock);
 	all_hold();
 	spm_mapped_lock();
+	spm_heapimage_lock();
 	heir = NULL;
 	if (spm_table_has_heritage()) /* else, in a child that has none itself, there is the same reason still */
 		heir_error = spm_table_heir(&heir);
@@ -84,6 +86,7 @@ static void after_fork_in_parent(void)
 {
 	if (heir)
 		spm_table_heir_close(heir);
+	spm_heapimage_unlock();
 	spm_mapped_unlock();
 	spm_table_unlock();
 	spm_capture_end();
@@ -94,6 +97,7 @@ static void after_fork_in_parent(void)
 
 static void after_fork_in_child(void)
 {
+	spm_heapimage_unlock();
 	spm_mapped_unlock();
 	spm_track_after_fork();
 	spm_capture_after_fork_in_child();

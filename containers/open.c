@@ -1,5 +1,6 @@
 /* open.c - making, restoring and deleting containers, and what a program tells of one. */
 #include "container.h"
+#include "heapimage.h"
 #include "lazy.h"
 #include "refs.h"
 
@@ -321,19 +322,15 @@ struct outside_visit {
 static int outside_each(struct container *c, void *arg)
 {
 	struct outside_visit *v = arg;
-	int result = 0;
 
-	for (size_t i = 0; i < c->left_count && !result; i++)
-		result = v->fn((void *)(uintptr_t)c->left[i].place, (void *)(uintptr_t)c->left[i].value,
-		               c->left[i].what, v->arg);
-	return result;
+	return spm_left_each(&c->left, v->fn, v->arg);
 }
 
 int pOutside(int cID, int (*fn)(void *place, void *value, const char *what, void *arg), void *arg)
 {
 	struct outside_visit v = {fn, arg};
 
-	return when_idle(cID, outside_each, &v);
+	return spm_heapimage_is_id(cID) ? spm_heapimage_outside(cID, fn, arg) : when_idle(cID, outside_each, &v);
 }
 
 struct bytes {

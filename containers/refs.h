@@ -22,6 +22,9 @@ struct resolved {
 /* current: NULL: of the volume. 0, or -1 and the error is set: ENOENT, EINVAL, EUCLEAN, ... */
 int spm_ref_resolve(int magic, const char *current, const char *ref, struct resolved *out);
 
+/* Read-only, at the version that the ref calls; NULL or "": the newest of the current branch. 0, or -1 and the error is set. */
+int spm_chain_open_ref(int magic, const char *ref, struct chain **out);
+
 /* The branch that was switched to last, or main. 0 or -1. */
 int spm_current_branch(int magic, char branch[SPM_NAME_BYTES]);
 int spm_current_branch_set(int magic, const char *branch);

@@ -329,7 +329,7 @@ static void pointer_lost(size_t word, const char *sentence, void *arg)
 {
 	struct warn_note *note = arg;
 
-	spm_left_add(note->c, note->page_at + word * 8, 0, sentence);
+	spm_left_add(&note->c->left, note->page_at + word * 8, 0, sentence);
 }
 
 static pageno_t fill_place(const void *arg, uint64_t page)

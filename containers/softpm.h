@@ -280,6 +280,47 @@ struct pdifference {
 SOFTPM_API int pDiff(int magic, const char *first, const char *second,
                      int (*fn)(const struct pdifference *difference, void *arg), void *arg);
 
+/* ---- images ----
+ *
+ * An image is one version as one file: any number of processes, on any x86-64 machine, map it at its own addresses and share what the
+ * page cache has of it. So a large heap is built once, shipped, and used everywhere at once; opening it takes the same time whatever its
+ * size, and no volume. The file is sparse: copy it by what keeps holes (cp, rsync -S, tar -S), or compressed.
+ */
+
+/* Writes a version as an image. ref NULL or "": the newest of the current branch. path gets it (mode 0600) when it is whole and durable, an
+ * older image of that name is replaced; a crash before may leave a file beside it, path with six more letters. Memory for it does not
+ * grow with the version. EEXIST: what has that name is no image; EUCLEAN: damage; ENOSPC, EIO, EACCES, ...: the file. */
+SOFTPM_API int pImage(int magic, const char *ref, const char *path);
+/* Opens an image; *cStruct becomes its root's address. Returns an ID, 0 on failure. pCFree closes it: pointers into it are void then.
+ * pOutside tells which of its pointers into code are NULL (their module is not here, or was rebuilt without the symbol). All other
+ * functions that take an ID fail with EROFS. pVClose does not close it.
+ *
+ * The memory is read-only: a store is SIGSEGV; pFree, pRealloc or pUsableSize of an address in it ends the program with a sentence. Of pages with
+ * pointers into code or static data the process gets copies of its own, mended, and opening takes longer by about a microsecond for each. A
+ * container may point into an image while it is open, but its versions do not: these pointers are NULL after a restore, as all that
+ * lead out of the heap, and pOutside lists them.
+ *
+ * Only what opening reads is verified, not all pages: that is pImageCheck. The file must stay as it is while it is open (SIGBUS, or other
+ * content, for who touches it); a new one of that name, by rename(2), is no harm.
+ *
+ * EUCLEAN: no image, one that is damaged or was not copied whole, or one of another format version; EBUSY: its addresses are taken in
+ * this process, by what the message tells. Opened first, it is what is restored later that moves; so a program that wants both opens the image
+ * first. ENOENT, EACCES, ...: open(2)'s errno. */
+SOFTPM_API int pCOpenImage(const char *path, void **cStruct);
+struct pimage {
+	int magic;
+	int64_t version, time_ns;
+	char name[64], branch[64];
+	uint64_t pages, live_bytes;
+	uint64_t own_pages;  /* of which each process that opens it has a copy */
+	uint64_t file_bytes; /* length; what it takes on the disk is about that of its pages */
+};
+/* What an image tells of itself. Fails as pCOpenImage. */
+SOFTPM_API int pImageInfo(const char *path, struct pimage *out);
+/* Verifies all of an image: fn gets a sentence for each damage (good during the call), until it returns non-zero. Returns 0: whole; 1: damage
+ * found, or it is no image; -1: could not look. */
+SOFTPM_API int pImageCheck(const char *path, int (*fn)(const char *damage, void *arg), void *arg);
+
 /* Good during the call of fn that gets it. */
 struct pbranch {
 	const char *name, *parent; /* parent "": it began empty */

@@ -85,7 +85,6 @@ static void exchange(struct container *a, struct container *b)
 	EXCHANGE(input_saved);
 	EXCHANGE(inputs_needless);
 	EXCHANGE(left);
-	EXCHANGE(left_count);
 }
 
 /* Two restores of one chain at a time would have one pin. */

@@ -6,6 +6,7 @@
  * In a child made by fork the table is a copy of the parent's: its containers are inherited until pCFork (fork.c).
  */
 #include "container.h"
+#include "heapimage.h"
 #include "lazy.h"
 #include "snapshot/stop.h"
 #include "track/track.h"
@@ -62,7 +63,9 @@ struct container *spm_container_get(int id)
 	else
 		c = NULL;
 	pthread_mutex_unlock(&table_lock);
-	if (!c)
+	if (!c && spm_heapimage_is_id(id))
+		spm_heapimage_refuse(id);
+	else if (!c)
 		spm_fail(EINVAL, "there is no open container with ID %d", id);
 	else if (c->is_inherited)
 		fail_in_child();
@@ -143,6 +146,42 @@ int spm_containers_sync(int magic)
 	while (!result && (id = id_next(magic, &place)))
 		result = pSync(id);
 	return result;
+}
+
+static struct container *container_at(unsigned place)
+{
+	struct container *c;
+
+	pthread_mutex_lock(&table_lock);
+	c = place < table_top && table[place] && !table[place]->is_ending ? table[place] : NULL;
+	if (c)
+		c->users++;
+	pthread_mutex_unlock(&table_lock);
+	return c;
+}
+
+void spm_containers_settle(void)
+{
+	for (unsigned i = 0; i < table_top; i++) {
+		struct container *c = container_at(i);
+
+		if (!c)
+			continue;
+		pthread_mutex_lock(&c->lock);
+		while (c->is_busy)
+			pthread_cond_wait(&c->changed, &c->lock);
+		pthread_mutex_unlock(&c->lock);
+		spm_container_put(c);
+	}
+}
+
+void spm_arena_owner(uint32_t arena, char *words, size_t room)
+{
+	pthread_mutex_lock(&table_lock);
+	for (unsigned i = 0; arena && i < table_top; i++)
+		if (table[i] && table[i]->arena == arena)
+			snprintf(words, room, "container %d, which is open (%s)", table[i]->magic, table[i]->branch);
+	pthread_mutex_unlock(&table_lock);
 }
 
 void spm_containers_end(int magic)
@@ -256,7 +295,7 @@ void spm_container_free(struct container *c)
 	pthread_cond_destroy(&c->work);
 	pthread_mutex_destroy(&c->lock);
 	spm_hints_free(&c->hints);
-	free(c->left);
+	free(c->left.pointer);
 	spm_restore_end(c);
 	spm_arena_end(c->arena);
 	free(c);
@@ -411,8 +450,13 @@ void spm_container_end(struct container *c)
 
 void pCFree(int cID)
 {
-	struct container *c = spm_container_get(cID);
+	struct container *c;
 
+	if (spm_heapimage_is_id(cID)) {
+		spm_heapimage_close(cID);
+		return;
+	}
+	c = spm_container_get(cID);
 	if (!c)
 		return;
 	spm_container_put(c);

@@ -39,7 +39,7 @@ static int image_commit(struct container *c, bool is_forced, struct version_info
 	struct changes changes;
 	int err;
 
-	c->left_count = 0;
+	c->left.n = 0;
 	info_fill(c, info);
 	spm_changes_begin(&changes, c, info->chunk_bytes / SPM_PAGE_BYTES);
 	err = spm_chain_commit_from(c->chain, &changes.source, is_forced, info);

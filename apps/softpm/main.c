@@ -13,7 +13,7 @@
 struct command {
 	const char *name, *operands, *summary, *help;
 	int least, most; /* operands */
-	bool has_json, has_limit, has_delete;
+	bool has_json, has_limit, has_delete, has_check;
 	int (*run)(const struct options *o, int argc, char **argv);
 };
 
@@ -100,6 +100,17 @@ static const struct command commands[] = {
          .most = 1,
          .has_json = true,
          .run = tool_check},
+        {.name = "image",
+         .operands = "[[CONTAINER] REF] FILE",
+         .summary = "write a version as a file that processes map",
+         .help = "Writes version REF, or the newest of the current branch, as an image: one file that any number\n"
+                 "of processes open with pCOpenImage, without the volume, sharing its memory. An image of that name\n"
+                 "is replaced. --check FILE verifies every page of an image; exit status 1 if it is damaged.\n",
+         .least = 1,
+         .most = 3,
+         .has_json = true,
+         .has_check = true,
+         .run = tool_image},
         {.name = "rm",
          .operands = "CONTAINER...",
          .summary = "delete containers with all their versions",
@@ -122,6 +133,7 @@ static void usage(FILE *to)
 	      "      --json           JSON instead of text\n"
 	      "  -n, --limit COUNT    with log: the newest COUNT versions only\n"
 	      "  -d, --delete         with branch, tag: delete the one that is named\n"
+	      "      --check          with image: verify the one that is named\n"
 	      "      --version        SoftPM's version\n"
 	      "\n"
 	      "A CONTAINER is a magic number or a name. It may be left out where the volume holds only one.\n"
@@ -142,8 +154,8 @@ static const struct command *command_find(const char *name)
 
 static void command_print(FILE *to, const struct command *c)
 {
-	fprintf(to, "%s%s%s%s%s%s\n", c->name, c->has_json ? " [--json]" : "", c->has_limit ? " [-n COUNT]" : "",
-	        c->has_delete ? " [-d]" : "", c->operands[0] ? " " : "", c->operands);
+	fprintf(to, "%s%s%s%s%s%s%s\n", c->name, c->has_json ? " [--json]" : "", c->has_limit ? " [-n COUNT]" : "",
+	        c->has_delete ? " [-d]" : "", c->has_check ? " [--check]" : "", c->operands[0] ? " " : "", c->operands);
 }
 
 static int help(int argc, char **argv)
@@ -176,7 +188,7 @@ static int limit_parse(const char *text, uint64_t *limit)
 	return 0;
 }
 
-enum { OPTION_JSON = 256, OPTION_VERSION };
+enum { OPTION_JSON = 256, OPTION_VERSION, OPTION_CHECK };
 
 /* Returns -1 to go on, or the exit status. Moves the operands behind optind. */
 static int options_parse(int argc, char **argv, struct options *o)
@@ -186,6 +198,7 @@ static int options_parse(int argc, char **argv, struct options *o)
 	                                      {"limit", required_argument, NULL, 'n'},
 	                                      {"help", no_argument, NULL, 'h'},
 	                                      {"delete", no_argument, NULL, 'd'},
+	                                      {"check", no_argument, NULL, OPTION_CHECK},
 	                                      {"version", no_argument, NULL, OPTION_VERSION},
 	                                      {NULL, 0, NULL, 0}};
 	bool is_help = false;
@@ -206,6 +219,9 @@ static int options_parse(int argc, char **argv, struct options *o)
 		case 'd':
 			o->is_delete = true;
 			break;
+		case OPTION_CHECK:
+			o->is_check = true;
+			break;
 		case 'h':
 			is_help = true;
 			break;
@@ -222,7 +238,8 @@ static int options_parse(int argc, char **argv, struct options *o)
 static bool is_misused(const struct command *c, const struct options *o, int argc)
 {
 	return argc < c->least || argc > c->most || (o->limit && !c->has_limit) || (o->is_json && !c->has_json) ||
-	       (o->is_delete && (!c->has_delete || o->is_json || argc != 2));
+	       (o->is_delete && (!c->has_delete || o->is_json || argc != 2)) ||
+	       (o->is_check && (!c->has_check || argc != 1));
 }
 
 static int command_run(const struct command *c, const struct options *o, int argc, char **argv)

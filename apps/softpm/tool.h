@@ -5,7 +5,7 @@
  *   names.c   a container's branches and tags
  *   graph.c   its versions in one row, with lines
  *   text.c    sizes, times and tables for people; the same as JSON for programs
- *   info.c log.c show.c branch.c tag.c stat.c check.c rm.c   one subcommand each
+ *   info.c log.c show.c diff.c branch.c switch.c tag.c stat.c check.c image.c rm.c   one subcommand each
  */
 #ifndef TOOL_H
 #define TOOL_H
@@ -22,6 +22,7 @@ struct options {
 	const char *volume; /* -v; NULL: the library's own choice */
 	bool is_json;
 	bool is_delete; /* -d of branch and tag */
+	bool is_check;  /* --check of image */
 	uint64_t limit; /* -n of log; 0: all */
 };
 
@@ -35,6 +36,7 @@ int tool_switch(const struct options *o, int argc, char **argv);
 int tool_tag(const struct options *o, int argc, char **argv);
 int tool_stat(const struct options *o, int argc, char **argv);
 int tool_check(const struct options *o, int argc, char **argv);
+int tool_image(const struct options *o, int argc, char **argv);
 int tool_rm(const struct options *o, int argc, char **argv);
 
 /* volume.c */
@@ -62,6 +64,9 @@ const struct listed *list_find(const struct list *list, const char *text);
 /* What most subcommands do: `run` for the container that argv[0] calls, or for the only one there is. */
 int container_run(const struct options *o, int argc, char **argv,
                   int (*run)(const struct options *o, const struct listed *c, int argc, char **argv));
+/* The same for the container that is called so; NULL: the only one. */
+int container_run_for(const struct options *o, const char *name, int argc, char **argv,
+                      int (*run)(const struct options *o, const struct listed *c, int argc, char **argv));
 
 /* names.c */
 

@@ -200,6 +200,12 @@ const struct listed *list_find(const struct list *list, const char *text)
 int container_run(const struct options *o, int argc, char **argv,
                   int (*run)(const struct options *o, const struct listed *c, int argc, char **argv))
 {
+	return container_run_for(o, argc ? argv[0] : NULL, argc, argv, run);
+}
+
+int container_run_for(const struct options *o, const char *name, int argc, char **argv,
+                      int (*run)(const struct options *o, const struct listed *c, int argc, char **argv))
+{
 	const struct listed *c;
 	struct list *list;
 	int status = TOOL_NO;
@@ -209,7 +215,7 @@ int container_run(const struct options *o, int argc, char **argv,
 	list = list_read();
 	if (!list)
 		return TOOL_NO;
-	c = list_find(list, argc ? argv[0] : NULL);
+	c = list_find(list, name);
 	if (c)
 		status = run(o, c, argc, argv);
 	list_free(list);

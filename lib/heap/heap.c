@@ -570,6 +570,8 @@ static __attribute__((noinline, noreturn)) void misuse(const void *p)
 	uint64_t at = (uint64_t)p;
 	struct span *s = spm_spans && spm_in_window(at) ? spm_span_of(at) : NULL;
 
+	if (!s && spm_in_window(at) && spm_heap_is_lent(at))
+		spm_panic("%p lies in an image (pCOpenImage): what is there can only be read, not freed or resized", p);
 	if (!s)
 		spm_panic("free: %p is not allocated here (a double free, or memory of another allocator)", p);
 	if (spm_span_slot(s, at) < s->slots && spm_slot_address(s, spm_span_slot(s, at)) != at)

@@ -187,6 +187,15 @@ void spm_heap_fence(uint32_t slice, int fences);
 /* A run of slices that nobody uses, for relocation: its first page. 0 or -ENOMEM. */
 int spm_heap_find_slices(uint32_t slices, pageno_t *first);
 
+/* Slices that nobody uses are lent: the heap keeps off them, and whoever has them maps there what he likes. -EEXIST: one is in use;
+ * *taken is the first such, *arena its arena (SPM_ARENA_LENT: lent already). Then nothing is changed. */
+enum { SPM_ARENA_LENT = 65536 };
+int spm_heap_lend(uint32_t slice, uint32_t slices, uint32_t *taken, uint32_t *arena);
+/* Unmaps what is mapped there; the heap may use them again. */
+void spm_heap_take_back(uint32_t slice, uint32_t slices);
+/* Of an address in the window. Takes no lock. */
+bool spm_heap_is_lent(uint64_t address);
+
 struct heap_stats {
 	uint64_t spans, pages, allocated_bytes, slices;
 };

@@ -532,7 +532,7 @@ uint64_t spm_window_slices(void)
 	uint64_t count = 0;
 
 	for (uint32_t n = slice_first; n < slice_limit; n++)
-		count += slices[n].is_used;
+		count += slices[n].is_used && slices[n].arena != SPM_ARENA_LENT;
 	return count;
 }
 
@@ -542,7 +542,7 @@ void spm_window_check(void)
 	for (uint32_t n = slice_first; n < slice_limit; n++) {
 		const struct slice *s = &slices[n];
 
-		if (!s->is_used)
+		if (!s->is_used || s->arena == SPM_ARENA_LENT)
 			continue;
 		SPM_CHECK(s->free_pages == SPM_SLICE_PAGES - count_bits(s->used, 0, SPM_SLICE_PAGES));
 		for (uint32_t p = next_bit(s->used, 0, false); p < SPM_SLICE_PAGES;) {
@@ -622,4 +622,61 @@ int spm_heap_find_slices(uint32_t count, pageno_t *first)
 	if (!err)
 		*first = n * SPM_SLICE_PAGES;
 	return err;
+}
+
+static int slices_lend(uint32_t from, uint32_t to, uint32_t *taken, uint32_t *arena)
+{
+	for (uint32_t n = from; n < to; n++)
+		if (slices[n].is_used) {
+			*taken = n;
+			*arena = slices[n].arena;
+			return -EEXIST;
+		}
+	for (uint32_t n = from; n < to; n++) {
+		struct slice *s = &slices[n];
+
+		idle_pages -= count_bits(s->written, 0, SPM_SLICE_PAGES);
+		set_bits(s->written, 0, SPM_SLICE_PAGES, false);
+		s->is_open = false;
+		s->arena = SPM_ARENA_LENT;
+		__atomic_store_n(&s->is_used, true, __ATOMIC_RELEASE);
+	}
+	return 0;
+}
+
+int spm_heap_lend(uint32_t slice, uint32_t n, uint32_t *taken, uint32_t *arena)
+{
+	int err = spm_heap_init();
+
+	if (err)
+		return err;
+	if (!n || slice >= SPM_SLICES || n > SPM_SLICES - slice)
+		return -EINVAL;
+	spm_window_lock();
+	err = slices_lend(slice, slice + n, taken, arena);
+	spm_window_unlock();
+	return err;
+}
+
+/* Where the kernel has no memory even for that they stay lent. */
+void spm_heap_take_back(uint32_t slice, uint32_t n)
+{
+	void *at = (void *)spm_page_address(slice * SPM_SLICE_PAGES);
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+
+	if (mmap(at, n * SPM_SLICE_BYTES, PROT_NONE, flags, -1, 0) == MAP_FAILED)
+		return;
+	spm_window_lock();
+	for (uint32_t i = slice; i < slice + n; i++) {
+		slices[i].arena = 0;
+		slices[i].is_used = false;
+	}
+	spm_window_unlock();
+}
+
+bool spm_heap_is_lent(uint64_t address)
+{
+	const struct slice *s = slices ? &slices[(address - SPM_WINDOW_START) / SPM_SLICE_BYTES] : NULL;
+
+	return s && __atomic_load_n(&s->is_used, __ATOMIC_ACQUIRE) && s->arena == SPM_ARENA_LENT;
 }

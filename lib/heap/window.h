@@ -1,10 +1,10 @@
 /* window.h - the window's slices, and runs of pages taken from them.
  *
- * A slice is unused, or belongs to one arena. Per slice one bit a page says "in a span", another "written since the
+ * A slice is unused, belongs to one arena, or is lent. Per slice one bit a page says "in a span", another "written since the
  * kernel gave it": a run without written pages is known to be zero.
  *
  * Invariants
- *  1. Exactly the slices with is_used set are on their arena's list.
+ *  1. Exactly the slices with is_used set, but for lent ones, are on their arena's list.
  *  2. free_pages counts the zero bits of used[].
  *  3. The runs of free pages of the slices in use, and no others, are in the bins of their arena (runs.h).
  *  4. A page with neither bit set is zero in all its bytes.
@@ -19,7 +19,7 @@
 
 #include "heap/heap.h"
 
-enum { SPM_SLICE_WORDS = SPM_SLICE_PAGES / 64, SPM_ARENAS = 65536 };
+enum { SPM_SLICE_WORDS = SPM_SLICE_PAGES / 64, SPM_ARENAS = SPM_ARENA_LENT };
 
 int spm_window_init(void);
 

@@ -173,7 +173,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 	int saved = errno;
 
 	if (info->si_code != SEGV_ACCERR || !spm_in_window(at) || !is_write(context) ||
-	    state_of(spm_page_of(at)) == UNWATCHED) {
+	    state_of(spm_page_of(at)) == UNWATCHED || spm_heap_is_lent(at)) {
 		pass_on(signal, info, context);
 		return;
 	}

@@ -43,9 +43,13 @@ status 2 "$tool" branch -d 7
 status 2 "$tool" branch -d --json 7 name
 status 2 "$tool" tag -d 7 name main
 status 2 "$tool" log -d 7 main
+status 2 "$tool" image
+status 2 "$tool" image 7 main file more
+status 2 "$tool" image --check main file
+status 2 "$tool" info --check
 status 0 "$tool" --version
 status 0 "$tool" help
-for command in info log show diff branch switch tag stat check rm; do
+for command in info log show diff branch switch tag stat check image rm; do
 	has out "^  $command "
 	"$tool" help "$command" | grep -q "^usage: softpm .*$command" || fail "help $command has no usage"
 done
@@ -53,7 +57,7 @@ status 0 "$tool" log --help
 has out '-n COUNT'
 
 # It never makes a volume
-for command in info log 'show 1 1' branch 'branch 1 new' 'switch 1 main' 'diff 1 1' tag 'tag -d 1 v1' stat check 'rm 1'; do
+for command in info log 'show 1 1' branch 'branch 1 new' 'switch 1 main' 'diff 1 1' 'image file' tag 'tag -d 1 v1' stat check 'rm 1'; do
 	# shellcheck disable=SC2086 # two words
 	status 1 "$tool" -v missing.vol $command
 	has err 'missing.vol'
@@ -329,6 +333,37 @@ graph 0 <<'END'
 END
 status 1 "$tool" -v story.vol show 7 8
 status 0 "$tool" -v story.vol check
+
+# Images
+status 0 "$tool" -v story.vol image first.image
+has out 'first.image: written; container 7, version main:11 '
+status 0 "$tool" -v story.vol image v1 first.image
+has out 'version main:1 '
+status 0 "$tool" -v story.vol image 7 main~2 other.image
+has out 'version main:9 '
+status 0 "$tool" image --check first.image
+has out 'first.image: whole; container 7, version main:1 '
+status 1 "$tool" -v story.vol image nonsense first.image
+status 1 "$tool" -v story.vol image story.vol
+has err 'story.vol is there already, and no image'
+status 1 "$tool" image --check story.vol
+has out 'damage: story.vol is no image'
+status 1 "$tool" image --check missing.image
+has err 'missing.image'
+printf X | dd of=other.image bs=1 seek=2097152 conv=notrunc 2>/dev/null
+status 1 "$tool" image --check other.image
+has out 'damage: other.image: the page at 0x6a'
+has out 'other.image: damaged; container 7'
+if command -v python3 >/dev/null; then
+	status 0 "$tool" -v story.vol image --json main first.image
+	json 'v["magic"] == 7 and v["version"] == 11 and v["branch"] == "main" and v["file"] == "first.image"'
+	status 0 "$tool" image --check --json first.image
+	json 'v["is_whole"] and v["damage"] == [] and v["version"] == 11'
+	status 1 "$tool" image --json --check other.image
+	json 'not v["is_whole"] and len(v["damage"]) == 1'
+	status 1 "$tool" image --json --check story.vol
+	json 'not v["is_whole"] and "magic" not in v'
+fi
 
 # Damage: the text of a word is overwritten wherever it stands
 cp good.vol bad.vol

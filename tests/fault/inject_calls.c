@@ -333,6 +333,23 @@ static int do_drop_inputs(void)
 	return pRecordDrop(id[1]);
 }
 
+static int do_image(void)
+{
+	char path[700];
+	void *root;
+	int image;
+
+	snprintf(path, sizeof(path), "%s.image", volume);
+	if (pImage(1, "", path))
+		return -1;
+	image = pCOpenImage(path, &root);
+	if (!image)
+		return -1;
+	EXPECT(book_is_right(root));
+	pCFree(image);
+	return pImageCheck(path, NULL, NULL);
+}
+
 struct operation {
 	const char *name;
 	void (*begin)(void);
@@ -356,6 +373,7 @@ static const struct operation operations[] = {
         {"record much", begin_recorded, do_record_much},
         {"replay", begin_restored, replay},
         {"drop inputs", begin_recorded, do_drop_inputs},
+        {"image", begin_open, do_image},
 };
 enum { OPERATIONS = sizeof(operations) / sizeof(operations[0]) };
 

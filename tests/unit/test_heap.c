@@ -720,6 +720,44 @@ static void runs_cover_allocations_of_several_slices(void **state)
 	spm_heap_free(p);
 }
 
+/* Nobody gets lent slices, and they are as new when they are back. */
+static void lent_slices_are_nobody_elses(void **state)
+{
+	uint32_t taken, arena, slice;
+	pageno_t first;
+	char *p;
+
+	(void)state;
+	assert_int_equal(spm_heap_find_slices(3, &first), 0);
+	slice = first / SPM_SLICE_PAGES;
+	assert_int_equal(spm_heap_lend(slice, 2, &taken, &arena), 0);
+	assert_int_equal(spm_heap_lend(slice + 1, 2, &taken, &arena), -EEXIST);
+	assert_int_equal(taken, slice + 1);
+	assert_int_equal(arena, SPM_ARENA_LENT);
+	assert_int_equal(spm_heap_lend(SPM_SLICES - 1, 2, &taken, &arena), -EINVAL);
+	assert_true(spm_heap_is_lent(spm_page_address(first)) &&
+	            spm_heap_is_lent(spm_page_address(first) + 2 * SPM_SLICE_BYTES - 1));
+	assert_false(spm_heap_is_lent(spm_page_address(first) + 2 * SPM_SLICE_BYTES));
+	assert_int_equal(spm_heap_claim(first + SPM_SLICE_PAGES, 1, 0), -EEXIST);
+	p = spm_heap_alloc(4 * SPM_SLICE_BYTES, HEAP_NOPTR);
+	assert_non_null(p);
+	assert_false(spm_heap_is_lent((uintptr_t)p));
+	spm_heap_check();
+	assert_ptr_not_equal(mmap((void *)spm_page_address(first), SPM_PAGE_BYTES, PROT_READ | PROT_WRITE,
+	                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+	                     MAP_FAILED);
+	*(char *)spm_page_address(first) = 1;
+	spm_heap_take_back(slice, 2);
+	assert_false(spm_heap_is_lent(spm_page_address(first)));
+	assert_int_equal(
+	        spm_heap_lend((uint32_t)(((uintptr_t)p - SPM_WINDOW_START) / SPM_SLICE_BYTES), 1, &taken, &arena),
+	        -EEXIST);
+	assert_int_equal(spm_heap_claim(first, SPM_SLICE_PAGES, 0), 0);
+	assert_int_equal(*(char *)spm_page_address(first), 0);
+	spm_heap_check();
+	spm_heap_free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -742,6 +780,7 @@ int main(void)
 	        cmocka_unit_test(spans_are_restored_in_rows),
 	        cmocka_unit_test(spans_of_another_length_are_restored),
 	        cmocka_unit_test(runs_cover_allocations_of_several_slices),
+	        cmocka_unit_test(lent_slices_are_nobody_elses),
 	        cmocka_unit_test(misuse_is_named),
 #ifdef SPM_DEBUG
 	        cmocka_unit_test(writes_outside_an_allocation_are_named),
