@@ -39,13 +39,13 @@ static int settled_resolve(int magic, const char *ref, struct resolved *out)
 
 /* ---- branches ---- */
 
-int spm_branch_make(int magic, const char *branch, const struct resolved *at)
+int spm_branch_make(int magic, const char *branch, const struct version_found *at)
 {
 	int err;
 
 	if (name_must_be_free(magic, branch))
 		return -1;
-	err = spm_branch_create(spm_volume_current(), magic, branch, &at->found);
+	err = spm_branch_create(spm_volume_current(), magic, branch, at);
 	return err ? spm_fail_volume(err) : 0;
 }
 
@@ -53,7 +53,7 @@ int pBranch(int magic, const char *branch, const char *ref)
 {
 	struct resolved at;
 
-	return settled_resolve(magic, ref, &at) ? -1 : spm_branch_make(magic, branch, &at);
+	return settled_resolve(magic, ref, &at) ? -1 : spm_branch_make(magic, branch, &at.found);
 }
 
 /* A tagged version is not dropped. What can't be read may go with its tags, though. */

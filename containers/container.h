@@ -149,6 +149,9 @@ struct container *spm_container_get(int id); /* with a reference; NULL and error
 void spm_container_put(struct container *c);
 /* The same; NULL if it is not open, no error set. No views; branch NULL: any. */
 struct container *spm_container_open(int magic, const char *branch);
+/* The durable version that memory goes on from. -ENOENT: there is none yet; or the container is inherited, or not on that branch
+ * (NULL: any) any more. */
+int spm_container_position(struct container *c, const char *branch, struct version_found *out);
 /* Forgets all containers with that magic, as pCFree. */
 void spm_containers_end(int magic);
 /* Waits for the points of all containers with that magic, views or not. 0, or -1 and the error is set. */
@@ -252,7 +255,7 @@ struct resolved;
 int spm_container_view(struct container *c, const struct resolved *at);
 
 /* branch.c: a branch that begins with this version. 0, or -1 and the error is set. */
-int spm_branch_make(int magic, const char *branch, const struct resolved *at);
+int spm_branch_make(int magic, const char *branch, const struct version_found *at);
 
 /* restore.c */
 int spm_restore(struct container *c, const struct version_info *info);

@@ -139,11 +139,11 @@ static int fork_check(struct container *c, const char *branch)
 /* A chain of a new branch, which begins with the version that the container was at. */
 static int branch_begin(struct container *c, const char *branch, struct chain **out)
 {
-	struct resolved at = {.is_branch = false};
 	struct volume *v = spm_volume_current();
+	struct version_found at;
 	int err;
 
-	spm_chain_position(c->chain, &at.found);
+	spm_chain_position(c->chain, &at);
 	if (spm_branch_make(c->magic, branch, &at))
 		return -1;
 	err = spm_chain_open(v, c->magic, branch, CHAIN_WRITE, spm_volume_wait_ms(), out);

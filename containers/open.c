@@ -98,22 +98,10 @@ static int restore(struct container *c)
 	return err ? spm_fail_volume(err) : spm_container_fill(c);
 }
 
-/* Other branches have numbers, too. */
-static int numbers_note(int magic, const char *branch, void *arg)
-{
-	struct container *c = arg;
-	struct version_found found;
-
-	if (magic == c->magic && strcmp(branch, c->branch) &&
-	    !spm_version_find(spm_volume_current(), magic, branch, BY_NUMBER, INT64_MAX, &found) &&
-	    (int64_t)found.info.version > c->number_seen)
-		c->number_seen = (int64_t)found.info.version;
-	return 0;
-}
-
 int spm_container_fill(struct container *c)
 {
 	struct version_info info;
+	uint64_t highest = 0;
 	int err;
 
 	if (spm_chain_newest(c->chain, &info))
@@ -124,7 +112,9 @@ int spm_container_fill(struct container *c)
 	c->newest = c->durable = (int64_t)info.version;
 	c->number = c->newest;
 	c->input = c->input_saved = info.input;
-	err = spm_volume_each_chain(spm_volume_current(), numbers_note, c);
+	err = spm_version_highest(spm_volume_current(), c->magic, c->branch, &highest);
+	if (c->number_seen < (int64_t)highest)
+		c->number_seen = (int64_t)highest;
 	return err ? spm_fail_volume(err) : spm_restore(c, &info);
 }
 

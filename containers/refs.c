@@ -177,26 +177,19 @@ static int key_resolve(int magic, enum version_key key, uint64_t limit, const ch
 	return err ? spm_fail_volume(err) : 0;
 }
 
-/* A branch without versions of its own shows the one that it began with, which is of another chain. */
+/* Of a branch that is open here, memory knows it. */
 static int newest_resolve(int magic, struct resolved *out)
 {
 	struct volume *v = spm_volume_current();
-	struct chain_about about;
-	struct chain *c;
-	int err = spm_chain_open(v, magic, out->branch, 0, 0, &c);
+	struct container *c = spm_container_open(magic, out->branch);
+	int err = c ? spm_container_position(c, out->branch, &out->found) : -ENOENT;
 
+	if (c)
+		spm_container_put(c);
 	if (err)
-		return spm_fail_volume(err);
-	err = spm_chain_newest(c, &out->found.info);
-	spm_chain_about(c, &about);
-	out->found.chain_id = about.chain_id;
-	out->found.seq = about.seq;
-	spm_chain_close(c);
-	if (err)
+		err = spm_version_find(v, magic, out->branch, BY_NUMBER, INT64_MAX, &out->found);
+	if (err == -ENOENT && spm_branch_exists(v, magic, out->branch) == 1)
 		return spm_fail(ENOENT, "container %d has no version yet", magic);
-	if (!about.is_branch || out->found.info.version != about.origin_version)
-		return 0;
-	err = spm_version_find(v, magic, out->branch, BY_NUMBER, about.origin_version, &out->found);
 	return err ? spm_fail_volume(err) : 0;
 }
 

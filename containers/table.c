@@ -124,6 +124,17 @@ struct container *spm_container_open(int magic, const char *branch)
 	return found;
 }
 
+int spm_container_position(struct container *c, const char *branch, struct version_found *out)
+{
+	int err = -ENOENT;
+
+	pthread_mutex_lock(&c->lock); /* pCSwitch may exchange both */
+	if (c->chain && !c->is_inherited && (!branch || !strcmp(c->branch, branch)))
+		err = spm_chain_newest_found(c->chain, out);
+	pthread_mutex_unlock(&c->lock);
+	return err;
+}
+
 /* The ID of the first at or after *place, 0: none. */
 static int id_next(int magic, unsigned *place)
 {

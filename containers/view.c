@@ -69,16 +69,13 @@ int pCOpenAt(int magic, const char *ref, void **cStruct)
 }
 
 /* The version that the container is at. */
-static int position(struct container *c, struct resolved *at)
+static int position(struct container *c, struct version_found *at)
 {
-	char ref[SPM_NAME_BYTES + 32];
-
 	if (pSync(c->id))
 		return -1;
-	if (!c->durable)
-		return spm_fail(ENOENT, "container %d has no version yet that a branch could begin with", c->magic);
-	snprintf(ref, sizeof(ref), "%s:%lld", c->branch, (long long)c->durable);
-	return spm_ref_resolve(c->magic, c->branch, ref, at);
+	return spm_container_position(c, NULL, at)
+	               ? spm_fail(ENOENT, "container %d has no version yet that a branch could begin with", c->magic)
+	               : 0;
 }
 
 static int chain_take(struct container *c)
@@ -122,7 +119,7 @@ static void branch_take_back(int magic, const char *branch)
 int pCClone(int cID, const char *branch, void **cStruct)
 {
 	struct container *from = spm_container_get(cID);
-	struct resolved at;
+	struct version_found at;
 	int magic, result;
 
 	if (!from)

@@ -75,6 +75,7 @@ struct search {
 	int (*head_fn)(const struct chain_head *head, void *arg);
 	int (*place_fn)(uint64_t first_block, const struct chain_head *head, void *arg);
 	void *arg;
+	bool skips_damaged;
 };
 
 static bool origin_is_sane(const struct chain_head *h)
@@ -151,13 +152,20 @@ static int head_visit(uint64_t first_block, const struct extent_entry *e, void *
 		return 0;
 	err = head_read(s->volume, first_block, e->owner, &s->head);
 	if (err)
-		return err;
+		return s->skips_damaged ? 0 : err;
 	return s->head_fn ? s->head_fn(&s->head, s->arg) : s->place_fn(first_block, &s->head, s->arg);
 }
 
 int spm_heads_each(struct volume *v, int magic, int (*fn)(const struct chain_head *head, void *arg), void *arg)
 {
 	struct search s = {.volume = v, .magic = magic, .head_fn = fn, .arg = arg};
+
+	return spm_extents_each(v, head_visit, &s);
+}
+
+int spm_heads_each_whole(struct volume *v, int magic, int (*fn)(const struct chain_head *head, void *arg), void *arg)
+{
+	struct search s = {.volume = v, .magic = magic, .head_fn = fn, .arg = arg, .skips_damaged = true};
 
 	return spm_extents_each(v, head_visit, &s);
 }
@@ -934,6 +942,22 @@ int spm_branch_delete(struct volume *v, int magic, const char *branch)
 	if (!err)
 		err = doomed_release_all(&l);
 	doomed_end(&l);
+	return err;
+}
+
+/* A branch without versions of its own is at its parent's. */
+int spm_chain_newest_found(struct chain *c, struct version_found *out)
+{
+	bool is_own;
+	int err = -ENOENT;
+
+	pthread_mutex_lock(&c->lock);
+	is_own = c->seq > c->head.origin_seq;
+	if (c->newest.version) {
+		*out = (struct version_found){c->newest, is_own ? c->id : c->head.parent_chain, c->seq};
+		err = 0;
+	}
+	pthread_mutex_unlock(&c->lock);
 	return err;
 }
 

@@ -246,6 +246,8 @@ int spm_chain_have(struct volume *v, int magic, const char *branch, unsigned wai
 int spm_chain_open_history(struct volume *v, int magic, const char *branch, uint64_t id, struct chain **out);
 /* Calls fn for the head of each chain of the container until it returns non-zero, which is returned. */
 int spm_heads_each(struct volume *v, int magic, int (*fn)(const struct chain_head *head, void *arg), void *arg);
+/* The same, without those that can't be read. */
+int spm_heads_each_whole(struct volume *v, int magic, int (*fn)(const struct chain_head *head, void *arg), void *arg);
 
 /* map_image.c: one version's map as bytes on the disk. *bytes: with room for whole blocks, to be freed. */
 int spm_map_image_make(struct map *m, uint64_t chain_id, uint64_t seq, const struct version_info *info,

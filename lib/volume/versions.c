@@ -268,11 +268,11 @@ static int end_judge(struct chain *c, const struct segment *s, int err)
 	                       c->magic, (unsigned long long)c->seq, c->branch, (unsigned long long)c->next[0].block);
 }
 
-static int segment_look(struct finding *f, const struct segment *s)
+/* Those that follow the segment's map. */
+static int records_look(struct finding *f, const struct segment *s)
 {
 	uint64_t last = s->e.last < f->last_seq ? s->e.last : f->last_seq, sum = s->e.record_sum;
 	struct chain *c = f->c;
-	struct map map = {0};
 	int err = 0;
 
 	c->seq = s->e.seq;
@@ -289,10 +289,17 @@ static int segment_look(struct finding *f, const struct segment *s)
 		sum = r->sum;
 		free(r);
 	}
-	err = err == 1 ? 0 : end_judge(c, s, err);
-	if (err || f->seq || !s->e.map_bytes || !spm_kept_has(&c->history, s->e.seq))
+	return err == 1 ? 0 : end_judge(c, s, err);
+}
+
+static int segment_look(struct finding *f, const struct segment *s)
+{
+	struct map map = {0};
+	int err = records_look(f, s);
+
+	if (err || f->seq || !s->e.map_bytes || !spm_kept_has(&f->c->history, s->e.seq))
 		return err;
-	err = spm_map_image_load(c, s, &map, &f->info);
+	err = spm_map_image_load(f->c, s, &map, &f->info);
 	spm_map_free(&map);
 	f->seq = err ? 0 : s->e.seq;
 	return err;
@@ -342,5 +349,48 @@ int spm_version_find(struct volume *v, int magic, const char *branch, enum versi
 
 	for (unsigned tries = 0; err == -EUCLEAN && tries < 5; tries++)
 		err = find_once(v, magic, branch, key, limit, out);
+	return err;
+}
+
+/* ---- the highest number ---- */
+
+struct numbering {
+	struct volume *v;
+	const char *without;
+	uint64_t highest;
+};
+
+/* A branch that can't be read now will say so when it is opened. */
+static int number_note(const struct chain_head *head, void *arg)
+{
+	struct numbering *n = arg;
+	struct finding f = {.key = BY_NUMBER, .limit = UINT64_MAX, .last_seq = UINT64_MAX};
+
+	if (!spm_is_branch(head->branch) || !strcmp(head->branch, n->without))
+		return 0;
+	f.c = spm_chain_new(n->v, head->container, head->branch);
+	if (!f.c)
+		return -ENOMEM;
+	f.c->id = head->chain_id;
+	f.c->head = *head;
+	if (!spm_index_load(f.c, false)) {
+		const struct segment *newest = &f.c->history.segment[f.c->history.segments - 1];
+		uint64_t number;
+
+		records_look(&f, newest);
+		number = f.seq ? f.info.version : newest->e.version;
+		n->highest = number > n->highest ? number : n->highest;
+	}
+	spm_chain_free(f.c);
+	return 0;
+}
+
+int spm_version_highest(struct volume *v, int magic, const char *without, uint64_t *number)
+{
+	struct numbering n = {v, without, 0};
+	int err = spm_heads_each_whole(v, magic, number_note, &n);
+
+	if (!err)
+		*number = n.highest;
 	return err;
 }

@@ -826,6 +826,53 @@ static int what_is_closed_gives_all_its_memory_back(const char *volume)
 	return 0;
 }
 
+static uint64_t bytes_read(void)
+{
+	FILE *f = fopen("/proc/self/io", "r");
+	unsigned long long n = 0;
+
+	if (!f || fscanf(f, "rchar: %llu", &n) != 1)
+		n = 0;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* Not its map and records, which are several times as long. */
+static int a_branch_of_what_is_open_reads_only_tables(const char *volume)
+{
+	enum { PAGES = 1 << 14, CHANGED = 1000, PAGE = 4096, TABLES_BYTES = 1 << 17 };
+	uint64_t before, random = 1;
+	char **at, *array;
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(CONTAINER, sizeof(*at), &root);
+	EXPECT(id);
+	at = root;
+	array = *at = pMallocNoPtr((size_t)PAGES * PAGE);
+	EXPECT(array);
+	memset(array, 1, (size_t)PAGES * PAGE);
+	EXPECT(pPointSync(id) == 1);
+	for (char n = 2; n <= 10; n++) {
+		for (unsigned i = 0; i < CHANGED; i++)
+			array[test_random(&random) % PAGES * PAGE] = n;
+		array[0] = n;
+		EXPECT(pPointSync(id) == n);
+	}
+	before = bytes_read();
+	EXPECT(before);
+	EXPECT(!pBranch(CONTAINER, "b", NULL));
+	EXPECT(bytes_read() - before < TABLES_BYTES);
+	array[0] = 11;
+	EXPECT(pPointSync(id) == 11);
+	EXPECT(pCOpenAt(CONTAINER, "b", &root));
+	EXPECT(**(char **)root == 10 && array[0] == 11);
+	EXPECT(!pVClose());
+	return 0;
+}
+
 /* Whether pages come at once or when they are touched. */
 #define IN_PROCESS(name)                                                                                               \
 	static void test_##name(void **state)                                                                          \
@@ -838,6 +885,7 @@ static int what_is_closed_gives_all_its_memory_back(const char *volume)
 	}
 IN_PROCESS(views_show_their_versions_beside_the_live_one)
 IN_PROCESS(clones_go_their_own_ways)
+IN_PROCESS(a_branch_of_what_is_open_reads_only_tables)
 IN_PROCESS(a_clones_points_write_only_what_changed)
 IN_PROCESS(a_container_goes_from_version_to_version)
 IN_PROCESS(differences_are_told)
@@ -860,6 +908,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_views_show_their_versions_beside_the_live_one),
 	        cmocka_unit_test(test_clones_go_their_own_ways),
+	        cmocka_unit_test(test_a_branch_of_what_is_open_reads_only_tables),
 	        cmocka_unit_test(test_a_clones_points_write_only_what_changed),
 	        cmocka_unit_test(test_a_container_goes_from_version_to_version),
 	        cmocka_unit_test(test_differences_are_told),

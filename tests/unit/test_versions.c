@@ -595,6 +595,35 @@ static void a_list_through_a_branch_tells_what_its_parent_keeps(void **state)
 	spm_volume_close(main.v);
 }
 
+static void the_highest_number_is_told_though_a_branch_is_damaged(void **state)
+{
+	static const unsigned char zeros[2 * SPM_BLOCK_BYTES] __attribute__((aligned(4096)));
+	struct branch main = branch_begin(volume_in_memory(), 0), low, high, empty;
+	uint64_t number, head;
+
+	(void)state;
+	commits(&main, 10);
+	low = branch_make(&main, 5, "low", 0);
+	commits(&low, 10);
+	high = branch_make(&low, 0, "high", 0);
+	commits(&high, 200); /* more than one map */
+	empty = branch_make(&high, 0, "empty", 0);
+	must(spm_version_highest(main.v, CONTAINER, "high", &number), "the highest number");
+	assert_int_equal(number, version[high.newest].number);
+	branch_close(&empty);
+	must(spm_branch_delete(main.v, CONTAINER, "empty"), "deleting a branch");
+	must(spm_version_highest(main.v, CONTAINER, "main", &number), "the highest number");
+	assert_int_equal(number, version[high.newest].number);
+	head = high.c->head_block;
+	branch_close(&high);
+	must(spm_blocks_write(main.v, head, zeros, 2), "damage");
+	must(spm_version_highest(main.v, CONTAINER, "main", &number), "the highest number");
+	assert_int_equal(number, version[low.newest].number);
+	branch_close(&low);
+	branch_close(&main);
+	spm_volume_close(main.v);
+}
+
 static void a_branch_without_commits_opens(void **state)
 {
 	struct branch main = branch_begin(volume_in_memory(), 0), b, other;
@@ -827,6 +856,7 @@ int main(void)
 	        cmocka_unit_test_setup(keeping_fewer_frees_the_space_of_the_others, model_begin),
 	        cmocka_unit_test_setup(branches_show_their_own, model_begin),
 	        cmocka_unit_test_setup(a_list_through_a_branch_tells_what_its_parent_keeps, model_begin),
+	        cmocka_unit_test_setup(the_highest_number_is_told_though_a_branch_is_damaged, model_begin),
 	        cmocka_unit_test_setup(a_branch_without_commits_opens, model_begin),
 	        cmocka_unit_test_setup(an_origin_is_kept_as_long_as_its_branch, model_begin),
 	        cmocka_unit_test_setup(a_reader_maintains_nothing, model_begin),
