@@ -39,7 +39,7 @@ endforeach()
 add_custom_command(
   OUTPUT ${fuzz_folder}/fuzz_volume
   COMMAND ${SPM_CLANG} ${fuzz_flags} ${fuzz_objects} -o ${fuzz_folder}/fuzz_volume ${XXHASH_LINK_LIBRARIES}
-          ${ELF_LINK_LIBRARIES} -lpthread
+          ${ELF_LINK_LIBRARIES} ${ZSTD_LINK_LIBRARIES} -lpthread
   DEPENDS ${fuzz_objects} VERBATIM)
 add_custom_target(fuzz_volume ALL DEPENDS ${fuzz_folder}/fuzz_volume)
 
