@@ -41,7 +41,7 @@ void spm_attr_from_info(struct cattr *attr, const struct version_info *info)
 	}
 }
 
-static int attr_check(const struct cattr *attr)
+int spm_attr_check(const struct cattr *attr)
 {
 	size_t chunk = attr->chunk_bytes;
 
@@ -63,7 +63,7 @@ int pCSetAttr(int cID, const struct cattr *attr)
 
 	if (!attr)
 		return spm_fail(EINVAL, "pCSetAttr: no attributes given");
-	if (attr_check(attr))
+	if (spm_attr_check(attr))
 		return -1;
 	c = spm_container_get(cID);
 	if (!c)

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* A branch and a tag of one name could not be told apart. */
-static int name_must_be_free(int magic, const char *name)
+int spm_name_must_be_free(struct volume *v, int magic, const char *name)
 {
 	struct refs refs;
 	bool is_tag;
@@ -16,12 +16,12 @@ static int name_must_be_free(int magic, const char *name)
 
 	if (!spm_name_is_fit(name))
 		return -1;
-	err = spm_branch_exists(spm_volume_current(), magic, name);
+	err = spm_branch_exists(v, magic, name);
 	if (err < 0)
 		return spm_fail_volume(err);
 	if (err)
 		return spm_fail(EEXIST, "container %d has a branch %s already", magic, name);
-	err = spm_refs_load(spm_volume_current(), magic, &refs);
+	err = spm_refs_load(v, magic, &refs);
 	if (err)
 		return spm_fail_volume(err);
 	is_tag = spm_refs_find(&refs, REF_TAG, name);
@@ -43,7 +43,7 @@ int spm_branch_make(int magic, const char *branch, const struct version_found *a
 {
 	int err;
 
-	if (name_must_be_free(magic, branch))
+	if (spm_name_must_be_free(spm_volume_current(), magic, branch))
 		return -1;
 	err = spm_branch_create(spm_volume_current(), magic, branch, at);
 	return err ? spm_fail_volume(err) : 0;
@@ -198,7 +198,7 @@ static int tag_make(int magic, const char *tag, const struct resolved *at)
 	struct chain *held;
 	int err;
 
-	if (name_must_be_free(magic, tag))
+	if (spm_name_must_be_free(spm_volume_current(), magic, tag))
 		return -1;
 	strcpy(ref.name, tag);
 	err = spm_chain_open_version(spm_volume_current(), magic, at->branch, ref.version, &held);

@@ -256,6 +256,8 @@ int spm_container_view(struct container *c, const struct resolved *at);
 
 /* branch.c: a branch that begins with this version. 0, or -1 and the error is set. */
 int spm_branch_make(int magic, const char *branch, const struct version_found *at);
+/* Whether it can be given to a branch or tag of the container: 0, or -1 and the error is set: EINVAL, EEXIST. */
+int spm_name_must_be_free(struct volume *v, int magic, const char *name);
 
 /* restore.c */
 int spm_restore(struct container *c, const struct version_info *info);
@@ -267,6 +269,7 @@ int spm_left_each(const struct left *left, int (*fn)(void *place, void *value, c
 
 /* attr.c */
 void spm_attr_default(struct cattr *attr);
+int spm_attr_check(const struct cattr *attr); /* 0, or -1 and the error is set: EINVAL */
 void spm_attr_to_info(const struct cattr *attr, struct version_info *info);
 void spm_attr_from_info(struct cattr *attr, const struct version_info *info);
 

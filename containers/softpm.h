@@ -321,6 +321,75 @@ SOFTPM_API int pImageInfo(const char *path, struct pimage *out);
  * found, or it is no image; -1: could not look. */
 SOFTPM_API int pImageCheck(const char *path, int (*fn)(const char *damage, void *arg), void *arg);
 
+/* ---- streams: containers on their way to other volumes ----
+ *
+ * A stream has versions, compressed and checked, for a file or a pipe: `softpm export | ssh host softpm import`. It is made and taken
+ * in with little memory, however large the container is. What it has can be restored on any machine of the same kind, also by
+ * another build of the program. Recorded inputs that a version lacks stay behind: a point takes them along.
+ */
+
+/* How far it has come. Good during the call of fn that gets it. */
+struct ptransfer {
+	int magic;
+	const char *name, *branch;  /* of the container; that the version is of, "": none yet */
+	int64_t version;            /* told or imported last; 0: none yet */
+	uint64_t versions, present; /* told or imported; import: that were there already */
+	uint64_t versions_all;      /* about how many there are to do in all */
+	uint64_t pages, bytes;      /* pages with content; of the stream */
+	int is_over;
+};
+
+/* All 0: the newest version of the current branch. fn, unless it is NULL, is called now and then, and when all is done; if it
+ * returns non-zero, that is returned, and the stream is good for nothing. */
+struct pexport {
+	const char *ref;   /* of the version; NULL: the newest of the current branch */
+	const char *since; /* tell only what changed since that version, which it comes from; NULL: tell it whole */
+	int is_history; /* with since: also the versions between. Else, without ref: all branches, tags and versions that are kept */
+	int (*fn)(const struct ptransfer *so_far, void *arg);
+	void *arg;
+};
+/* Writes a stream to fd. EUCLEAN: a version is damaged; EAGAIN: what was to be told is just being changed by others; else
+ * write(2)'s errno. What was written until then no import takes for whole. */
+SOFTPM_API int pExport(int magic, const struct pexport *what, int fd);
+
+struct pimport {
+	const int *magic;   /* of the container; NULL: that of the stream */
+	const char *branch; /* of a stream without history, see pImport; NULL */
+	int (*fn)(const struct ptransfer *so_far, void *arg);
+	void *arg;
+};
+/* Reads one stream from fd into the volume. Each version is there as a whole, and durable, when the next is begun, so an import that was
+ * broken off can be made again: versions that are there already are passed over. Numbers, times, messages and attributes are
+ * those of the stream; nothing is dropped meanwhile, whatever these say. how: NULL: all 0.
+ *
+ * A history has its branches by name; they are made, or go on if what is there is a beginning of them. One version becomes branch main
+ * of a container that is made for it or, with `branch`, that branch, which must not be there. An increment goes on where its
+ * base is the newest version of a branch (of `branch`, which is made if only the version is there): the base must be the very one that
+ * the increment was made from.
+ *
+ * EUCLEAN: the stream is damaged, cut off, or no stream: the message says where; ENOTSUP: it is of another format version or kind of
+ * machine; EEXIST: what is there is no beginning of what the stream has, or has recorded inputs; ENOENT: its base is not there; EAGAIN: another process (named)
+ * writes the branch; EBUSY: it is open in this process; EINVAL; ENOSPC, EIO: the volume; else read(2)'s errno. */
+SOFTPM_API int pImport(int fd, const struct pimport *how);
+
+/* What pPrune does, or would do, with one branch. Good during the call of fn that gets it. */
+struct ppruned {
+	const char *branch;
+	uint64_t versions, bytes; /* that were dropped; that became free for other versions of the branch */
+	const char *skipped;      /* NULL, or why nothing was done: somebody else writes it, or it is damaged */
+};
+struct pprune {
+	const unsigned *versions_kept,
+	        *keep_seconds; /* as in struct cattr, for this call; NULL: what the attributes say */
+	int is_dry;            /* tell what would be dropped */
+	int (*fn)(const struct ppruned *branch, void *arg);
+	void *arg;
+};
+/* Drops now, of all branches that nobody else writes, what the container's attributes let go: what would else be dropped in small
+ * steps while points are made. Never a branch's newest version, nor one that has a tag, that a branch begins with, or that
+ * somebody reads. how: NULL: all 0. fn for each branch, unless it is NULL, until it returns non-zero, which is returned. ENOENT; EIO. */
+SOFTPM_API int pPrune(int magic, const struct pprune *how);
+
 /* Good during the call of fn that gets it. */
 struct pbranch {
 	const char *name, *parent; /* parent "": it began empty */

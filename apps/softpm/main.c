@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,21 @@ struct command {
 	const char *name, *operands, *summary, *help;
 	int least, most; /* operands */
 	bool has_json, has_limit, has_delete, has_check;
+	unsigned options; /* enum own_option */
+	const char *own;  /* how usage shows them; NULL: none */
 	int (*run)(const struct options *o, int argc, char **argv);
+};
+
+/* Options of one command each, as bits; and what usage says of them. */
+enum own_option {
+	OWN_DRY = 1,
+	OWN_KEEP = 2,
+	OWN_KEEP_SECONDS = 4,
+	OWN_ALL = 8,
+	OWN_SINCE = 16,
+	OWN_OUTPUT = 32,
+	OWN_AS = 64,
+	OWN_BRANCH = 128
 };
 
 static const struct command commands[] = {
@@ -111,6 +126,43 @@ static const struct command commands[] = {
          .has_json = true,
          .has_check = true,
          .run = tool_image},
+        {.name = "export",
+         .operands = "[CONTAINER [REF]]",
+         .summary = "versions as a stream, for another volume",
+         .help = "Writes a version, or the newest of the current branch, to standard output or FILE, compressed and\n"
+                 "checked. --all: all branches, tags and versions that are kept. --since BASE: only what changed\n"
+                 "since that version, which the other volume must have; with --all the versions between, too.\n"
+                 "What it says of that it says on standard error, or, with -o and --json, on standard output.\n",
+         .most = 2,
+         .has_json = true,
+         .options = OWN_ALL | OWN_SINCE | OWN_OUTPUT,
+         .own = " [--all] [--since BASE] [-o FILE]",
+         .run = tool_export},
+        {.name = "import",
+         .operands = "[FILE]",
+         .summary = "take in what export wrote",
+         .help = "Reads a stream from FILE or standard input into the volume, which is made if it is missing. A\n"
+                 "container that is not there is made; --as MAGIC gives it another number. One version becomes\n"
+                 "branch main of such a container, else a branch that --branch NAME names; an increment goes on\n"
+                 "where its base is the newest version of a branch, or begins branch NAME there. Versions that are\n"
+                 "there already are passed over: what was broken off can be done again.\n",
+         .most = 1,
+         .has_json = true,
+         .options = OWN_AS | OWN_BRANCH,
+         .own = " [--as MAGIC] [--branch NAME]",
+         .run = tool_import},
+        {.name = "prune",
+         .operands = "[CONTAINER]",
+         .summary = "drop now what need not be kept",
+         .help = "Drops the versions that the container's attributes let go, of all branches that nobody else\n"
+                 "writes, and tells how many they were and how much became free for others. --keep COUNT and\n"
+                 "--keep-seconds SECONDS hold instead of the attributes this once; -n only tells. Newest, tagged\n"
+                 "and read versions stay, and those that branches begin with.\n",
+         .most = 1,
+         .has_json = true,
+         .options = OWN_DRY | OWN_KEEP | OWN_KEEP_SECONDS,
+         .own = " [-n] [--keep COUNT] [--keep-seconds SECONDS]",
+         .run = tool_prune},
         {.name = "rm",
          .operands = "CONTAINER...",
          .summary = "delete containers with all their versions",
@@ -134,6 +186,13 @@ static void usage(FILE *to)
 	      "  -n, --limit COUNT    with log: the newest COUNT versions only\n"
 	      "  -d, --delete         with branch, tag: delete the one that is named\n"
 	      "      --check          with image: verify the one that is named\n"
+	      "      --all            with export: all branches, tags and versions\n"
+	      "      --since REF      with export: only what changed since that version\n"
+	      "  -o, --output FILE    with export: to that file\n"
+	      "      --as MAGIC       with import: the container's number here\n"
+	      "      --branch NAME    with import: the branch that it becomes\n"
+	      "  -n, --dry-run        with prune: only tell what would be dropped\n"
+	      "      --keep COUNT, --keep-seconds SECONDS   with prune: instead of the attributes\n"
 	      "      --version        SoftPM's version\n"
 	      "\n"
 	      "A CONTAINER is a magic number or a name. It may be left out where the volume holds only one.\n"
@@ -154,8 +213,9 @@ static const struct command *command_find(const char *name)
 
 static void command_print(FILE *to, const struct command *c)
 {
-	fprintf(to, "%s%s%s%s%s%s%s\n", c->name, c->has_json ? " [--json]" : "", c->has_limit ? " [-n COUNT]" : "",
-	        c->has_delete ? " [-d]" : "", c->has_check ? " [--check]" : "", c->operands[0] ? " " : "", c->operands);
+	fprintf(to, "%s%s%s%s%s%s%s%s\n", c->name, c->has_json ? " [--json]" : "", c->has_limit ? " [-n COUNT]" : "",
+	        c->has_delete ? " [-d]" : "", c->has_check ? " [--check]" : "", c->own ? c->own : "",
+	        c->operands[0] ? " " : "", c->operands);
 }
 
 static int help(int argc, char **argv)
@@ -188,10 +248,92 @@ static int limit_parse(const char *text, uint64_t *limit)
 	return 0;
 }
 
-enum { OPTION_JSON = 256, OPTION_VERSION, OPTION_CHECK };
+static int number_parse(const char *text, long least, long most, long *number)
+{
+	char *end;
+
+	errno = 0;
+	*number = strtol(text, &end, 0);
+	if (!*text || *end || errno || *number < least || *number > most) {
+		complain("'%s' is no number here", text);
+		return -1;
+	}
+	return 0;
+}
+
+enum {
+	OPTION_JSON = 256,
+	OPTION_VERSION,
+	OPTION_CHECK,
+	OPTION_DRY,
+	OPTION_KEEP,
+	OPTION_KEEP_SECONDS,
+	OPTION_ALL,
+	OPTION_SINCE,
+	OPTION_AS,
+	OPTION_BRANCH
+};
+
+/* Those of one command: notes that they were given. -1 to go on, or the exit status. */
+static int own_parse(int option, struct options *o, unsigned *own)
+{
+	static unsigned keep, keep_seconds;
+	static int as;
+	long number = 0;
+
+	switch (option) {
+	case OPTION_DRY:
+		o->is_dry = true;
+		*own |= OWN_DRY;
+		return -1;
+	case OPTION_KEEP:
+	case OPTION_KEEP_SECONDS:
+		if (number_parse(optarg, 0, UINT_MAX, &number))
+			return TOOL_USAGE;
+		*(option == OPTION_KEEP ? &keep : &keep_seconds) = (unsigned)number;
+		*(option == OPTION_KEEP ? &o->keep : &o->keep_seconds) = option == OPTION_KEEP ? &keep : &keep_seconds;
+		*own |= option == OPTION_KEEP ? OWN_KEEP : OWN_KEEP_SECONDS;
+		return -1;
+	case OPTION_ALL:
+		o->is_all = true;
+		*own |= OWN_ALL;
+		return -1;
+	case OPTION_SINCE:
+		o->since = optarg;
+		*own |= OWN_SINCE;
+		return -1;
+	case 'o':
+		o->output = optarg;
+		*own |= OWN_OUTPUT;
+		return -1;
+	case OPTION_AS:
+		if (number_parse(optarg, INT_MIN, INT_MAX, &number))
+			return TOOL_USAGE;
+		as = (int)number;
+		o->as = &as;
+		*own |= OWN_AS;
+		return -1;
+	case OPTION_BRANCH:
+		o->branch = optarg;
+		*own |= OWN_BRANCH;
+		return -1;
+	default:
+		return TOOL_USAGE; /* getopt said why */
+	}
+}
+
+/* -n means something else to prune. */
+static bool is_for_prune(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		for (unsigned k = 0; k < COMMANDS; k++)
+			if (!strcmp(argv[i], commands[k].name))
+				return commands[k].options & OWN_DRY;
+	return false;
+}
 
 /* Returns -1 to go on, or the exit status. Moves the operands behind optind. */
-static int options_parse(int argc, char **argv, struct options *o)
+static int options_parse(int argc, char **argv, struct options *o, unsigned *own)
 {
 	static const struct option known[] = {{"volume", required_argument, NULL, 'v'},
 	                                      {"json", no_argument, NULL, OPTION_JSON},
@@ -199,12 +341,22 @@ static int options_parse(int argc, char **argv, struct options *o)
 	                                      {"help", no_argument, NULL, 'h'},
 	                                      {"delete", no_argument, NULL, 'd'},
 	                                      {"check", no_argument, NULL, OPTION_CHECK},
+	                                      {"dry-run", no_argument, NULL, OPTION_DRY},
+	                                      {"keep", required_argument, NULL, OPTION_KEEP},
+	                                      {"keep-seconds", required_argument, NULL, OPTION_KEEP_SECONDS},
+	                                      {"all", no_argument, NULL, OPTION_ALL},
+	                                      {"since", required_argument, NULL, OPTION_SINCE},
+	                                      {"output", required_argument, NULL, 'o'},
+	                                      {"as", required_argument, NULL, OPTION_AS},
+	                                      {"branch", required_argument, NULL, OPTION_BRANCH},
 	                                      {"version", no_argument, NULL, OPTION_VERSION},
 	                                      {NULL, 0, NULL, 0}};
-	bool is_help = false;
-	int option;
+	bool is_help = false, is_dry_n = is_for_prune(argc, argv);
+	int option, status;
 
-	while ((option = getopt_long(argc, argv, "v:n:dh", known, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, is_dry_n ? "v:o:ndh" : "v:o:n:dh", known, NULL)) != -1) {
+		if (option == 'n' && is_dry_n)
+			option = OPTION_DRY;
 		switch (option) {
 		case 'v':
 			o->volume = optarg;
@@ -229,24 +381,26 @@ static int options_parse(int argc, char **argv, struct options *o)
 			printf("softpm %s\n", pVersionString());
 			return TOOL_OK;
 		default:
-			return TOOL_USAGE; /* getopt said why */
+			status = own_parse(option, o, own);
+			if (status >= 0)
+				return status;
 		}
 	}
 	return is_help ? help(argc > optind, argv + optind) : -1;
 }
 
-static bool is_misused(const struct command *c, const struct options *o, int argc)
+static bool is_misused(const struct command *c, const struct options *o, unsigned own, int argc)
 {
-	return argc < c->least || argc > c->most || (o->limit && !c->has_limit) || (o->is_json && !c->has_json) ||
-	       (o->is_delete && (!c->has_delete || o->is_json || argc != 2)) ||
+	return (own & ~c->options) || argc < c->least || argc > c->most || (o->limit && !c->has_limit) ||
+	       (o->is_json && !c->has_json) || (o->is_delete && (!c->has_delete || o->is_json || argc != 2)) ||
 	       (o->is_check && (!c->has_check || argc != 1));
 }
 
-static int command_run(const struct command *c, const struct options *o, int argc, char **argv)
+static int command_run(const struct command *c, const struct options *o, unsigned own, int argc, char **argv)
 {
 	int status;
 
-	if (is_misused(c, o, argc)) {
+	if (is_misused(c, o, own, argc)) {
 		fputs("softpm: usage: softpm [-v VOLUME] ", stderr);
 		command_print(stderr, c);
 		return TOOL_USAGE;
@@ -261,7 +415,8 @@ int main(int argc, char **argv)
 {
 	struct options o = {0};
 	const struct command *c;
-	int status = options_parse(argc, argv, &o);
+	unsigned own = 0;
+	int status = options_parse(argc, argv, &o, &own);
 
 	if (status >= 0)
 		return status;
@@ -274,5 +429,5 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[0], "help"))
 		return help(argc - 1, argv + 1);
 	c = command_find(argv[0]);
-	return c ? command_run(c, &o, argc - 1, argv + 1) : TOOL_USAGE;
+	return c ? command_run(c, &o, own, argc - 1, argv + 1) : TOOL_USAGE;
 }

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -14,7 +15,7 @@ enum { STEP_MS = 200 };
 static pthread_t painter;
 static sem_t done;
 static const char *work_name;
-static bool is_painting;
+static bool is_painting, has_line;
 
 static uint64_t bytes_read(void)
 {
@@ -59,8 +60,35 @@ void progress_begin(const char *what)
 
 void progress_clear(void)
 {
-	if (is_painting)
+	if (is_painting || has_line)
 		fputs("\r\033[K", stderr);
+	has_line = false;
+}
+
+/* Not more often than anybody can read. */
+static bool is_time(void)
+{
+	static struct timespec last;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if ((now.tv_sec - last.tv_sec) * 1000 + (now.tv_nsec - last.tv_nsec) / 1000000 < STEP_MS)
+		return false;
+	last = now;
+	return true;
+}
+
+void progress_line(const char *format, ...)
+{
+	va_list args;
+
+	if (!isatty(STDERR_FILENO) || !is_time())
+		return;
+	fputs("\r\033[K", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	has_line = true;
 }
 
 void progress_end(void)

@@ -5,7 +5,8 @@
  *   names.c   a container's branches and tags
  *   graph.c   its versions in one row, with lines
  *   text.c    sizes, times and tables for people; the same as JSON for programs
- *   info.c log.c show.c diff.c branch.c switch.c tag.c stat.c check.c image.c rm.c   one subcommand each
+ *   progress.c  how far long work has come
+ *   info.c log.c show.c diff.c branch.c switch.c tag.c stat.c check.c image.c prune.c rm.c   one subcommand each; transfer.c export, import
  */
 #ifndef TOOL_H
 #define TOOL_H
@@ -21,9 +22,15 @@ enum tool_status { TOOL_OK = 0, TOOL_NO = 1, TOOL_USAGE = 2 };
 struct options {
 	const char *volume; /* -v; NULL: the library's own choice */
 	bool is_json;
-	bool is_delete; /* -d of branch and tag */
-	bool is_check;  /* --check of image */
-	uint64_t limit; /* -n of log; 0: all */
+	bool is_delete;                      /* -d of branch and tag */
+	bool is_check;                       /* --check of image */
+	uint64_t limit;                      /* -n of log; 0: all */
+	bool is_dry;                         /* -n of prune */
+	const unsigned *keep, *keep_seconds; /* of prune; NULL: as the attributes say */
+	bool is_all;                         /* of export */
+	const char *since, *output;
+	const int *as; /* of import; NULL: the stream's */
+	const char *branch;
 };
 
 /* argv holds the operands only. Each returns an enum tool_status. */
@@ -37,6 +44,9 @@ int tool_tag(const struct options *o, int argc, char **argv);
 int tool_stat(const struct options *o, int argc, char **argv);
 int tool_check(const struct options *o, int argc, char **argv);
 int tool_image(const struct options *o, int argc, char **argv);
+int tool_export(const struct options *o, int argc, char **argv);
+int tool_import(const struct options *o, int argc, char **argv);
+int tool_prune(const struct options *o, int argc, char **argv);
 int tool_rm(const struct options *o, int argc, char **argv);
 
 /* volume.c */
@@ -138,6 +148,8 @@ const char *text_version(const char *branch, int64_t version);
 void progress_begin(const char *what);
 void progress_clear(void); /* before something else is printed meanwhile */
 void progress_end(void);
+/* The same for work that says itself how far it is: a line of its own, until progress_clear. */
+void progress_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* text.c again. Rows under heads, columns aligned. A head that begins with '>' is aligned to the right. */
 struct table;

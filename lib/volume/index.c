@@ -43,7 +43,7 @@ int spm_head_write(struct chain *c, const struct chain_head *head)
 /* What is written, and what will be so when it is. */
 struct plan {
 	struct chain *c;
-	struct drops drops;
+	struct drops *drops;
 	struct extent *space; /* free as the index tells it */
 	unsigned char *map, *index;
 	uint64_t map_bytes, index_bytes;
@@ -96,7 +96,7 @@ static uint64_t space_put(const struct extent *e, size_t n, struct bytes *b)
 
 static void index_put(const struct plan *p, struct bytes *b)
 {
-	const struct history *h = &p->drops.history;
+	const struct history *h = &p->drops->history;
 	struct index head = {FORMAT_INDEX_MAGIC, p->c->id, 0, p->seq, h->segments, h->kept_count, 0};
 
 	b->n = sizeof(head);
@@ -134,7 +134,7 @@ static int space_plan(struct plan *p)
 	if (!p->space)
 		return -ENOMEM;
 	memcpy(p->space, c->extent, c->extents * sizeof(*p->space));
-	spm_drops_each_block(c, &p->drops, space_free, p);
+	spm_drops_each_block(c, p->drops, space_free, p);
 	for (unsigned i = 0; i < c->head.run_count; i++)
 		space_free(c->head.run[i].block, c->head.run[i].blocks, p);
 	for (unsigned i = 0; i < 2; i++)
@@ -189,7 +189,7 @@ static int index_plan(struct plan *p)
 static int segment_plan(struct plan *p)
 {
 	struct chain *c = p->c;
-	struct history *h = &p->drops.history;
+	struct history *h = &p->drops->history;
 	struct segment_entry e = {.seq = c->seq,
 	                          .last = UINT64_MAX,
 	                          .version = c->newest.version,
@@ -221,7 +221,7 @@ static int segment_plan(struct plan *p)
 /* What was committed since the drops were chosen is kept. */
 static int history_catch_up(struct plan *p)
 {
-	struct history *h = &p->drops.history;
+	struct history *h = &p->drops->history;
 	const struct history *now = &p->c->history;
 
 	if (!now->kept_count)
@@ -239,7 +239,7 @@ static int plan_make(struct plan *p, bool with_map)
 
 	p->seq = c->seq;
 	p->record_bytes = c->record_bytes_since_map;
-	p->has_map = with_map && p->drops.history.segment[p->drops.history.segments - 1].e.seq < c->seq;
+	p->has_map = with_map && p->drops->history.segment[p->drops->history.segments - 1].e.seq < c->seq;
 	if (!err && p->has_map)
 		err = segment_plan(p);
 	if (!err)
@@ -308,8 +308,8 @@ static int history_replace(struct plan *p, struct history *h)
 
 	if (!err) {
 		*h = c->history;
-		c->history = p->drops.history;
-		p->drops.history = (struct history){0};
+		c->history = p->drops->history;
+		p->drops->history = (struct history){0};
 	}
 	return err;
 }
@@ -322,7 +322,7 @@ static void plan_take_effect(struct plan *p, const struct chain_head *before)
 
 	SPM_CHECK(!err); /* it had a range to extend */
 	spm_history_free(&old);
-	spm_drops_take_effect(c, &p->drops);
+	spm_drops_take_effect(c, p->drops);
 	runs_give(c, before->run, before->run_count);
 	c->index_seq = p->seq;
 	if (p->has_map)
@@ -356,7 +356,7 @@ static int plan_carry_out(struct plan *p, bool with_map)
 	return err;
 }
 
-int spm_index_write(struct chain *c, bool with_map)
+int spm_index_write_with(struct chain *c, bool with_map, struct drops *drops)
 {
 	struct plan *p = calloc(1, sizeof(*p));
 	int err;
@@ -364,15 +364,24 @@ int spm_index_write(struct chain *c, bool with_map)
 	if (!p)
 		return -ENOMEM;
 	p->c = c;
-	err = spm_drops_make(c, &p->drops);
-	if (!err) {
-		err = plan_carry_out(p, with_map);
-		spm_drops_end(c, &p->drops);
-	}
+	p->drops = drops;
+	err = plan_carry_out(p, with_map);
 	free(p->space);
 	free(p->map);
 	free(p->index);
 	free(p);
+	return err;
+}
+
+int spm_index_write(struct chain *c, bool with_map)
+{
+	struct drops drops;
+	int err = spm_drops_make(c, false, &drops);
+
+	if (err)
+		return err;
+	err = spm_index_write_with(c, with_map, &drops);
+	spm_drops_end(c, &drops);
 	return err;
 }
 

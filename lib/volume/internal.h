@@ -130,6 +130,8 @@ struct chain {
 	struct thinned { /* retention.h: versions up to `seen` were looked at, the last one lies in this piece of time */
 		uint64_t seen, piece;
 	} thinned[2];
+	bool has_retention; /* of its own, not the newest version's */
+	struct retention retention;
 	uint64_t retention_due_ns;   /* when to look again; since 1970 */
 	uint64_t deaths_seen;        /* those up to this version were looked at when versions were last dropped */
 	struct record_place *record; /* from records_from on */
@@ -261,7 +263,9 @@ int spm_runs_write(struct volume *v, const struct block_run *run, uint64_t runs,
 /* Replaces c->head, which tells of it: everything is durable on return. Drops versions that are to be kept no more. with_map:
  * a new segment begins. With maintain_lock held, or before anybody else knows the chain. */
 int spm_index_write(struct chain *c, bool with_map);
-int spm_index_load(struct chain *c, bool with_space); /* of c->head */
+struct drops;
+int spm_index_write_with(struct chain *c, bool with_map, struct drops *drops); /* these, whose end is the caller's */
+int spm_index_load(struct chain *c, bool with_space);                          /* of c->head */
 int spm_head_write(struct chain *c, const struct chain_head *head);
 uint64_t spm_map_weight(const struct chain *c); /* about how many bytes the next map will have */
 

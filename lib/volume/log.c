@@ -241,6 +241,20 @@ int spm_log_bytes(struct volume *v, int magic, uint64_t chain_id, uint64_t posit
 	return 0;
 }
 
+int spm_log_exists(struct volume *v, int magic, uint64_t chain_id)
+{
+	struct log_state state;
+	struct chain *c;
+	int err = log_read_open(v, magic, chain_id, &c, &state);
+	bool is_there;
+
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	is_there = c->seq != 0;
+	spm_chain_close(c);
+	return is_there;
+}
+
 int spm_log_delete(struct volume *v, int magic, uint64_t chain_id)
 {
 	char name[64];

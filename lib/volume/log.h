@@ -53,6 +53,8 @@ int spm_log_delete(struct volume *v, int magic, uint64_t chain_id);
 /* Verifies the log of that branch, as spm_volume_check does versions. No log: 0. */
 int spm_log_check(struct volume *v, int magic, const char *branch, int (*fn)(const char *sentence, void *arg),
                   void *arg);
+/* Whether the branch has inputs, or had: then its versions' positions are those of its log. 1, 0 or -errno. */
+int spm_log_exists(struct volume *v, int magic, uint64_t chain_id);
 /* Its bytes behind the position. 0 or -errno. */
 int spm_log_bytes(struct volume *v, int magic, uint64_t chain_id, uint64_t position, uint64_t *bytes);
 

@@ -14,7 +14,7 @@ enum { DROPS_MOST = 65536, SLOW_DROPS_MOST = 64, EARLY_DROPS_LEAST = 16 };
 /* Versions below are not to be kept. */
 static uint64_t bound_of(const struct chain *c, const struct history *h)
 {
-	return spm_kept_nth_newest(h, c->newest.versions_kept);
+	return spm_kept_nth_newest(h, spm_retention_of(c).versions_kept);
 }
 
 /* ---- blocks ---- */
@@ -327,7 +327,7 @@ static int candidates_find(struct chain *c, struct drops *d, uint64_t bound, uin
 	for (uint64_t seq = oldest; seq && seq < bound && !err; seq = spm_kept_after(&d->history, seq)) {
 		if (spm_keepers_has(&keepers, seq))
 			continue;
-		if (d->n == DROPS_MOST || early == SLOW_DROPS_MOST) {
+		if (!d->is_all && (d->n == DROPS_MOST || early == SLOW_DROPS_MOST)) {
 			d->seen = seq;
 			break;
 		}
@@ -353,7 +353,9 @@ static int age_drop(uint64_t seq, void *arg)
 	if (spm_keepers_has(a->keepers, seq))
 		return 0;
 	a->early += seq + 1 < a->late_from;
-	return drop_add(a->d, seq) ? -ENOMEM : a->early >= SLOW_DROPS_MOST || a->d->n >= DROPS_MOST;
+	if (drop_add(a->d, seq))
+		return -ENOMEM;
+	return !a->d->is_all && (a->early >= SLOW_DROPS_MOST || a->d->n >= DROPS_MOST);
 }
 
 /* Behind those that are too many. */
@@ -368,7 +370,7 @@ static int old_find(struct chain *c, struct drops *d, uint64_t bound, uint64_t l
 	err = spm_keepers_find(c, &keepers);
 	if (err)
 		return err == -ENOMEM ? err : 0;
-	err = spm_retention_each(c, &d->history, bound, age_drop, &a);
+	err = spm_retention_each(c, &d->history, bound, d->is_all, age_drop, &a);
 	spm_keepers_free(&keepers);
 	return err < 0 ? err : 0;
 }
@@ -430,13 +432,13 @@ static int candidates_drop(struct chain *c, struct drops *d, uint64_t late_from)
 	return err;
 }
 
-int spm_drops_make(struct chain *c, struct drops *d)
+int spm_drops_make(struct chain *c, bool is_all, struct drops *d)
 {
 	uint64_t bound, late_from;
 	size_t chosen;
 	int err;
 
-	*d = (struct drops){0};
+	*d = (struct drops){.is_all = is_all};
 	pthread_mutex_lock(&c->lock);
 	err = spm_history_copy(&c->history, &d->history);
 	bound = bound_of(c, &c->history);
@@ -476,6 +478,71 @@ void spm_drops_end(struct chain *c, struct drops *d)
 	free(d->run);
 	*d = (struct drops){0};
 }
+
+/* ---- all at once ---- */
+
+static void blocks_count(uint64_t block, uint64_t blocks, void *arg)
+{
+	(void)block;
+	*(uint64_t *)arg += blocks;
+}
+
+/* What looking for versions to drop has noted, so that it need not look again. */
+struct looked {
+	struct thinned thinned[2];
+	uint64_t retention_due_ns, deaths_seen;
+};
+
+static struct looked looked_note(struct chain *c)
+{
+	struct looked l;
+
+	pthread_mutex_lock(&c->lock);
+	l = (struct looked){{c->thinned[0], c->thinned[1]}, c->retention_due_ns, c->deaths_seen};
+	pthread_mutex_unlock(&c->lock);
+	return l;
+}
+
+static void looked_undo(struct chain *c, const struct looked *l)
+{
+	pthread_mutex_lock(&c->lock);
+	memcpy(c->thinned, l->thinned, sizeof(c->thinned));
+	c->retention_due_ns = l->retention_due_ns;
+	c->deaths_seen = l->deaths_seen;
+	pthread_mutex_unlock(&c->lock);
+}
+
+static int prune(struct chain *c, bool is_dry, struct pruned *out)
+{
+	struct looked before = looked_note(c);
+	struct drops d;
+	int err = spm_drops_make(c, true, &d);
+
+	if (err)
+		return err;
+	*out = (struct pruned){.versions = d.n};
+	pthread_mutex_lock(&c->lock);
+	spm_drops_each_block(c, &d, blocks_count, &out->blocks);
+	pthread_mutex_unlock(&c->lock);
+	if (d.n && !is_dry)
+		err = spm_index_write_with(c, false, &d);
+	spm_drops_end(c, &d);
+	if (is_dry)
+		looked_undo(c, &before);
+	return err;
+}
+
+int spm_chain_prune(struct chain *c, bool is_dry, struct pruned *out)
+{
+	int err;
+
+	pthread_mutex_lock(&c->maintain_lock);
+	err = prune(c, is_dry, out);
+	pthread_mutex_unlock(&c->maintain_lock);
+	return err;
+}
+
+/* ---- when it is time ---- */
 
 size_t spm_droppable_blocks(struct chain *c)
 {

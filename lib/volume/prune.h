@@ -24,10 +24,12 @@ struct drops {
 	uint64_t seen;         /* versions before this one were looked at */
 	struct block_run *run; /* that become free, beside those of late deaths */
 	size_t runs;
+	bool is_all;
 };
 
-/* With maintain_lock held, not chain->lock. Until spm_drops_end nobody can begin to read them. */
-int spm_drops_make(struct chain *c, struct drops *d);
+/* With maintain_lock held, not chain->lock. Until spm_drops_end nobody can begin to read them. is_all: more than is good for a
+ * step between commits. */
+int spm_drops_make(struct chain *c, bool is_all, struct drops *d);
 /* Calls fn for all blocks that become free. With chain->lock held. */
 void spm_drops_each_block(struct chain *c, const struct drops *d,
                           void (*fn)(uint64_t block, uint64_t blocks, void *arg), void *arg);

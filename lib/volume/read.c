@@ -127,6 +127,18 @@ static size_t run_gather(struct chain *c, uint64_t first, size_t most, struct pa
 	return n;
 }
 
+bool spm_chain_page(struct chain *c, uint64_t page, struct page_source *source, struct page_meta *meta)
+{
+	struct place room;
+	const struct place *p = spm_map_get(&c->map, page, &room);
+
+	if (!p)
+		return false;
+	*source = (struct page_source){page, p->block, p->sum};
+	*meta = p->meta;
+	return true;
+}
+
 int spm_chain_read(struct chain *c, uint64_t first, size_t n, void *buffer)
 {
 	struct page_source source[READ_BLOCKS];

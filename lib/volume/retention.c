@@ -2,6 +2,7 @@
 #include "volume/retention.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 
 enum { LOOKS_MOST = 4096 };
@@ -10,9 +11,9 @@ static const uint64_t second_ns = 1000000000;
 struct looking {
 	struct chain *c;
 	const struct history *h;
-	struct version_info policy;
+	struct retention policy;
 	uint64_t now_ns, newest, from;
-	unsigned looks;
+	unsigned looks, looks_most;
 	int (*drop)(uint64_t seq, void *arg);
 	void *arg;
 
@@ -20,7 +21,24 @@ struct looking {
 	uint64_t seq, block;
 };
 
-static bool has_policy(const struct version_info *p)
+struct retention spm_retention_of(const struct chain *c)
+{
+	const struct version_info *i = &c->newest;
+
+	return c->has_retention ? c->retention
+	                        : (struct retention){i->versions_kept, i->keep_seconds, {i->thin[0], i->thin[1]}};
+}
+
+void spm_chain_retain(struct chain *c, const struct retention *r)
+{
+	pthread_mutex_lock(&c->lock);
+	c->has_retention = r != NULL;
+	if (r)
+		c->retention = *r;
+	pthread_mutex_unlock(&c->lock);
+}
+
+static bool has_policy(const struct retention *p)
 {
 	return p->keep_seconds || p->thin[0].older_than_s || p->thin[1].older_than_s;
 }
@@ -59,7 +77,7 @@ static int time_find(struct looking *l, uint64_t seq, uint64_t *time_ns)
 static uint64_t old_after(struct looking *l, uint64_t seq, uint64_t seconds, uint64_t *time_ns)
 {
 	seq = spm_kept_after(l->h, seq);
-	if (!seq || seq >= l->newest || l->looks >= LOOKS_MOST || time_find(l, seq, time_ns))
+	if (!seq || seq >= l->newest || l->looks >= l->looks_most || time_find(l, seq, time_ns))
 		return 0;
 	return *time_ns + seconds * second_ns <= l->now_ns ? seq : 0;
 }
@@ -107,20 +125,25 @@ static uint64_t due_after(const struct looking *l)
 
 	for (unsigned i = 0; i < 2; i++)
 		seconds = least(least(seconds, l->policy.thin[i].older_than_s), l->policy.thin[i].every_s);
-	if (l->looks >= LOOKS_MOST)
+	if (l->looks >= l->looks_most)
 		return l->now_ns;
 	return l->now_ns + (seconds < 8 ? second_ns : seconds * second_ns / 8);
 }
 
-int spm_retention_each(struct chain *c, const struct history *h, uint64_t from, int (*drop)(uint64_t seq, void *arg),
-                       void *arg)
+int spm_retention_each(struct chain *c, const struct history *h, uint64_t from, bool is_all,
+                       int (*drop)(uint64_t seq, void *arg), void *arg)
 {
-	struct looking l = {
-	        .c = c, .h = h, .now_ns = spm_now_real_ns(), .from = from ? from : 1, .drop = drop, .arg = arg};
+	struct looking l = {.c = c,
+	                    .h = h,
+	                    .now_ns = spm_now_real_ns(),
+	                    .from = from ? from : 1,
+	                    .looks_most = is_all ? UINT_MAX : LOOKS_MOST,
+	                    .drop = drop,
+	                    .arg = arg};
 	int result;
 
 	pthread_mutex_lock(&c->lock);
-	l.policy = c->newest;
+	l.policy = spm_retention_of(c);
 	pthread_mutex_unlock(&c->lock);
 	if (!has_policy(&l.policy))
 		return 0;
@@ -142,5 +165,7 @@ void spm_retention_forget(struct chain *c)
 
 bool spm_retention_is_due(const struct chain *c, uint64_t now_ns)
 {
-	return has_policy(&c->newest) && now_ns >= c->retention_due_ns;
+	struct retention policy = spm_retention_of(c);
+
+	return has_policy(&policy) && now_ns >= c->retention_due_ns;
 }

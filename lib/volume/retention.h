@@ -11,10 +11,12 @@
 
 #include "volume/history.h"
 
+/* What holds for the chain. With chain->lock held. */
+struct retention spm_retention_of(const struct chain *c);
 /* Calls drop for each version from `from` on, ascending, that its age lets go, until it returns non-zero, which is returned. With
- * maintain_lock held. */
-int spm_retention_each(struct chain *c, const struct history *h, uint64_t from, int (*drop)(uint64_t seq, void *arg),
-                       void *arg);
+ * maintain_lock held. is_all: looks at more than is good for a step between commits. */
+int spm_retention_each(struct chain *c, const struct history *h, uint64_t from, bool is_all,
+                       int (*drop)(uint64_t seq, void *arg), void *arg);
 /* What was told could not be dropped: it will be told again. */
 void spm_retention_forget(struct chain *c);
 /* Whether it is time to look again. With chain->lock held. */

@@ -74,6 +74,12 @@ struct version_info { /* what each version tells of itself; fixed part of the co
 	char message[200];
 };
 
+/* Which versions are kept, beside the newest one and those that are named or read: as in version_info. */
+struct retention {
+	uint32_t versions_kept, keep_seconds;
+	struct thinning thin[2];
+};
+
 enum volume_flags {
 	VOLUME_READ_ONLY = 1,
 	VOLUME_CREATE = 2,
@@ -192,6 +198,15 @@ uint64_t spm_page_sum(const void *page); /* what page_change.sum is */
  * durability, freeing dropped versions' space. *again: there is more to do now. idle: no commit is about. */
 int spm_chain_maintain(struct chain *c, bool idle, bool *again);
 
+/* What holds, as long as the chain is open, instead of what its newest version says. All zero: every version is kept. NULL: the
+ * version's word again. */
+void spm_chain_retain(struct chain *c, const struct retention *r);
+/* Drops, in one go, all versions that are not to be kept. is_dry: nothing is changed. blocks: that become free. */
+struct pruned {
+	uint64_t versions, blocks;
+};
+int spm_chain_prune(struct chain *c, bool is_dry, struct pruned *out);
+
 /* Newest version's description; -ENOENT if there is none. */
 int spm_chain_newest(struct chain *c, struct version_info *out);
 /* From the newest (of one opened at a version: from that) back along parents, also on the branches that it comes from; until fn
@@ -232,6 +247,8 @@ struct source_list {
 };
 int spm_chain_list(struct chain *c, struct source_list *out); /* 0 or -ENOMEM */
 void spm_source_list_free(struct source_list *l);
+/* What the newest version has of one page. False: it does not have it. */
+bool spm_chain_page(struct chain *c, uint64_t page, struct page_source *source, struct page_meta *meta);
 /* Keeps the newest version from being dropped, until it is called with false. One pin a chain; a reader has it already. */
 int spm_chain_pin(struct chain *c, bool is_pinned);
 struct page_pair { /* NULL: that version does not have it */
