@@ -1,7 +1,7 @@
-# The fuzzer (tests/fuzz): the library and the target compiled once more, by clang, with libFuzzer and the sanitizers. `ctest`
-# runs it over its seeds (label fault) and some mutations of them (label slow).
+# The fuzzers (tests/fuzz): the library and the targets compiled once more, by clang, with libFuzzer and the sanitizers. `ctest`
+# runs them over their seeds (label fault) and some mutations of them (label slow).
 #
-#   build/fuzz/fuzz_volume build/fuzz/found build/fuzz/seeds     fuzz on, for as long as you like
+#   build/fuzz/fuzz_volume build/fuzz/found build/fuzz/seeds     fuzz on, for as long as you like; fuzz_stream and seeds_stream likewise
 find_program(SPM_CLANG clang)
 set(fuzz_folder ${PROJECT_BINARY_DIR}/fuzz)
 set(fuzz_flags -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined)
@@ -22,7 +22,8 @@ if(NOT SPM_HAS_LIBFUZZER)
 endif()
 
 set(fuzz_objects)
-foreach(source ${SPM_SOURCES} ${SPM_TEST_SUPPORT} tests/fuzz/packed.c tests/fuzz/fuzz_volume.c)
+set(fuzz_targets fuzz_volume fuzz_stream)
+foreach(source ${SPM_SOURCES} ${SPM_TEST_SUPPORT} tests/fuzz/packed.c tests/fuzz/fuzz_volume.c tests/fuzz/fuzz_stream.c)
   cmake_path(ABSOLUTE_PATH source BASE_DIRECTORY ${PROJECT_SOURCE_DIR})
   cmake_path(RELATIVE_PATH source BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE name)
   string(REPLACE "/" "_" name ${name})
@@ -34,29 +35,37 @@ foreach(source ${SPM_SOURCES} ${SPM_TEST_SUPPORT} tests/fuzz/packed.c tests/fuzz
             -I${PROJECT_SOURCE_DIR}/lib -I${PROJECT_SOURCE_DIR}/containers -I${PROJECT_SOURCE_DIR}/tests/support
             -MD -MF ${object}.d -c ${source} -o ${object}
     DEPENDS ${source} DEPFILE ${object}.d VERBATIM)
-  list(APPEND fuzz_objects ${object})
+  if(NOT name MATCHES "tests_fuzz_fuzz_")
+    list(APPEND fuzz_objects ${object})
+  endif()
 endforeach()
-add_custom_command(
-  OUTPUT ${fuzz_folder}/fuzz_volume
-  COMMAND ${SPM_CLANG} ${fuzz_flags} ${fuzz_objects} -o ${fuzz_folder}/fuzz_volume ${XXHASH_LINK_LIBRARIES}
-          ${ELF_LINK_LIBRARIES} ${ZSTD_LINK_LIBRARIES} -lpthread
-  DEPENDS ${fuzz_objects} VERBATIM)
-add_custom_target(fuzz_volume ALL DEPENDS ${fuzz_folder}/fuzz_volume)
+foreach(target ${fuzz_targets})
+  set(objects ${fuzz_objects} ${fuzz_folder}/tests_fuzz_${target}.c.o)
+  add_custom_command(
+    OUTPUT ${fuzz_folder}/${target}
+    COMMAND ${SPM_CLANG} ${fuzz_flags} ${objects} -o ${fuzz_folder}/${target} ${XXHASH_LINK_LIBRARIES}
+            ${ELF_LINK_LIBRARIES} ${ZSTD_LINK_LIBRARIES} -lpthread
+    DEPENDS ${objects} VERBATIM)
+  add_custom_target(${target} ALL DEPENDS ${fuzz_folder}/${target})
+endforeach()
 
 add_executable(fuzz_seeds tests/fuzz/fuzz_seeds.c tests/fuzz/packed.c ${SPM_TEST_SUPPORT})
 target_include_directories(fuzz_seeds PRIVATE tests/support)
 target_compile_definitions(fuzz_seeds PRIVATE TEST_SOURCE="${PROJECT_SOURCE_DIR}")
 target_link_libraries(fuzz_seeds PRIVATE softpm_objects ${CMAKE_DL_LIBS})
 
-file(MAKE_DIRECTORY ${fuzz_folder}/seeds)
-add_test(NAME fault/fuzz_seeds COMMAND fuzz_seeds ${fuzz_folder}/seeds)
+file(MAKE_DIRECTORY ${fuzz_folder}/seeds ${fuzz_folder}/seeds_stream)
+add_test(NAME fault/fuzz_seeds COMMAND fuzz_seeds ${fuzz_folder}/seeds ${fuzz_folder}/seeds_stream)
 set_tests_properties(fault/fuzz_seeds PROPERTIES LABELS fault FIXTURES_SETUP fuzz_seeds ENVIRONMENT
                                                  "${SPM_TEST_ENVIRONMENT}")
 add_test(NAME fault/fuzz_replay COMMAND ${fuzz_folder}/fuzz_volume -runs=0 ${fuzz_folder}/seeds)
+add_test(NAME fault/fuzz_stream_replay COMMAND ${fuzz_folder}/fuzz_stream -runs=0 ${fuzz_folder}/seeds_stream)
 add_test(NAME slow/fuzz_volume COMMAND ${fuzz_folder}/fuzz_volume -runs=2000 -seed=1 -max_len=1000000 -timeout=60
                                        -rss_limit_mb=4096
                                        ${fuzz_folder}/seeds)
-set_tests_properties(fault/fuzz_replay PROPERTIES LABELS fault)
-set_tests_properties(slow/fuzz_volume PROPERTIES LABELS slow)
-set_tests_properties(fault/fuzz_replay slow/fuzz_volume PROPERTIES TIMEOUT 600 FIXTURES_REQUIRED fuzz_seeds ENVIRONMENT
-                                                        "${SPM_TEST_ENVIRONMENT}")
+add_test(NAME slow/fuzz_stream COMMAND ${fuzz_folder}/fuzz_stream -runs=20000 -seed=1 -max_len=200000 -timeout=60
+                                       ${fuzz_folder}/seeds_stream)
+set_tests_properties(fault/fuzz_replay fault/fuzz_stream_replay PROPERTIES LABELS fault)
+set_tests_properties(slow/fuzz_volume slow/fuzz_stream PROPERTIES LABELS slow)
+set_tests_properties(fault/fuzz_replay fault/fuzz_stream_replay slow/fuzz_volume slow/fuzz_stream
+                     PROPERTIES TIMEOUT 600 FIXTURES_REQUIRED fuzz_seeds ENVIRONMENT "${SPM_TEST_ENVIRONMENT}")

@@ -1,4 +1,5 @@
-/* fuzz_seeds.c - writes small volumes of many kinds, packed for fuzz_volume, into a folder: its seed corpus.
+/* fuzz_seeds.c - writes small volumes of many kinds, packed for fuzz_volume, into a folder, and streams for fuzz_stream into another: their
+ * seed corpora.
  *
  * The volume kept in the tree (tests/fault/golden.vol.txt), which a program made and which has several segments, dropped
  * versions, a branch, a tag and pages that went; and some made here, page by page or by the public calls.
@@ -6,8 +7,10 @@
 #include "branch_off.h"
 #include "packed.h"
 #include "sim_driver.h"
+#include "refs.h"
 #include "softpm.h"
 #include "sparse.h"
+#include "streams.h"
 #include "volume/volume.h"
 
 #include <stdio.h>
@@ -217,13 +220,65 @@ static void program_make(void)
 	close(fd);
 }
 
+/* Items behind a byte of flags, as fuzz_stream takes them. */
+static void stream_write(const char *to, const char *name, unsigned char flags, const struct exporting *what)
+{
+	size_t n;
+	int fd = memfd_create("stream", 0);
+	struct exporting to_memory = *what;
+	unsigned char *items, *seed;
+	char path[4096];
+
+	to_memory.fd = fd;
+	must(fd >= 0 && !spm_export(&to_memory), "exporting");
+	items = stream_unpack(fd, &n);
+	seed = malloc(n + 1);
+	must(items && seed, "unpacking");
+	seed[0] = flags;
+	memcpy(seed + 1, items, n);
+	snprintf(path, sizeof(path), "%s/%s", to, name);
+	must(!file_write(path, seed, n + 1), path);
+	free(items);
+	free(seed);
+	close(fd);
+}
+
+static struct resolved version_at(struct volume *v, const char *branch, uint64_t number)
+{
+	struct resolved r = {.is_branch = false};
+
+	snprintf(r.branch, sizeof(r.branch), "%s", branch);
+	must(!spm_version_find(v, HISTORY_MAGIC, branch, BY_NUMBER, number, &r.found), branch);
+	return r;
+}
+
+static void streams_make(const char *to)
+{
+	struct volume *v = begin();
+	struct resolved first, newest;
+
+	must(!history_make(v), "a history");
+	first = version_at(v, "main", 2);
+	newest = version_at(v, "main", INT64_MAX);
+	stream_write(to, "history", 0, &(struct exporting){.volume = v, .magic = HISTORY_MAGIC, .is_history = true});
+	stream_write(to, "again", 1, &(struct exporting){.volume = v, .magic = HISTORY_MAGIC, .is_history = true});
+	stream_write(to, "one", 0, &(struct exporting){.volume = v, .magic = HISTORY_MAGIC, .at = &first});
+	stream_write(to, "named", 5, &(struct exporting){.volume = v, .magic = HISTORY_MAGIC, .at = &newest});
+	stream_write(to, "step", 5,
+	             &(struct exporting){.volume = v, .magic = HISTORY_MAGIC, .at = &newest, .since = &first});
+	stream_write(to, "steps", 1,
+	             &(struct exporting){
+	                     .volume = v, .magic = HISTORY_MAGIC, .at = &newest, .since = &first, .is_history = true});
+	spm_volume_close(v);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t length;
 	unsigned char *golden = sparse_read(test_source("fault/golden.vol.txt"), &length);
 
-	if (argc != 2 || !golden)
-		return fprintf(stderr, "usage: fuzz_seeds FOLDER\n"), 2;
+	if (argc != 3 || !golden)
+		return fprintf(stderr, "usage: fuzz_seeds FOLDER FOLDER-FOR-STREAMS\n"), 2;
 	folder = argv[1];
 	seed_write("golden", golden, length, 0);
 	seed_write("golden-restore", golden, length, PACKED_WITH_RESTORE);
@@ -234,6 +289,7 @@ int main(int argc, char **argv)
 	large_make();
 	deleted_make();
 	program_make();
+	streams_make(argv[2]);
 	free(golden);
 	return 0;
 }
