@@ -63,7 +63,7 @@ add_test(NAME fault/fuzz_stream_replay COMMAND ${fuzz_folder}/fuzz_stream -runs=
 add_test(NAME slow/fuzz_volume COMMAND ${fuzz_folder}/fuzz_volume -runs=2000 -seed=1 -max_len=1000000 -timeout=60
                                        -rss_limit_mb=4096
                                        ${fuzz_folder}/seeds)
-add_test(NAME slow/fuzz_stream COMMAND ${fuzz_folder}/fuzz_stream -runs=20000 -seed=1 -max_len=200000 -timeout=60
+add_test(NAME slow/fuzz_stream COMMAND ${fuzz_folder}/fuzz_stream -runs=5000 -seed=1 -max_len=200000 -timeout=60
                                        ${fuzz_folder}/seeds_stream)
 set_tests_properties(fault/fuzz_replay fault/fuzz_stream_replay PROPERTIES LABELS fault)
 set_tests_properties(slow/fuzz_volume slow/fuzz_stream PROPERTIES LABELS slow)

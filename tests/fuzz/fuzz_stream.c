@@ -196,7 +196,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	static uint64_t used = SIM_BYTES_MOST;
 	unsigned flags = n ? *data : 0;
 	struct volume_info info;
-	struct volume *v;
+	struct volume *v = NULL;
 	uint8_t *items;
 	int fd;
 

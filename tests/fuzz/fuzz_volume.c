@@ -9,7 +9,7 @@
  * verified is what tests/fault/flip_volume.c is for. The mutator changes fields of the blocks it recognises, rather
  * than bytes.
  *
- *   fuzz_volume CORPUS...                 fuzz on (seeds: fuzz_seeds FOLDER)
+ *   fuzz_volume CORPUS...                 fuzz on (seeds: fuzz_seeds FOLDER FOLDER)
  *   fuzz_volume -runs=0 CORPUS, or FILE   try again what is there
  */
 #include "branch_off.h"

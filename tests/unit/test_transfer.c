@@ -543,12 +543,58 @@ static int a_callback_can_stop_it(const char *from, const char *to)
 	return 0;
 }
 
+static int step_apply(const void *bytes, size_t n, void *arg)
+{
+	(void)bytes;
+	steps(arg, (unsigned)n);
+	return 0;
+}
+
+/* Inputs stay where they were recorded. */
+static int inputs_stay_behind(const char *from, const char *to)
+{
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(from));
+	id = pCRestore(CONTAINER, &root);
+	EXPECT(id);
+	steps(root, 1);
+	EXPECT(pRecord(id, "x", 1) && pPointSync(id) && pRecord(id, "yz", 2) && !pCTag(id, "recorded", NULL));
+	EXPECT(!pVClose());
+	EXPECT(!export_to(from, &(struct pexport){.ref = "recorded"}, path("recorded.sp")));
+	EXPECT(!export_to(from, &(struct pexport){.since = "recorded~1", .ref = "recorded"}, path("step.sp")));
+	EXPECT(import_from(to, path("recorded.sp"), NULL) == 1);
+	EXPECT(!pVOpen(to));
+	id = pCRestore(CONTAINER, &root);
+	EXPECT(id && pReplay(id, step_apply, root) == 0 && book_is_right(root));
+	EXPECT(pRecord(id, "z", 1));
+	EXPECT(!pVClose());
+	EXPECT(!pVOpen(to));
+	id = pCRestore(CONTAINER, &root);
+	EXPECT(id && pReplay(id, step_apply, root) == 1 && book_is_right(root));
+	EXPECT(!pVClose());
+	EXPECT(import_from(to, path("recorded.sp"), NULL) == 0);
+	EXPECT(!pVOpen(from));
+	id = pCRestore(CONTAINER, &root);
+	EXPECT(id && pReplay(id, step_apply, root) == 1 && pPointSync(id));
+	EXPECT(!pVClose());
+	EXPECT(!export_to(from, &(struct pexport){.since = "recorded"}, path("step.sp")));
+	EXPECT(import_from(to, path("step.sp"), NULL) == -EEXIST && strstr(pErrorMsg(), "recorded here"));
+	EXPECT(import_from(to, path("step.sp"), &(struct pimport){.branch = "beside"}) == 1);
+	EXPECT(!pVOpen(to));
+	EXPECT(pCOpenAt(CONTAINER, "beside", &root) && book_is_right(root));
+	EXPECT(!pVClose());
+	return 0;
+}
+
 static void others_and_callers_have_a_say(void **state)
 {
 	(void)state;
 	in_process(book_history_make, path("j.vol"), NULL);
 	in_process(others_are_not_disturbed, path("j.vol"), path("k.vol"));
 	in_process(a_callback_can_stop_it, path("j.vol"), path("l.vol"));
+	in_process(inputs_stay_behind, path("j.vol"), path("o.vol"));
 }
 
 /* ---- a large container: many batches, chunks, memory that does not grow with it ---- */
