@@ -216,9 +216,11 @@ static void verdict(unsigned mib, const char *which, double (*when)(const struct
 	const struct cell *other = best(mib, when, is_durable);
 	double our = when(reference(mib), BRANCH);
 
+	if (!is_durable && other == best(mib, when, true))
+		return; /* that was told */
 	if (other && our > 0)
-		printf("%u MiB, the %s branch: best of the others%s is %s, %.2f ms, %.1f times SoftPM's %.2f ms\n", mib,
-		       which, is_durable ? " that are durable" : "", other->title, when(other, BRANCH),
+		printf("- %u MiB, the %s branch: best of the others%s is %s, %.2f ms, %.1f times SoftPM's %.2f ms\n",
+		       mib, which, is_durable ? " that are durable" : "", other->title, when(other, BRANCH),
 		       when(other, BRANCH) / our, our);
 }
 
