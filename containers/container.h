@@ -111,7 +111,7 @@ struct container {
 	char message[200];     /* of the image under way */
 	int64_t newest;        /* number of the newest version, durable or under way */
 	int64_t number;        /* of the one that was made last, or is about to be; guarded by table_lock */
-	int64_t number_seen;   /* the highest of branches that are not open any more; so is this */
+	int64_t number_seen;   /* the highest of branches that are not open; so is this */
 	int64_t durable;
 	int failed; /* -errno of a point that failed since the last pSync */
 	char failed_message[512];
@@ -163,6 +163,7 @@ void spm_arena_owner(uint32_t arena, char *words, size_t room);
 /* c->number becomes one that no version of its container has, on any branch, as far as this process knows. */
 void spm_version_number_take(struct container *c);
 void spm_version_number_settle(struct container *c, int64_t number);            /* that is how it came */
+void spm_version_number_see(struct container *c, int64_t number);               /* a branch that is not open has it */
 void spm_container_each(void (*fn)(struct container *c, void *arg), void *arg); /* table locked, or stopped */
 struct volume *spm_volume_current(void); /* opens the default one if need be; NULL and error set */
 unsigned spm_volume_wait_ms(void);

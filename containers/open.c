@@ -113,8 +113,7 @@ int spm_container_fill(struct container *c)
 	c->number = c->newest;
 	c->input = c->input_saved = info.input;
 	err = spm_version_highest(spm_volume_current(), c->magic, c->branch, &highest);
-	if (c->number_seen < (int64_t)highest)
-		c->number_seen = (int64_t)highest;
+	spm_version_number_see(c, (int64_t)highest);
 	return err ? spm_fail_volume(err) : spm_restore(c, &info);
 }
 

@@ -145,8 +145,8 @@ static int switch_to(struct container *c, const struct resolved *at)
 	exchange(c, next);
 	pthread_mutex_unlock(&c->lock);
 	spm_capture_end();
-	if (next->number > c->number)
-		spm_version_number_settle(c, next->number);
+	spm_version_number_see(c, next->number);
+	spm_version_number_see(c, next->number_seen);
 	spm_container_forget(next);
 	discard(next, c);
 	return 0;

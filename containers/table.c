@@ -230,6 +230,13 @@ static void number_leave(const struct container *c)
 			table[i]->number_seen = higher(table[i]->number_seen, higher(c->number, c->number_seen));
 }
 
+void spm_version_number_see(struct container *c, int64_t number)
+{
+	pthread_mutex_lock(&table_lock);
+	c->number_seen = higher(c->number_seen, number);
+	pthread_mutex_unlock(&table_lock);
+}
+
 void spm_version_number_settle(struct container *c, int64_t number)
 {
 	pthread_mutex_lock(&table_lock);

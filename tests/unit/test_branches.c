@@ -591,6 +591,10 @@ static int numbers_are_given_once(const char *volume)
 	EXPECT(pPointSync(clone_id) == VERSIONS + 3); /* nothing new */
 	steps(root, 1);
 	EXPECT(pPointSync(clone_id) == VERSIONS + 5);
+	EXPECT(!pBranch(CONTAINER, "third", NULL) && !pCSwitch(clone_id, "third", &root));
+	EXPECT(pPointSync(clone_id) == VERSIONS + 4); /* nothing new */
+	steps(root, 1);
+	EXPECT(pPointSync(clone_id) == VERSIONS + 6);
 	EXPECT(!pVClose());
 	return 0;
 }
