@@ -241,18 +241,27 @@ static int name_resolve(int magic, const char *name, struct resolved *out)
 
 /* ---- times ---- */
 
+/* There is no 31st of February: mktime makes another day of it. (Not so of an hour that summer time leaves out.) */
+static bool day_is_real(const struct tm *asked, const struct tm *made)
+{
+	return asked->tm_mday == made->tm_mday && asked->tm_mon == made->tm_mon && asked->tm_year == made->tm_year;
+}
+
 static bool time_parse(const char *text, uint64_t *ns)
 {
 	static const char *const formats[] = {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"};
 
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-		struct tm tm = {.tm_isdst = -1};
-		const char *end = strptime(text, formats[i], &tm);
+		struct tm asked = {.tm_isdst = -1}, tm;
+		const char *end = strptime(text, formats[i], &asked);
 		time_t t;
 
 		if (!end || *end)
 			continue;
+		tm = asked;
 		t = mktime(&tm);
+		if (!day_is_real(&asked, &tm))
+			return false;
 		if (__builtin_mul_overflow((uint64_t)t + 1, UINT64_C(1000000000), ns)) /* all of that second */
 			*ns = UINT64_MAX;
 		return t >= 0;

@@ -399,6 +399,8 @@ static int refs_that_mean_nothing_say_what_there_is(const char *volume)
 	        {"@1971-01-01", ENOENT},
 	        {"main~x", EINVAL},
 	        {"@yesterday", EINVAL},
+	        {"@2036-02-30", EINVAL},
+	        {"main@2026-04-31T10:00", EINVAL},
 	        {"main:99", ENOENT},
 	        {"main:5x", EINVAL},
 	        {"main:", EINVAL},
