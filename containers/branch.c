@@ -56,67 +56,41 @@ int pBranch(int magic, const char *branch, const char *ref)
 	return settled_resolve(magic, ref, &at) ? -1 : spm_branch_make(magic, branch, &at.found);
 }
 
-/* A tagged version is not dropped. What can't be read may go with its tags, though. */
-static int branch_must_have_no_tags(int magic, const char *branch)
-{
-	struct chain_about about;
-	struct refs refs;
-	struct chain *c;
-	int err = 0;
-
-	if (spm_chain_open(spm_volume_current(), magic, branch, 0, 0, &c))
-		return 0;
-	spm_chain_about(c, &about);
-	spm_chain_close(c);
-	if (spm_refs_load(spm_volume_current(), magic, &refs))
-		return 0;
-	for (size_t i = 0; i < refs.n && !err; i++)
-		if (refs.ref[i].kind == REF_TAG && refs.ref[i].chain_id == about.chain_id)
-			err = spm_fail(EBUSY,
-			               "container %d, branch %s: tag %s names a version of it: delete the tag first",
-			               magic, branch, refs.ref[i].name);
-	spm_refs_free(&refs);
-	return err;
-}
-
 int pBranchDelete(int magic, const char *branch)
 {
-	char current[SPM_NAME_BYTES];
 	struct container *open;
 	int err;
 
-	if (!spm_name_is_fit(branch) || !spm_volume_current() || spm_current_branch(magic, current))
+	if (!spm_name_is_fit(branch) || !spm_volume_current())
 		return -1;
 	if (!strcmp(branch, "main"))
 		return spm_fail(EINVAL, "branch main goes only with the whole container (pCDelete)");
-	if (!strcmp(branch, current))
-		return spm_fail(EBUSY, "branch %s is the current one of container %d: switch to another first", branch,
-		                magic);
 	open = spm_container_open(magic, branch);
 	if (open) { /* this process's locks would not be in its own way */
 		spm_container_put(open);
 		return spm_fail(EBUSY, "branch %s of container %d is open in this process", branch, magic);
 	}
-	if (branch_must_have_no_tags(magic, branch))
-		return -1;
 	err = spm_branch_delete(spm_volume_current(), magic, branch);
 	return err ? spm_fail_volume(err) : 0;
 }
 
 int pBranchSwitch(int magic, const char *branch)
 {
-	int err;
+	struct chain *held;
+	int err, result;
 
 	if (!spm_name_is_fit(branch) || !spm_volume_current())
 		return -1;
-	err = spm_branch_exists(spm_volume_current(), magic, branch);
-	if (err < 0)
-		return spm_fail_volume(err);
-	if (!err)
+	err = spm_branch_hold(spm_volume_current(), magic, branch, &held);
+	if (err == -ENOENT)
 		return spm_ref_resolve(magic, NULL, branch, &(struct resolved){.is_branch = false})
 		               ? -1
 		               : spm_fail(ENOENT, "%s is no branch of container %d", branch, magic);
-	return spm_current_branch_set(magic, branch);
+	if (err)
+		return spm_fail_volume(err);
+	result = spm_current_branch_set(magic, branch);
+	spm_chain_close(held);
+	return result;
 }
 
 struct branch_visit {
@@ -153,13 +127,14 @@ static int branch_show(struct branch_visit *v, struct chain *c, struct pbranch *
 static int branch_visit(int magic, const char *branch, void *arg)
 {
 	struct branch_visit *v = arg;
-	struct pbranch b = {.name = branch, .parent = "", .is_current = !strcmp(branch, v->current)};
+	struct pbranch b = {.name = branch ? branch : "", .parent = ""};
 	struct chain *c;
 	int err, result;
 
 	if (magic != v->magic)
 		return 0;
-	err = spm_chain_open(spm_volume_current(), magic, branch, 0, 0, &c);
+	b.is_current = !strcmp(b.name, v->current);
+	err = branch ? spm_chain_open(spm_volume_current(), magic, branch, 0, 0, &c) : -EUCLEAN;
 	if (err) {
 		b.damage = spm_volume_error_of(err);
 		return v->fn(&b, v->arg);

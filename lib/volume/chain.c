@@ -662,6 +662,34 @@ static int branch_create_once(struct volume *v, int magic, const char *branch, c
 	return err;
 }
 
+static int branch_hold_once(struct volume *v, int magic, const char *branch, struct chain **out)
+{
+	struct chain *c;
+	int err = spm_chain_open_history(v, magic, branch, 0, &c);
+
+	if (err)
+		return err;
+	c->seq = 1; /* any */
+	err = reader_pin(c);
+	if (err)
+		spm_chain_free(c);
+	else
+		*out = c;
+	return err;
+}
+
+int spm_branch_hold(struct volume *v, int magic, const char *branch, struct chain **out)
+{
+	int err = -EAGAIN;
+
+	for (unsigned tries = 0; err == -EAGAIN && tries < 20; tries++) { /* its writer is at work */
+		if (tries)
+			spm_sleep_ms(tries);
+		err = branch_hold_once(v, magic, branch, out);
+	}
+	return err;
+}
+
 int spm_branch_exists(struct volume *v, int magic, const char *branch)
 {
 	struct chain_head head;
@@ -920,9 +948,48 @@ static int log_add(uint64_t first_block, const struct chain_head *head, void *ar
 	return found < 0 ? found : found ? 0 : doomed_add(first_block, head, l);
 }
 
-/* Once it is seized nobody begins another branch with it. */
+static bool is_damaged(struct volume *v, int magic, const char *branch)
+{
+	struct chain *c;
+	int err = spm_chain_open(v, magic, branch, 0, 0, &c);
+
+	if (!err)
+		spm_chain_close(c);
+	return err == -EUCLEAN;
+}
+
+/* The current branch is there, and a version with a tag. What can't be read may go with its tags, though. */
+static int name_find(struct volume *v, const struct chain_head *head, bool has_tags)
+{
+	struct refs refs;
+	int err = spm_refs_load(v, head->container, &refs);
+
+	if (!err && spm_refs_find(&refs, REF_CURRENT, head->branch))
+		err = spm_volume_fail(-EBUSY,
+		                      "branch %.63s is the current one of container %d: switch to another first",
+		                      head->branch, head->container);
+	for (size_t i = 0; i < refs.n && !err && has_tags; i++)
+		if (refs.ref[i].kind == REF_TAG && refs.ref[i].chain_id == head->chain_id)
+			err = spm_volume_fail(
+			        -EBUSY,
+			        "container %d, branch %.63s: tag %.63s names a version of it: delete the tag first",
+			        head->container, head->branch, refs.ref[i].name);
+	spm_refs_free(&refs);
+	return err;
+}
+
+static int doomed_must_be_unused(struct volume *v, const struct chain_head *head, bool has_tags)
+{
+	int err = spm_heads_each(v, head->container, child_find, (void *)(uintptr_t)head);
+
+	return err ? err : name_find(v, head, has_tags);
+}
+
+/* Once it is seized nobody begins another branch with it, gives one of its versions a tag, or makes it the current one: all these
+ * hold it meanwhile. */
 int spm_branch_delete(struct volume *v, int magic, const char *branch)
 {
+	bool has_tags = !is_damaged(v, magic, branch);
 	struct doomed_list l = {.v = v};
 	struct chain_head head;
 	uint64_t first;
@@ -932,13 +999,13 @@ int spm_branch_delete(struct volume *v, int magic, const char *branch)
 		return err ? err : spm_volume_fail(-ENOENT, "container %d has no branch %s", magic, branch);
 	err = doomed_add(first, &head, &l);
 	if (!err)
-		err = spm_heads_each(v, magic, child_find, &head);
+		err = doomed_must_be_unused(v, &head, has_tags);
 	if (!err)
 		err = places_each(&l, magic, log_add);
 	if (!err)
 		err = doomed_seize_all(&l);
 	if (!err)
-		err = spm_heads_each(v, magic, child_find, &head);
+		err = doomed_must_be_unused(v, &head, has_tags);
 	if (!err)
 		err = doomed_release_all(&l);
 	doomed_end(&l);

@@ -110,7 +110,7 @@ struct volume_info {
 	uint64_t bytes, extents, free_extents, chains;
 };
 int spm_volume_info(struct volume *v, struct volume_info *out);
-/* Calls fn for each chain (magic, branch name) until it returns non-zero, which is returned. */
+/* Calls fn for each chain (magic, branch name; NULL: its head is damaged, so who knows) until it returns non-zero, which is returned. */
 int spm_volume_each_chain(struct volume *v, int (*fn)(int magic, const char *branch, void *arg), void *arg);
 
 /* A new chain; held for writing by this process. -EEXIST if magic has one with that branch. Durable on return;
@@ -127,6 +127,8 @@ enum chain_flags {
 struct version_found;
 int spm_branch_create(struct volume *v, int magic, const char *branch, const struct version_found *at);
 int spm_branch_exists(struct volume *v, int magic, const char *branch); /* 1, 0 or -errno */
+/* The branch is not deleted until the chain, which tells no more than its name, is closed. -ENOENT. */
+int spm_branch_hold(struct volume *v, int magic, const char *branch, struct chain **out);
 /* Recovers and opens. -EUCLEAN: volume_error() names the damage and the newest whole version. wait_ms: for the
  * writer's lock. */
 int spm_chain_open(struct volume *v, int magic, const char *branch, unsigned flags, unsigned wait_ms,
@@ -153,7 +155,7 @@ int spm_chain_pin_for(struct chain *c, struct driver *heir, bool pin);
 void spm_chain_leave(struct chain *c); /* after spm_volume_leave: frees the memory */
 /* All chains of the container. -ENOENT; -EAGAIN: somebody writes or reads it. */
 int spm_chain_delete(struct volume *v, int magic);
-/* -ENOENT; -EAGAIN: somebody writes or reads it; -EBUSY: it has branches itself. */
+/* -ENOENT; -EAGAIN: somebody writes or reads it; -EBUSY: it has branches itself, a tag names a version of it, or it is the current one. */
 int spm_branch_delete(struct volume *v, int magic, const char *branch);
 
 /* Names beside the branches. */

@@ -315,6 +315,13 @@ static void newest_tag(struct branch *b)
 	version[b->newest].is_tagged = true;
 }
 
+static int tag_remove(struct refs *refs, void *arg)
+{
+	const struct ref *ref = arg;
+
+	return spm_refs_remove(refs, (enum ref_kind)ref->kind, ref->name) ? 0 : -ENOENT;
+}
+
 static int tags_remove(struct refs *refs, void *arg)
 {
 	(void)arg;
@@ -698,6 +705,36 @@ static void an_origin_is_kept_as_long_as_its_branch(void **state)
 	spm_volume_close(main.v);
 }
 
+/* Whoever gives it a name holds it meanwhile: so that is seen before the deletion, or after. */
+static void a_branch_with_a_name_is_not_deleted(void **state)
+{
+	struct branch main = branch_begin(volume_in_memory(), 0), b;
+	struct ref current = {.name = "side", .kind = REF_CURRENT};
+	struct chain *held;
+
+	(void)state;
+	commits(&main, 5);
+	b = branch_make(&main, 1, "side", 0);
+	commits(&b, 2);
+	newest_tag(&b);
+	branch_close(&b);
+	must(spm_chain_open_version(main.v, CONTAINER, "side", version[b.newest].number, &held), "holding a version");
+	assert_int_equal(spm_branch_delete(main.v, CONTAINER, "side"), -EBUSY);
+	must(spm_refs_change(main.v, CONTAINER, tags_remove, NULL), "no tags");
+	assert_int_equal(spm_branch_delete(main.v, CONTAINER, "side"), -EAGAIN);
+	spm_chain_close(held);
+	must(spm_refs_change(main.v, CONTAINER, tag_put, &current), "the current branch");
+	assert_int_equal(spm_branch_delete(main.v, CONTAINER, "side"), -EBUSY);
+	must(spm_branch_hold(main.v, CONTAINER, "side", &held), "holding the branch");
+	must(spm_refs_change(main.v, CONTAINER, tag_remove, &current), "no current branch");
+	assert_int_equal(spm_branch_delete(main.v, CONTAINER, "side"), -EAGAIN);
+	spm_chain_close(held);
+	must(spm_branch_delete(main.v, CONTAINER, "side"), "deleting it");
+	assert_int_equal(spm_branch_hold(main.v, CONTAINER, "side", &held), -ENOENT);
+	branch_close(&main);
+	spm_volume_close(main.v);
+}
+
 /* ---- readers ---- */
 
 /* Whatever there would be to do for its writer. */
@@ -859,6 +896,7 @@ int main(void)
 	        cmocka_unit_test_setup(the_highest_number_is_told_though_a_branch_is_damaged, model_begin),
 	        cmocka_unit_test_setup(a_branch_without_commits_opens, model_begin),
 	        cmocka_unit_test_setup(an_origin_is_kept_as_long_as_its_branch, model_begin),
+	        cmocka_unit_test_setup(a_branch_with_a_name_is_not_deleted, model_begin),
 	        cmocka_unit_test_setup(a_reader_maintains_nothing, model_begin),
 	        cmocka_unit_test_setup(a_version_that_is_read_stays, model_begin),
 	        cmocka_unit_test_setup(a_version_that_another_process_reads_stays_until_that_ends, model_begin),
