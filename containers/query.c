@@ -89,7 +89,7 @@ static int container_show(int magic, const char *branch, void *arg)
 	struct chain *chain;
 	int err;
 
-	if (strcmp(branch, "main"))
+	if (branch ? strcmp(branch, "main") != 0 : spm_branch_exists(spm_volume_current(), magic, "main") == 1)
 		return 0;
 	err = spm_current_branch(magic, current);
 	err = err ? -EUCLEAN : spm_chain_open(spm_volume_current(), magic, current, 0, 0, &chain);
@@ -234,11 +234,11 @@ static int branch_check(int magic, const char *branch, void *arg)
 
 	if (magic != k->magic)
 		return 0;
-	k->branch = branch;
-	if (k->is_there && !strcmp(branch, "main")) /* so a chain is called that can't tell its name */
+	k->is_there = true;
+	k->branch = branch ? branch : "main";
+	if (!branch)
 		return damage_tell(
 		        "the head of a branch, or of the names, is damaged in both copies: what it held is lost", k);
-	k->is_there |= !strcmp(branch, "main");
 	result = spm_volume_check(spm_volume_current(), magic, branch, damage_tell, k, &whole);
 	if (!strcmp(branch, k->current))
 		k->newest_whole = whole;

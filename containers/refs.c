@@ -84,7 +84,7 @@ static int branch_list(int magic, const char *branch, void *arg)
 	size_t n = strlen(l->text);
 
 	if (magic == l->magic)
-		snprintf(l->text + n, l->room - n, "%s%s", l->n++ ? ", " : "", branch);
+		snprintf(l->text + n, l->room - n, "%s%s", l->n++ ? ", " : "", branch ? branch : "a damaged one");
 	return 0;
 }
 
@@ -133,7 +133,7 @@ static int number_look(int magic, const char *branch, void *arg)
 	struct version_found found;
 	size_t n = strlen(s->where);
 
-	if (magic != s->magic)
+	if (magic != s->magic || !branch)
 		return 0;
 	s->err = spm_version_find(spm_volume_current(), magic, branch, BY_NUMBER, s->number, &found);
 	if (s->err && s->err != -ENOENT)
@@ -198,7 +198,8 @@ static int branch_by_id(int magic, const char *branch, void *arg)
 	struct search *s = arg;
 	struct version_found found;
 
-	if (magic != s->magic || spm_version_find(spm_volume_current(), magic, branch, BY_NUMBER, s->number, &found) ||
+	if (magic != s->magic || !branch ||
+	    spm_version_find(spm_volume_current(), magic, branch, BY_NUMBER, s->number, &found) ||
 	    found.chain_id != s->out->found.chain_id || found.seq != s->out->found.seq)
 		return 0;
 	snprintf(s->out->branch, sizeof(s->out->branch), "%s", branch);
@@ -232,7 +233,11 @@ static int tag_resolve(int magic, const char *name, struct resolved *out)
 
 static int name_resolve(int magic, const char *name, struct resolved *out)
 {
-	if (spm_branch_exists(spm_volume_current(), magic, name) != 1)
+	int found = spm_branch_exists(spm_volume_current(), magic, name);
+
+	if (found < 0)
+		return spm_fail_volume(found);
+	if (!found)
 		return tag_resolve(magic, name, out);
 	snprintf(out->branch, sizeof(out->branch), "%s", name);
 	out->is_branch = true;

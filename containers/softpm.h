@@ -392,7 +392,7 @@ SOFTPM_API int pPrune(int magic, const struct pprune *how);
 
 /* Good during the call of fn that gets it. */
 struct pbranch {
-	const char *name, *parent; /* parent "": it began empty */
+	const char *name, *parent; /* name "": damage has it; parent "": it began empty */
 	int64_t origin;            /* version of the parent that it began with */
 	int64_t newest, time_ns;   /* its newest version; of a branch without own ones, origin */
 	uint64_t pages, live_bytes;

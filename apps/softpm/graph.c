@@ -83,7 +83,9 @@ struct graph *graph_read(const struct listed *c, const struct names *names, uint
 		const struct branch *b = &names->branch[i];
 		struct lane *l = &g->lane[g->lanes];
 
-		if (!b->damage && !branch_has_own(b))
+		if (!*b->name)
+			*status = complain("a branch: %s", b->damage);
+		if (!*b->name || (!b->damage && !branch_has_own(b)))
 			continue;
 		*l = (struct lane){.branch = b, .column = NO_COLUMN};
 		if (pVersions(c->magic, b->name, own_add, &(struct reading){l, limit}) < 0)

@@ -75,7 +75,7 @@ struct search {
 	int (*head_fn)(const struct chain_head *head, void *arg);
 	int (*place_fn)(uint64_t first_block, const struct chain_head *head, void *arg);
 	void *arg;
-	bool skips_damaged;
+	bool is_damaged; /* a head that was passed over */
 };
 
 static bool origin_is_sane(const struct chain_head *h)
@@ -151,23 +151,22 @@ static int head_visit(uint64_t first_block, const struct extent_entry *e, void *
 	if (!is_chain(e) || e->magic != s->magic)
 		return 0;
 	err = head_read(s->volume, first_block, e->owner, &s->head);
+	if (err == -EUCLEAN) {
+		s->is_damaged = true;
+		s->head = (struct chain_head){.chain_id = e->owner, .container = e->magic};
+		return s->place_fn ? s->place_fn(first_block, &s->head, s->arg) : 0;
+	}
 	if (err)
-		return s->skips_damaged ? 0 : err;
+		return err;
 	return s->head_fn ? s->head_fn(&s->head, s->arg) : s->place_fn(first_block, &s->head, s->arg);
 }
 
 int spm_heads_each(struct volume *v, int magic, int (*fn)(const struct chain_head *head, void *arg), void *arg)
 {
 	struct search s = {.volume = v, .magic = magic, .head_fn = fn, .arg = arg};
+	int result = spm_extents_each(v, head_visit, &s);
 
-	return spm_extents_each(v, head_visit, &s);
-}
-
-int spm_heads_each_whole(struct volume *v, int magic, int (*fn)(const struct chain_head *head, void *arg), void *arg)
-{
-	struct search s = {.volume = v, .magic = magic, .head_fn = fn, .arg = arg, .skips_damaged = true};
-
-	return spm_extents_each(v, head_visit, &s);
+	return result || !s.is_damaged ? result : -EUCLEAN;
 }
 
 static int chain_visit(uint64_t first_block, const struct extent_entry *e, void *arg)
@@ -176,8 +175,8 @@ static int chain_visit(uint64_t first_block, const struct extent_entry *e, void 
 
 	if (!is_chain(e))
 		return 0;
-	if (head_read(s->volume, first_block, e->owner, &s->head)) /* its opening will tell why */
-		return s->fn(e->magic, "main", s->arg);
+	if (head_read(s->volume, first_block, e->owner, &s->head))
+		return s->fn(e->magic, NULL, s->arg);
 	return spm_is_branch(s->head.branch) ? s->fn(e->magic, s->head.branch, s->arg) : 0;
 }
 
@@ -980,9 +979,9 @@ static int name_find(struct volume *v, const struct chain_head *head, bool has_t
 
 static int doomed_must_be_unused(struct volume *v, const struct chain_head *head, bool has_tags)
 {
-	int err = spm_heads_each(v, head->container, child_find, (void *)(uintptr_t)head);
+	int err = name_find(v, head, has_tags);
 
-	return err ? err : name_find(v, head, has_tags);
+	return err ? err : spm_heads_each(v, head->container, child_find, (void *)(uintptr_t)head);
 }
 
 /* Once it is seized nobody begins another branch with it, gives one of its versions a tag, or makes it the current one: all these

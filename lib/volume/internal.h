@@ -246,10 +246,9 @@ int spm_head_find(struct volume *v, int magic, const char *branch, uint64_t id, 
 int spm_chain_have(struct volume *v, int magic, const char *branch, unsigned wait_ms, struct chain **out);
 /* A chain without its map, or version: only head and history. Nothing is pinned. */
 int spm_chain_open_history(struct volume *v, int magic, const char *branch, uint64_t id, struct chain **out);
-/* Calls fn for the head of each chain of the container until it returns non-zero, which is returned. */
+/* Calls fn for the head of each chain of the container until it returns non-zero, which is returned. -EUCLEAN, at the end: some can't be
+ * read. */
 int spm_heads_each(struct volume *v, int magic, int (*fn)(const struct chain_head *head, void *arg), void *arg);
-/* The same, without those that can't be read. */
-int spm_heads_each_whole(struct volume *v, int magic, int (*fn)(const struct chain_head *head, void *arg), void *arg);
 
 /* map_image.c: one version's map as bytes on the disk. *bytes: with room for whole blocks, to be freed. */
 int spm_map_image_make(struct map *m, uint64_t chain_id, uint64_t seq, const struct version_info *info,

@@ -321,7 +321,7 @@ static int candidates_find(struct chain *c, struct drops *d, uint64_t bound, uin
 
 	if (!oldest || oldest >= bound)
 		return 0;
-	err = spm_keepers_find(c, &keepers);
+	err = spm_keepers_find(c, true, &keepers);
 	if (err)
 		return err == -ENOMEM ? err : 0; /* who can't be asked may need any of them */
 	for (uint64_t seq = oldest; seq && seq < bound && !err; seq = spm_kept_after(&d->history, seq)) {
@@ -367,7 +367,7 @@ static int old_find(struct chain *c, struct drops *d, uint64_t bound, uint64_t l
 
 	if (d->seen < bound) /* there is enough for one round */
 		return 0;
-	err = spm_keepers_find(c, &keepers);
+	err = spm_keepers_find(c, true, &keepers);
 	if (err)
 		return err == -ENOMEM ? err : 0;
 	err = spm_retention_each(c, &d->history, bound, d->is_all, age_drop, &a);
@@ -390,7 +390,7 @@ static int candidates_seize(struct chain *c, struct drops *d)
 			d->drop[n++] = d->drop[i];
 	d->n = n;
 	if (!err)
-		err = spm_keepers_find(c, &keepers);
+		err = spm_keepers_find(c, true, &keepers);
 	if (err == -ENOMEM)
 		return err;
 	n = 0;

@@ -177,23 +177,34 @@ static int seq_compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-int spm_keepers_find(struct chain *c, struct keepers *k)
+/* -EUCLEAN: not of those whose head can't be read. */
+static int keepers_read(struct chain *c, struct keepers *k)
 {
 	struct refs refs = {0};
-	int err;
+	int heads = spm_heads_each(c->volume, c->magic, origin_note, &(struct origins){c, k});
+	int err = heads == -EUCLEAN ? 0 : heads;
 
-	*k = (struct keepers){0};
-	err = spm_heads_each(c->volume, c->magic, origin_note, &(struct origins){c, k});
 	if (!err && spm_is_branch(c->branch))
 		err = spm_refs_load(c->volume, c->magic, &refs);
 	for (size_t i = 0; i < refs.n && !err; i++)
 		if (refs.ref[i].kind == REF_TAG && refs.ref[i].chain_id == c->id)
 			err = keeper_add(k, refs.ref[i].seq);
 	spm_refs_free(&refs);
+	if (k->n)
+		qsort(k->seq, k->n, sizeof(*k->seq), seq_compare);
+	return err ? err : heads;
+}
+
+int spm_keepers_find(struct chain *c, bool all, struct keepers *k)
+{
+	int err;
+
+	*k = (struct keepers){0};
+	err = keepers_read(c, k);
+	if (err == -EUCLEAN && !all)
+		err = 0;
 	if (err)
 		spm_keepers_free(k);
-	else if (k->n)
-		qsort(k->seq, k->n, sizeof(*k->seq), seq_compare);
 	return err;
 }
 

@@ -13,7 +13,8 @@ struct keepers {
 	uint64_t *seq;
 	size_t n;
 };
-int spm_keepers_find(struct chain *c, struct keepers *k);
+/* -EUCLEAN: what some branches keep can't be read; unless `all`, what others keep is enough then. */
+int spm_keepers_find(struct chain *c, bool all, struct keepers *k);
 bool spm_keepers_has(const struct keepers *k, uint64_t seq);
 void spm_keepers_free(struct keepers *k);
 

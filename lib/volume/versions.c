@@ -130,7 +130,7 @@ int spm_chain_each_version(struct chain *c, int (*fn)(const struct version_info 
 {
 	struct telling t = {c, fn, arg, oldest_told(c), c->seq, {0}};
 	struct chain *parent;
-	int result = spm_keepers_find(c, &t.keepers);
+	int result = spm_keepers_find(c, false, &t.keepers);
 
 	if (result)
 		return result;
@@ -193,7 +193,7 @@ int spm_chain_oldest(struct chain *c, struct version_info *out)
 	pthread_mutex_lock(&c->maintain_lock); /* what is there stays there */
 	result = history_view(c, &t.c);
 	if (!result)
-		result = spm_keepers_find(t.c, &t.keepers);
+		result = spm_keepers_find(t.c, true, &t.keepers);
 	if (!result) {
 		t.from = oldest_told(t.c);
 		t.from = t.to = oldest_seq(&t);
@@ -388,9 +388,10 @@ static int number_note(const struct chain_head *head, void *arg)
 int spm_version_highest(struct volume *v, int magic, const char *without, uint64_t *number)
 {
 	struct numbering n = {v, without, 0};
-	int err = spm_heads_each_whole(v, magic, number_note, &n);
+	int err = spm_heads_each(v, magic, number_note, &n);
 
-	if (!err)
-		*number = n.highest;
-	return err;
+	if (err && err != -EUCLEAN) /* a damaged head tells nothing */
+		return err;
+	*number = n.highest;
+	return 0;
 }

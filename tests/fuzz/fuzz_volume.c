@@ -46,7 +46,7 @@ static int chain_note(int magic, const char *branch, void *arg)
 	struct chains *all = arg;
 
 	all->magic[all->n] = magic;
-	snprintf(all->branch[all->n], sizeof(all->branch[0]), "%s", branch);
+	snprintf(all->branch[all->n], sizeof(all->branch[0]), "%s", branch ? branch : "main");
 	return ++all->n == CHAINS_MOST;
 }
 

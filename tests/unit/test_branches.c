@@ -3,6 +3,7 @@
 #include "expect.h"
 #include "scratch.h"
 #include "softpm.h"
+#include "volume/format.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -601,6 +602,65 @@ static int numbers_are_given_once(const char *volume)
 	return 0;
 }
 
+/* Both copies. */
+static int head_damage(const char *volume, const char *branch)
+{
+	struct chain_head head;
+	FILE *f = fopen(volume, "r+");
+	int n = 0;
+
+	EXPECT(f);
+	for (long at = 0; !fseek(f, at, SEEK_SET) && fread(&head, sizeof(head), 1, f) == 1; at += 4096)
+		if (head.magic == FORMAT_HEAD_MAGIC && !strcmp(head.branch, branch)) {
+			head.durable_seq++;
+			EXPECT(!fseek(f, at, SEEK_SET) && fwrite(&head, sizeof(head), 1, f) == 1);
+			n++;
+		}
+	EXPECT(!fclose(f) && n == 2);
+	return 0;
+}
+
+static int damage_see(const struct pbranch *b, void *arg)
+{
+	struct seen *s = arg;
+
+	s->n++;
+	if (b->damage)
+		snprintf(s->names + strlen(s->names), 60, "<%s>%s", b->name, strstr(b->damage, "head") ? "head" : "");
+	return 0;
+}
+
+static int a_branch_whose_head_is_damaged_is_in_nobodys_way(const char *volume)
+{
+	struct seen versions = {.n = 0}, branches = {.n = 0};
+	struct book *live;
+	int64_t whole;
+	void *root;
+	int id;
+
+	EXPECT(book_make(volume, &id));
+	EXPECT(!pBranch(CONTAINER, "good", "7") && !pBranch(CONTAINER, "bad", "9") && !pVClose());
+	EXPECT(!head_damage(volume, "bad"));
+	EXPECT(!pVOpen(volume));
+	id = pCRestore(CONTAINER, &root);
+	live = root;
+	EXPECT(id && is_at(live, VERSIONS * STEPS));
+	steps(live, 1);
+	EXPECT(pPointSync(id) == VERSIONS + 1 && !pTag(CONTAINER, "nine", "9"));
+	EXPECT(!pVersions(CONTAINER, NULL, version_see, &versions) && versions.n == VERSIONS + 1);
+	EXPECT(!pBranches(CONTAINER, damage_see, &branches) && branches.n == 3 && !strcmp(branches.names, "<>head"));
+	EXPECT(pCOpenAt(CONTAINER, "nine", &root) && is_at(root, 9 * STEPS));
+	EXPECT(pCOpenAt(CONTAINER, "good~", &root) && is_at(root, 6 * STEPS));
+	EXPECT(!pCSwitch(id, "good", &root) && is_at(root, 7 * STEPS) && !pBranchSwitch(CONTAINER, "main"));
+	EXPECT(!pCOpenAt(CONTAINER, "bad", &root) && errno == EUCLEAN);
+	EXPECT(pCheck(CONTAINER, NULL, NULL, &whole) == 1 && whole == VERSIONS + 1);
+	EXPECT(pBranchDelete(CONTAINER, "bad") && errno == EUCLEAN);
+	EXPECT(!pVClose() && !pVOpen(volume));
+	EXPECT(!pCDelete(CONTAINER) && pCRestore(CONTAINER, &root) == 0 && errno == ENOENT);
+	EXPECT(!pVClose());
+	return 0;
+}
+
 /* Whatever the branch is called by which it was found. */
 static int what_is_viewed_outlives_the_name_it_was_found_by(const char *volume)
 {
@@ -898,6 +958,7 @@ IN_PROCESS(differences_are_told)
 IN_PROCESS(names_keep_versions)
 IN_PROCESS(refs_that_mean_nothing_say_what_there_is)
 IN_PROCESS(numbers_are_given_once)
+IN_PROCESS(a_branch_whose_head_is_damaged_is_in_nobodys_way)
 IN_PROCESS(what_is_viewed_outlives_the_name_it_was_found_by)
 IN_PROCESS(a_branch_without_versions_is_as_whole_as_its_origin)
 IN_PROCESS(a_tag_on_a_long_named_branch_names_its_last_version)
@@ -921,6 +982,7 @@ int main(void)
 	        cmocka_unit_test(test_names_keep_versions),
 	        cmocka_unit_test(test_refs_that_mean_nothing_say_what_there_is),
 	        cmocka_unit_test(test_numbers_are_given_once),
+	        cmocka_unit_test(test_a_branch_whose_head_is_damaged_is_in_nobodys_way),
 	        cmocka_unit_test(test_what_is_viewed_outlives_the_name_it_was_found_by),
 	        cmocka_unit_test(test_a_branch_without_versions_is_as_whole_as_its_origin),
 	        cmocka_unit_test(test_a_tag_on_a_long_named_branch_names_its_last_version),
