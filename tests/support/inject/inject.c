@@ -1,9 +1,11 @@
 /* inject.c - see inject.h. */
 #include "inject.h"
+#include "volume/volume.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -12,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 enum { DESCRIPTORS = 1024 };
 
@@ -21,6 +24,7 @@ static char *where; /* shared with the children, so that it is known of one that
 static const char *_Atomic volume;
 static _Atomic bool is_volume[DESCRIPTORS];
 static _Atomic long file_system;
+static unsigned volume_flags;
 
 void *__real_mmap(void *at, size_t bytes, int protection, int flags, int fd, off_t offset);
 
@@ -57,6 +61,11 @@ void inject_file_system(long magic)
 	file_system = magic;
 }
 
+void inject_volume_flags(unsigned flags)
+{
+	volume_flags = flags;
+}
+
 /* One call: is it to be tampered with? */
 static bool is_chosen(const char *name)
 {
@@ -77,8 +86,11 @@ static bool is_ours(int fd)
 /* Sets errno if the call is to fail. */
 static bool io_fails(int fd, const char *name, bool needs_room)
 {
-	if (!is_ours(fd) || !(kind == INJECT_IO || (kind == INJECT_WRITE && needs_room)) || !is_chosen(name))
+	if (!is_ours(fd) || !(kind == INJECT_IO || kind == INJECT_KILL || (kind == INJECT_WRITE && needs_room)) ||
+	    !is_chosen(name))
 		return false;
+	if (kind == INJECT_KILL)
+		kill(getpid(), SIGKILL);
 	errno = error_to_give;
 	return true;
 }
@@ -230,4 +242,9 @@ WRAP(void *, mmap, void *at, size_t bytes, int protection, int flags, int fd, of
 WRAP(int, pthread_create, pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
 {
 	return memory_fails("pthread_create") ? EAGAIN : __real_pthread_create(thread, attr, fn, arg);
+}
+
+WRAP(int, spm_volume_open, struct driver *driver, unsigned flags, struct volume **out)
+{
+	return __real_spm_volume_open(driver, flags | volume_flags, out);
 }

@@ -15,6 +15,7 @@ enum inject_kind {
 	INJECT_WRITE,  /* those alone that need room: write and flush */
 	INJECT_SHORT,  /* reads and writes do less than they were asked for */
 	INJECT_MEMORY, /* allocations give ENOMEM, threads EAGAIN */
+	INJECT_KILL,   /* the process ends by SIGKILL instead of any call on the volume's descriptors */
 };
 
 /* From now on, in any thread, call number `nth` of the kind (from 1) fails, or if `until` > nth, all from nth to until.
@@ -28,5 +29,12 @@ const char *inject_where(void);
 void inject_volume(const char *path);
 /* What fstatfs says of the volume's file system: 0 the truth. */
 void inject_file_system(long magic);
+
+/* Every volume is opened with these flags (enum volume_flags) beside its own. */
+void inject_volume_flags(unsigned flags);
+
+/* clock.c: clock_gettime tells *real_ns as the time since 1970; and who waits for a time waits for the `speed`-th part, and lives so much
+ * later from then on. */
+void inject_clock(const _Atomic uint64_t *real_ns, unsigned speed);
 
 #endif
