@@ -237,15 +237,10 @@ static void damage_tell(struct checking *k, const char *sentence)
 	k->is_stopped = k->fn && k->fn(sentence, k->arg);
 }
 
-static bool is_zero(const unsigned char *page)
-{
-	return !page[0] && !memcmp(page, page + 1, SPM_PAGE_BYTES - 1);
-}
-
 static void page_check(struct checking *k, const struct heapimage_run *r, uint32_t n, const unsigned char *page,
                        uint64_t sum)
 {
-	if (sum ? XXH3_64bits(page, SPM_PAGE_BYTES) == sum : is_zero(page))
+	if (sum ? XXH3_64bits(page, SPM_PAGE_BYTES) == sum : spm_heapimage_is_zero(page))
 		return;
 	spm_fail(EUCLEAN, "%s: the page at 0x%llx (byte %llu of the file) is damaged", k->path,
 	         (unsigned long long)spm_page_address(r->page + n),

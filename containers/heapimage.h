@@ -25,6 +25,7 @@
 #include "container.h"
 
 #include <assert.h>
+#include <string.h>
 
 enum { HEAPIMAGE_FORMAT = 1, HEAPIMAGE_BYTE_ORDER = 0x01020304, HEAPIMAGE_HEADER_BYTES = 4096 };
 enum { HEAPIMAGE_ALIGN_PAGES = 512 }; /* of runs, in the window and in the file */
@@ -70,6 +71,10 @@ struct heapimage_file {
 /* 0, or -1 and the error is set: EUCLEAN, or open(2)'s. */
 int spm_heapimage_load(const char *path, struct heapimage_file *out);
 void spm_heapimage_unload(struct heapimage_file *f);
+static inline bool spm_heapimage_is_zero(const unsigned char *page)
+{
+	return !page[0] && !memcmp(page, page + 1, SPM_PAGE_BYTES - 1);
+}
 /* Its own field taken for zero. */
 uint64_t spm_heapimage_sum(const struct heapimage_header *h);
 

@@ -3,7 +3,7 @@
  *   page map -> runs and mends -> tables, then pages and their sums as they come from the volume -> flush -> name
  *
  * The file gets its name when all of it is durable: a crash before leaves the name as it was, and a file of another name that is no
- * harm. Pages are read, verified and written a MiB at a time; what the volume knows as zero is left out.
+ * harm. Pages are read, verified and written a MiB at a time; those that are all zero are left out.
  */
 #include "heapimage.h"
 #include "refs.h"
@@ -156,6 +156,23 @@ static int bytes_write(struct making *m, uint64_t offset, const void *bytes, siz
 	return 0;
 }
 
+/* Those that are not all zero; the others are holes. */
+static int piece_pages_write(struct making *m, uint64_t offset)
+{
+	int err = 0;
+
+	for (uint32_t i = 0, end; i < m->piece && !err; i = end) {
+		end = i + 1;
+		if (!m->sum[i])
+			continue;
+		while (end < m->piece && m->sum[end])
+			end++;
+		err = bytes_write(m, offset + (uint64_t)i * SPM_PAGE_BYTES, m->page + (size_t)i * SPM_PAGE_BYTES,
+		                  (size_t)(end - i) * SPM_PAGE_BYTES);
+	}
+	return err;
+}
+
 /* What was gathered, which is in one run. */
 static int piece_write(struct making *m)
 {
@@ -169,7 +186,7 @@ static int piece_write(struct making *m)
 	r = &m->run[m->at_run];
 	in_run = m->piece_page - r->page;
 	if (bytes_write(m, m->sums + in_run * sizeof(uint64_t), m->sum, m->piece * sizeof(uint64_t)) ||
-	    bytes_write(m, r->offset + in_run * SPM_PAGE_BYTES, m->page, (size_t)m->piece * SPM_PAGE_BYTES))
+	    piece_pages_write(m, r->offset + in_run * SPM_PAGE_BYTES))
 		return -1;
 	m->piece = 0;
 	return 0;
@@ -178,17 +195,19 @@ static int piece_write(struct making *m)
 /* The next n pages of the version, which follow each other in the volume. */
 static int pages_gather(struct making *m, const struct page_source *s, uint32_t n)
 {
+	unsigned char *to;
 	int err;
 
 	if (m->piece && (m->piece_page + m->piece != s->page || m->piece + n > PIECE_PAGES) && piece_write(m))
 		return -1;
 	if (!m->piece)
 		m->piece_page = (uint32_t)s->page;
-	err = spm_chain_read_run(m->chain, m->h.info.version, s, n, m->page + (size_t)m->piece * SPM_PAGE_BYTES);
+	to = m->page + (size_t)m->piece * SPM_PAGE_BYTES;
+	err = spm_chain_read_run(m->chain, m->h.info.version, s, n, to);
 	if (err)
 		return spm_fail_volume(err);
 	for (uint32_t i = 0; i < n; i++)
-		m->sum[m->piece + i] = s[i].sum;
+		m->sum[m->piece + i] = spm_heapimage_is_zero(to + (size_t)i * SPM_PAGE_BYTES) ? 0 : s[i].sum;
 	m->piece += n;
 	return 0;
 }

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -31,6 +32,7 @@ enum { IDLE_PAGES_MIN = 4096, BIG_PAGES = 1024 };
 
 static pthread_mutex_t window_lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP; /* held shortly: spin before sleeping */
 static struct slice *slices;
+static _Atomic bool is_lent[SPM_SLICES];
 static uint32_t *arena_slices; /* head of each arena's list: slice number plus one */
 static uint32_t arenas = 1;
 static uint32_t *spare_arena, spare_arenas; /* to be had again */
@@ -363,7 +365,7 @@ static int slices_find(uint32_t count, bool is_part, uint32_t *first)
 			run = 0; /* runs do not wrap round */
 		if (slices[n].fences)
 			run = 0;
-		if (slices[n].is_used || (n == 0 && !is_part)) {
+		if (is_lent[n] || slices[n].is_used || (n == 0 && !is_part)) {
 			run = 0;
 			continue;
 		}
@@ -532,7 +534,7 @@ uint64_t spm_window_slices(void)
 	uint64_t count = 0;
 
 	for (uint32_t n = slice_first; n < slice_limit; n++)
-		count += slices[n].is_used && slices[n].arena != SPM_ARENA_LENT;
+		count += slices[n].is_used;
 	return count;
 }
 
@@ -542,7 +544,7 @@ void spm_window_check(void)
 	for (uint32_t n = slice_first; n < slice_limit; n++) {
 		const struct slice *s = &slices[n];
 
-		if (!s->is_used || s->arena == SPM_ARENA_LENT)
+		if (!s->is_used)
 			continue;
 		SPM_CHECK(s->free_pages == SPM_SLICE_PAGES - count_bits(s->used, 0, SPM_SLICE_PAGES));
 		for (uint32_t p = next_bit(s->used, 0, false); p < SPM_SLICE_PAGES;) {
@@ -584,7 +586,7 @@ void spm_arena_clear(uint32_t arena, bool may_go)
 static int claim_slices(uint32_t from, uint32_t to, uint32_t arena)
 {
 	for (uint32_t n = from; n < to; n++)
-		if (slices[n].is_used && slices[n].arena != arena)
+		if (is_lent[n] || (slices[n].is_used && slices[n].arena != arena))
 			return -EEXIST;
 	for (uint32_t n = from; n < to; n++)
 		if (!slices[n].is_used && slice_adopt(n, arena))
@@ -624,22 +626,36 @@ int spm_heap_find_slices(uint32_t count, pageno_t *first)
 	return err;
 }
 
+/* Only these were ever used: of the others not even the table is touched, which would cost a fault for every other slice. */
+static bool was_used(uint32_t n)
+{
+	return n >= slice_first && n < slice_limit;
+}
+
+/* What the heap knows of its pages is void. */
+static void slice_forget(uint32_t n)
+{
+	struct slice *s = &slices[n];
+
+	if (!s->is_open)
+		return;
+	idle_pages -= count_bits(s->written, 0, SPM_SLICE_PAGES);
+	set_bits(s->written, 0, SPM_SLICE_PAGES, false);
+	s->is_open = false;
+}
+
 static int slices_lend(uint32_t from, uint32_t to, uint32_t *taken, uint32_t *arena)
 {
 	for (uint32_t n = from; n < to; n++)
-		if (slices[n].is_used) {
+		if (is_lent[n] || (was_used(n) && slices[n].is_used)) {
 			*taken = n;
-			*arena = slices[n].arena;
+			*arena = is_lent[n] ? (uint32_t)SPM_ARENA_LENT : slices[n].arena;
 			return -EEXIST;
 		}
 	for (uint32_t n = from; n < to; n++) {
-		struct slice *s = &slices[n];
-
-		idle_pages -= count_bits(s->written, 0, SPM_SLICE_PAGES);
-		set_bits(s->written, 0, SPM_SLICE_PAGES, false);
-		s->is_open = false;
-		s->arena = SPM_ARENA_LENT;
-		__atomic_store_n(&s->is_used, true, __ATOMIC_RELEASE);
+		if (was_used(n))
+			slice_forget(n);
+		is_lent[n] = true;
 	}
 	return 0;
 }
@@ -667,16 +683,12 @@ void spm_heap_take_back(uint32_t slice, uint32_t n)
 	if (mmap(at, n * SPM_SLICE_BYTES, PROT_NONE, flags, -1, 0) == MAP_FAILED)
 		return;
 	spm_window_lock();
-	for (uint32_t i = slice; i < slice + n; i++) {
-		slices[i].arena = 0;
-		slices[i].is_used = false;
-	}
+	for (uint32_t i = slice; i < slice + n; i++)
+		is_lent[i] = false;
 	spm_window_unlock();
 }
 
 bool spm_heap_is_lent(uint64_t address)
 {
-	const struct slice *s = slices ? &slices[(address - SPM_WINDOW_START) / SPM_SLICE_BYTES] : NULL;
-
-	return s && __atomic_load_n(&s->is_used, __ATOMIC_ACQUIRE) && s->arena == SPM_ARENA_LENT;
+	return is_lent[(address - SPM_WINDOW_START) / SPM_SLICE_BYTES];
 }

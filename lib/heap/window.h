@@ -4,7 +4,7 @@
  * kernel gave it": a run without written pages is known to be zero.
  *
  * Invariants
- *  1. Exactly the slices with is_used set, but for lent ones, are on their arena's list.
+ *  1. Exactly the slices with is_used set are on their arena's list; none of them is lent.
  *  2. free_pages counts the zero bits of used[].
  *  3. The runs of free pages of the slices in use, and no others, are in the bins of their arena (runs.h).
  *  4. A page with neither bit set is zero in all its bytes.

@@ -333,6 +333,7 @@ static void only_open(void)
 
 static void a_large_image_opens_in_as_many_calls_as_a_small_one(void **state)
 {
+	struct stat st;
 	unsigned small;
 
 	(void)state;
@@ -347,6 +348,8 @@ static void a_large_image_opens_in_as_many_calls_as_a_small_one(void **state)
 	assert_true(trace(only_open));
 	assert_true(small > 5);
 	assert_int_equal(calls.n, small);
+	assert_int_equal(stat(image, &st), 0);
+	assert_true(st.st_size > 300 * MIB && st.st_blocks * 512 < 16 * MIB); /* what is zero is not there */
 	in_process(see);
 }
 
