@@ -269,14 +269,18 @@ struct pversion {
  * returns non-zero, which is returned. ref NULL: the newest of the current branch. Works on open and closed containers. EUCLEAN. */
 SOFTPM_API int pVersions(int magic, const char *ref, int (*fn)(const struct pversion *version, void *arg), void *arg);
 
-/* A page of 4096 bytes in which two versions differ. Good during the call of fn that gets it. */
+/* A page of 4096 bytes in which two versions differ, or an object: memory from pMalloc. Good during the call of fn that gets it. */
 struct pdifference {
-	const void *page; /* its address, as versions have it: a container may lie elsewhere in this process */
+	const void *address; /* as versions have it: a container may lie elsewhere in this process */
+	uint64_t size;       /* of an object: what pUsableSize says, at least what was asked for */
+	int is_object;
 	int is_in_first, is_in_second; /* whether the version has it */
-	uint64_t bytes;                /* how many differ; a page that a version does not have is compared as zeros */
+	uint64_t bytes;                /* how many differ; what a version does not have is compared as zeros */
 };
-/* fn for each page that differs, ascending, those that only the second version has at the end; until it returns non-zero, which is
- * returned. A ref that is NULL or "": the newest of the current branch. It reads maps, and the pages that differ. EUCLEAN. */
+/* fn for each page that differs, and for each object that differs or that only one of the versions has; ascending, an object after the pages it
+ * lies on; until it returns non-zero, which is returned. A ref that is NULL or "": the newest of the current branch. An object that was
+ * freed and another that got its place are one that changed, if they are of one size. It reads maps, and the pages that differ.
+ * EUCLEAN. */
 SOFTPM_API int pDiff(int magic, const char *first, const char *second,
                      int (*fn)(const struct pdifference *difference, void *arg), void *arg);
 
@@ -296,7 +300,7 @@ SOFTPM_API int pImage(int magic, const char *ref, const char *path);
  * functions that take an ID fail with EROFS. pVClose does not close it.
  *
  * The memory is read-only: a store is SIGSEGV; pFree, pRealloc or pUsableSize of an address in it ends the program with a sentence. Of pages with
- * pointers into code or static data the process gets copies of its own, mended, and opening takes longer by about a microsecond for each. A
+ * pointers into code or static data the process gets copies of its own, mended, and opening takes a few microseconds longer for each. A
  * container may point into an image while it is open, but its versions do not: these pointers are NULL after a restore, as all that
  * lead out of the heap, and pOutside lists them.
  *

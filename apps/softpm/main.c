@@ -29,7 +29,8 @@ enum own_option {
 	OWN_SINCE = 16,
 	OWN_OUTPUT = 32,
 	OWN_AS = 64,
-	OWN_BRANCH = 128
+	OWN_BRANCH = 128,
+	OWN_OBJECTS = 256
 };
 
 static const struct command commands[] = {
@@ -66,10 +67,13 @@ static const struct command commands[] = {
          .operands = "CONTAINER REF [REF]",
          .summary = "how much differs between two versions",
          .help = "Counts the pages of 4096 bytes that changed, came or went from one version to another, or to\n"
-                 "the newest of the current branch, and the bytes in them that differ.\n",
+                 "the newest of the current branch, the bytes in them that differ, and the objects (allocations)\n"
+                 "that changed, came or went. --objects lists these: address, size, bytes that differ.\n",
          .least = 2,
          .most = 3,
          .has_json = true,
+         .options = OWN_OBJECTS,
+         .own = " [--objects]",
          .run = tool_diff},
         {.name = "branch",
          .operands = "[CONTAINER [NAME [REF]]]",
@@ -186,6 +190,7 @@ static void usage(FILE *to)
 	      "  -n, --limit COUNT    with log: the newest COUNT versions only\n"
 	      "  -d, --delete         with branch, tag: delete the one that is named\n"
 	      "      --check          with image: verify the one that is named\n"
+	      "      --objects        with diff: list the objects that differ\n"
 	      "      --all            with export: all branches, tags and versions\n"
 	      "      --since REF      with export: only what changed since that version\n"
 	      "  -o, --output FILE    with export: to that file\n"
@@ -271,7 +276,8 @@ enum {
 	OPTION_ALL,
 	OPTION_SINCE,
 	OPTION_AS,
-	OPTION_BRANCH
+	OPTION_BRANCH,
+	OPTION_OBJECTS
 };
 
 /* Those of one command: notes that they were given. -1 to go on, or the exit status. */
@@ -313,6 +319,10 @@ static int own_parse(int option, struct options *o, unsigned *own)
 		o->as = &as;
 		*own |= OWN_AS;
 		return -1;
+	case OPTION_OBJECTS:
+		o->has_objects = true;
+		*own |= OWN_OBJECTS;
+		return -1;
 	case OPTION_BRANCH:
 		o->branch = optarg;
 		*own |= OWN_BRANCH;
@@ -349,6 +359,7 @@ static int options_parse(int argc, char **argv, struct options *o, unsigned *own
 	                                      {"output", required_argument, NULL, 'o'},
 	                                      {"as", required_argument, NULL, OPTION_AS},
 	                                      {"branch", required_argument, NULL, OPTION_BRANCH},
+	                                      {"objects", no_argument, NULL, OPTION_OBJECTS},
 	                                      {"version", no_argument, NULL, OPTION_VERSION},
 	                                      {NULL, 0, NULL, 0}};
 	bool is_help = false, is_dry_n = is_for_prune(argc, argv);

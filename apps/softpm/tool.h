@@ -28,6 +28,7 @@ struct options {
 	bool is_dry;                         /* -n of prune */
 	const unsigned *keep, *keep_seconds; /* of prune; NULL: as the attributes say */
 	bool is_all;                         /* of export */
+	bool has_objects;                    /* of diff */
 	const char *since, *output;
 	const int *as; /* of import; NULL: the stream's */
 	const char *branch;

@@ -5,7 +5,7 @@ enum { SPAN_PAGES_WISHED = 16, SLOTS_WISHED = 4 };
 
 struct span_class spm_classes[SPM_CLASSES];
 
-static uint32_t slot_bytes_of(unsigned class)
+uint32_t spm_class_bytes(unsigned class)
 {
 	unsigned over = class - 8;
 
@@ -34,7 +34,7 @@ static uint16_t pages_for(uint32_t slot_bytes)
 void spm_class_init(void)
 {
 	for (unsigned i = 0; i < SPM_CLASSES; i++) {
-		uint32_t bytes = slot_bytes_of(i);
+		uint32_t bytes = spm_class_bytes(i);
 		uint16_t pages = pages_for(bytes);
 
 		/* Rounded up; tests/unit/test_heap.c proves it exact for every offset of every class. */

@@ -25,6 +25,8 @@ struct span_class {
 extern struct span_class spm_classes[SPM_CLASSES];
 
 void spm_class_init(void);
+/* Of its slots; needs no init. */
+uint32_t spm_class_bytes(unsigned class);
 
 /* The smallest class whose slots hold so many bytes, for bytes <= SPM_SMALL_MAX. */
 static inline unsigned spm_class_of(size_t bytes)

@@ -253,14 +253,20 @@ void spm_source_list_free(struct source_list *l);
 bool spm_chain_page(struct chain *c, uint64_t page, struct page_source *source, struct page_meta *meta);
 /* Keeps the newest version from being dropped, until it is called with false. One pin a chain; a reader has it already. */
 int spm_chain_pin(struct chain *c, bool is_pinned);
-struct page_pair { /* NULL: that version does not have it */
-	uint64_t page;
-	const struct page_source *first, *second;
+struct page_side { /* of a page, in one of two versions */
+	bool is_there;
+	struct page_source source;
+	struct page_meta meta;
 };
-/* Calls fn for each page whose content differs between what two chains of a container show, until it returns non-zero, which is
- * returned. Ascending, those that only the second has at the end. */
-int spm_chain_diff(struct chain *first, struct chain *second, int (*fn)(const struct page_pair *pair, void *arg),
-                   void *arg);
+struct page_pair {
+	uint64_t page;
+	bool is_same; /* its content, and both have it */
+	struct page_side side[2];
+};
+/* Calls fn for each page that either of two chains of a container shows, ascending, until it returns non-zero, which is returned. Reads no
+ * page. -ENOMEM. */
+int spm_chain_compare(struct chain *first, struct chain *second, int (*fn)(const struct page_pair *pair, void *arg),
+                      void *arg);
 /* Reads and verifies n pages whose blocks follow each other. The version's number is for the message only. Takes no lock
  * and allocates nothing, unless it fails. -EUCLEAN names page, version and block. */
 int spm_chain_read_run(struct chain *c, uint64_t version, const struct page_source *source, size_t n, void *buffer);

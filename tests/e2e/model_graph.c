@@ -694,7 +694,7 @@ static void step_branch_switch(struct graph *g)
 }
 
 struct differences {
-	uint64_t pages, bytes, in_first, in_second;
+	uint64_t pages, bytes, object_bytes, in_first, in_second;
 };
 
 static int difference_add(const struct pdifference *p, void *arg)
@@ -702,7 +702,12 @@ static int difference_add(const struct pdifference *p, void *arg)
 	struct differences *d = arg;
 
 	EXPECT(p->is_in_first || p->is_in_second);
-	EXPECT(p->bytes <= 4096 && ((uintptr_t)p->page & 4095) == 0);
+	EXPECT(p->bytes <= p->size);
+	if (p->is_object) {
+		d->object_bytes += p->bytes;
+		return 0;
+	}
+	EXPECT(p->size == 4096 && ((uintptr_t)p->address & 4095) == 0);
 	d->pages++;
 	d->bytes += p->bytes;
 	d->in_first += p->is_in_first != 0;
@@ -726,6 +731,7 @@ static void step_diff(struct graph *g)
 	EXPECT(!pDiff(g->magic, b.ref, a.ref, difference_add, &back));
 	all_durable(g);
 	EXPECT(there.pages == back.pages && there.bytes == back.bytes);
+	EXPECT(there.object_bytes >= there.bytes && back.object_bytes == there.object_bytes);
 	EXPECT(there.in_first == back.in_second && there.in_second == back.in_first);
 	if (first == second)
 		EXPECT(!there.bytes);

@@ -299,7 +299,16 @@ status 0 "$tool" -v hurt.vol info
 status 0 "$tool" -v story.vol diff 7 main main
 has out ' 0 pages changed, 0 added, 0 removed; 0 bytes'
 status 0 "$tool" -v story.vol diff 7 1
-has out 'from 1 to the newest version: [1-9]'
+has out 'from 1 to the newest version: [1-9].*; [1-9][0-9]* objects changed, 0 added, 0 removed'
+status 0 "$tool" -v story.vol diff --objects 7 1
+has out '^changed  0x6a[0-9a-f]*  16 B, [1-9] bytes differ$'
+status 2 "$tool" info --objects
+if command -v python3 >/dev/null; then
+	status 0 "$tool" -v story.vol diff 7 1 --json
+	json 'v["pages_changed"] > 0 and v["objects_changed"] > 0 and not v["objects_added"] and "objects" not in v'
+	status 0 "$tool" -v story.vol diff 7 1 --json --objects
+	json 'len(v["objects"]) == v["objects_changed"] and v["objects"][0]["change"] == "changed" and v["objects"][0]["bytes"] > 0'
+fi
 status 1 "$tool" -v story.vol diff 7 main nonsense
 has err 'its branches are'
 status 0 "$tool" -v story.vol switch 7 try

@@ -212,6 +212,13 @@ static int container_look(const struct pcontainer *container, void *arg)
 	return chain_note(container->magic, container->branch, all);
 }
 
+static int difference_look(const struct pdifference *difference, void *arg)
+{
+	(void)arg;
+	sink += difference->bytes + difference->size;
+	return 0;
+}
+
 static void containers_restore(void)
 {
 	struct chains all = {0};
@@ -221,6 +228,8 @@ static void containers_restore(void)
 	for (unsigned i = 0; i < all.n; i++) {
 		int id = pCRestore(all.magic[i], &root);
 
+		pDiff(all.magic[i], "~", "", difference_look, NULL);
+		sink += strlen(pErrorMsg());
 		if (id)
 			sink += (size_t)pPointSync(id);
 		sink += strlen(pErrorMsg());

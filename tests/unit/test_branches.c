@@ -257,20 +257,27 @@ static int a_container_goes_from_version_to_version(const char *volume)
 	return 0;
 }
 
+struct counts {
+	uint64_t changed, added, removed, bytes, bytes_of_last, size_of_last;
+	const void *last;
+};
 struct differences {
-	uint64_t changed, added, removed, bytes;
-	const void *page;
+	struct counts page, object;
+	const void *at;
 };
 
 static int difference_see(const struct pdifference *d, void *arg)
 {
-	struct differences *n = arg;
+	struct differences *all = arg;
+	struct counts *n = d->is_object ? &all->object : &all->page;
 
 	n->changed += d->is_in_first && d->is_in_second;
 	n->added += !d->is_in_first;
 	n->removed += !d->is_in_second;
 	n->bytes += d->bytes;
-	n->page = d->page;
+	n->bytes_of_last = d->bytes;
+	n->size_of_last = d->size;
+	n->last = d->address;
 	return 0;
 }
 
@@ -288,15 +295,120 @@ static int differences_are_told(const char *volume)
 	EXPECT(text && pPointSync(id) == VERSIONS + 1);
 	memcpy(text + 100000, "1234567", 7);
 	EXPECT(pPointSync(id) == VERSIONS + 2);
-	EXPECT(!pDiff(CONTAINER, "7", "7", difference_see, &none) && !none.changed && !none.bytes);
+	EXPECT(!pDiff(CONTAINER, "7", "7", difference_see, &none) && !none.page.changed && !none.page.bytes);
+	EXPECT(!none.object.changed && !none.object.added && !none.object.removed);
 	EXPECT(!pDiff(CONTAINER, "21", NULL, difference_see, &one));
-	EXPECT(one.changed == 1 && one.bytes == 7 && !one.added && !one.removed);
-	EXPECT((uintptr_t)one.page == ((uintptr_t)text + 100000) / 4096 * 4096);
-	EXPECT(!pDiff(CONTAINER, "20", "22", difference_see, &grown) && grown.added >= 48 && !grown.removed);
-	EXPECT(!pDiff(CONTAINER, "22", "20", difference_see, &back) && back.removed == grown.added &&
-	       back.bytes == grown.bytes && !back.added);
+	EXPECT(one.page.changed == 1 && one.page.bytes == 7 && !one.page.added && !one.page.removed);
+	EXPECT((uintptr_t)one.page.last == ((uintptr_t)text + 100000) / 4096 * 4096);
+	EXPECT(one.object.changed == 1 && one.object.bytes == 7 && !one.object.added && !one.object.removed);
+	EXPECT(one.object.last == text && one.object.size_of_last >= 200000);
+	EXPECT(!pDiff(CONTAINER, "20", "22", difference_see, &grown) && grown.page.added >= 48 && !grown.page.removed);
+	EXPECT(grown.object.added == 1 && grown.object.changed == 1 &&
+	       !grown.object.removed); /* text, and who has it */
+	EXPECT(!pDiff(CONTAINER, "22", "20", difference_see, &back) && back.page.removed == grown.page.added &&
+	       back.page.bytes == grown.page.bytes && !back.page.added);
+	EXPECT(back.object.removed == 1 && back.object.changed == 1 && !back.object.added);
 	EXPECT(pDiff(CONTAINER, "22", "99", difference_see, &back) == -1 && errno == ENOENT);
 	EXPECT(pDiff(CONTAINER, "99", "22", difference_see, &back) == -1 && errno == ENOENT);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+/* Against what the test itself did to each object. */
+enum { OBJECTS = 3000 };
+struct object_root {
+	unsigned char *object[OBJECTS];
+	uint64_t size[OBJECTS];
+};
+enum fate { STAYS, CHANGES, COMES, GOES };
+struct fates {
+	const struct object_root *first, *second; /* pointers before and after */
+	enum fate *fate;
+	uint64_t *bytes;
+	bool *was_told;
+	bool is_right;
+	const void *root;
+};
+
+static int fate_check(const struct pdifference *d, void *arg)
+{
+	struct fates *f = arg;
+	enum fate is = !d->is_in_first ? COMES : !d->is_in_second ? GOES : CHANGES;
+	unsigned i = 0;
+
+	if (!d->is_object || d->address == f->root)
+		return 0;
+	while (i < OBJECTS && f->first->object[i] != d->address && f->second->object[i] != d->address)
+		i++;
+	f->is_right &= i < OBJECTS && !f->was_told[i] && f->fate[i] == is && d->size >= f->second->size[i] &&
+	               d->bytes == f->bytes[i];
+	if (i < OBJECTS)
+		f->was_told[i] = true;
+	return 0;
+}
+
+static uint64_t object_change(unsigned char *p, uint64_t size, uint64_t *random)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < 5; i++) {
+		unsigned char *byte = &p[test_random(random) % size];
+
+		n += *byte != 0xee;
+		*byte = 0xee;
+	}
+	return n;
+}
+
+/* Sizes of all classes, and large ones; a quarter each of what is there stays, changes, goes; the rest comes, some of it all zero. */
+static int objects_that_differ_are_told(const char *volume)
+{
+	static struct object_root first;
+	static enum fate fate[OBJECTS];
+	static uint64_t bytes[OBJECTS];
+	static bool was_told[OBJECTS];
+	uint64_t random = test_seed();
+	struct object_root *r;
+	struct fates f;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(CONTAINER, sizeof(*r), (void **)&r);
+	EXPECT(id);
+	for (unsigned i = 0; i < OBJECTS; i++) {
+		fate[i] = (enum fate)(test_random(&random) % 4);
+		r->size[i] = 16 + test_random(&random) % (UINT64_C(1) << (test_random(&random) % 17));
+		if (fate[i] == COMES)
+			continue;
+		r->object[i] = pMallocNoPtr(r->size[i]);
+		memset(r->object[i], (int)(i % 5), r->size[i]);
+		bytes[i] = fate[i] == GOES && i % 5 ? r->size[i] : 0;
+	}
+	EXPECT(pPointSync(id) == 1);
+	first = *r;
+	for (unsigned i = 0; i < OBJECTS; i++) {
+		if (fate[i] == CHANGES)
+			bytes[i] = object_change(r->object[i], r->size[i], &random);
+		if (fate[i] == COMES) { /* nothing is freed before: none gets another's place */
+			r->object[i] = pMallocNoPtr(r->size[i]);
+			memset(r->object[i], (int)(i % 3), r->size[i]);
+			bytes[i] = i % 3 ? r->size[i] : 0;
+		}
+	}
+	for (unsigned i = 0; i < OBJECTS; i++)
+		if (fate[i] == GOES) {
+			pFree(r->object[i]);
+			r->object[i] = NULL;
+		}
+	EXPECT(pPointSync(id) == 2);
+	f = (struct fates){&first, r, fate, bytes, was_told, true, r};
+	EXPECT(!pDiff(CONTAINER, "1", "2", fate_check, &f) && f.is_right);
+	for (unsigned i = 0; i < OBJECTS; i++) {
+		EXPECT(was_told[i] == (fate[i] != STAYS));
+		was_told[i] = false;
+		fate[i] = fate[i] == COMES ? GOES : fate[i] == GOES ? COMES : fate[i];
+	}
+	EXPECT(!pDiff(CONTAINER, "2", "1", fate_check, &f) && f.is_right);
 	EXPECT(!pVClose());
 	return 0;
 }
@@ -955,6 +1067,7 @@ IN_PROCESS(a_branch_of_what_is_open_reads_only_tables)
 IN_PROCESS(a_clones_points_write_only_what_changed)
 IN_PROCESS(a_container_goes_from_version_to_version)
 IN_PROCESS(differences_are_told)
+IN_PROCESS(objects_that_differ_are_told)
 IN_PROCESS(names_keep_versions)
 IN_PROCESS(refs_that_mean_nothing_say_what_there_is)
 IN_PROCESS(numbers_are_given_once)
@@ -979,6 +1092,7 @@ int main(void)
 	        cmocka_unit_test(test_a_clones_points_write_only_what_changed),
 	        cmocka_unit_test(test_a_container_goes_from_version_to_version),
 	        cmocka_unit_test(test_differences_are_told),
+	        cmocka_unit_test(test_objects_that_differ_are_told),
 	        cmocka_unit_test(test_names_keep_versions),
 	        cmocka_unit_test(test_refs_that_mean_nothing_say_what_there_is),
 	        cmocka_unit_test(test_numbers_are_given_once),
