@@ -464,6 +464,32 @@ int spm_capture_drain(void)
 	return err;
 }
 
+int spm_capture_route(void)
+{
+	int lost = 0;
+
+	spm_heap_each_run(run_collect, &lost);
+	spm_heap_drain_freed(span_freed, NULL);
+	return lost;
+}
+
+static void run_ignore(pageno_t first, uint32_t pages, void *arg)
+{
+	(void)first, (void)pages, (void)arg;
+}
+
+static void run_watch(pageno_t first, uint32_t pages, void *arg)
+{
+	if (spm_track_collect(first, pages, run_ignore, NULL))
+		run_is_dirty(first, pages, arg);
+}
+
+void spm_capture_watch(void)
+{
+	if (!spm_track_init())
+		spm_heap_each_run(run_watch, NULL);
+}
+
 void spm_capture_undo(struct container *c)
 {
 	spm_capture_begin();

@@ -176,11 +176,12 @@ int spm_table_heir(struct driver **out); /* with a pin for what each container i
 void spm_table_heir_close(struct driver *d);
 void spm_table_unlock(void);
 bool spm_table_release_next(struct container **out); /* false: none is held any more */
-void spm_table_after_fork_in_child(struct driver *inherited);
+void spm_table_after_fork_in_child(struct driver *inherited, bool is_routed);
 /* In a forked child: its container; NULL and the error set: EINVAL. */
 struct container *spm_container_inherited(int id);
 void spm_container_own(struct container *c); /* is inherited no more */
-int spm_volume_inherit(void);                /* this process has a volume from here on; 0 or -errno */
+void spm_volume_disinherit(void);            /* it has none again */
+int spm_volume_inherit(bool *is_new);        /* this process has a volume from here on; 0 or -errno */
 struct driver *spm_volume_heirloom(void);    /* what the parent left */
 /* Of an inherited container: frees what has to do with the parent's volume. */
 void spm_container_leave(struct container *c);
@@ -222,6 +223,10 @@ void spm_capture_end(void);
 void spm_image_free(struct image *image);
 void spm_image_leave(struct image *image); /* in a forked child, where most of it is not mapped */
 void spm_capture_after_fork_in_child(void);
+/* Around a fork of a process without other threads, between begin and end: what was written by now is routed to the containers, 0 or
+ * -errno; in the child: what it writes from here on will be. */
+int spm_capture_route(void);
+void spm_capture_watch(void);
 
 /* write.c: makes the image a version. The clone, if there is one, is gone then. */
 int spm_image_write(struct container *c, bool is_forced, int64_t *version);

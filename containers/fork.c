@@ -13,10 +13,12 @@
  * the fork waited for them (if one of them had failed, what it captured counts as changed again). It is pinned through the
  * heir (volume.h): the parent may make any number of points, and end, before the child calls pCFork.
  *
- * What the child writes is tracked from its first point on: the kernel drops tracking with the fork, so that point finds all pages
- * written that are there. It traces from the root anew, too: another thread of the parent may have been
- * cut off by the fork between freeing a slot and telling of it (heap.h, invariant 3). Pages that are the same as in the version
- * are not written.
+ * What the child writes is tracked from the fork on: what was written before is routed to the containers just before the fork, as
+ * a point does it, and the child watches all pages anew, for the kernel drops that with the fork. Not if the parent has other
+ * threads: they would write in between, and can't be stopped over a fork (glibc takes malloc's locks, which a stopped
+ * thread may have). Then the child's first point finds all pages written that are there. It traces from the root anew, too: a
+ * thread may have been cut off by the fork between freeing a slot and telling of it (heap.h, invariant 3). Pages that are
+ * the same as in the version are not written in either case.
  *
  * No thread of the parent but the one that forked is in the child. Locks that others may have held are held by the fork, or made
  * anew in the child if nothing that they guard is used there. Order: one fork at a time; containers (their points); lazy's; the capture;
@@ -27,6 +29,7 @@
 #include "heapimage.h"
 #include "lazy.h"
 #include "refs.h"
+#include "snapshot/stop.h"
 #include "track/track.h"
 
 #include <errno.h>
@@ -36,6 +39,7 @@
 static pthread_mutex_t fork_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct driver *heir;
 static int heir_error; /* why there is none */
+static bool is_routed; /* what was written before the fork */
 
 static void containers_hold(void)
 {
@@ -80,6 +84,7 @@ static void before_fork(void)
 		heir_error = spm_table_heir(&heir);
 	if (heir_error)
 		heir = NULL;
+	is_routed = heir && spm_stop_is_alone() && !spm_capture_route();
 }
 
 static void after_fork_in_parent(void)
@@ -102,7 +107,9 @@ static void after_fork_in_child(void)
 	spm_track_after_fork();
 	spm_capture_after_fork_in_child();
 	spm_lazy_after_fork_in_child();
-	spm_table_after_fork_in_child(heir);
+	spm_table_after_fork_in_child(heir, is_routed);
+	if (is_routed)
+		spm_capture_watch();
 	pthread_mutex_init(&fork_lock, NULL);
 }
 
@@ -162,20 +169,14 @@ static void chain_put(struct container *c, struct chain *chain, const char *bran
 	c->chain = chain;
 	snprintf(c->branch, sizeof(c->branch), "%s", branch);
 	c->number = c->newest = c->durable;
-	c->wants_full_trace = true;
 	spm_container_own(c);
 }
 
-static int container_take(struct container *c, const char *branch)
+static int branch_take(struct container *c, const char *branch)
 {
 	struct chain *chain;
 	int err;
 
-	if (fork_check(c, branch))
-		return -1;
-	err = spm_volume_inherit();
-	if (err)
-		return spm_fail_volume(err);
 	if (branch_begin(c, branch, &chain))
 		return -1;
 	err = spm_worker_start(c);
@@ -190,6 +191,27 @@ static int container_take(struct container *c, const char *branch)
 	chain_put(c, chain, branch);
 	spm_capture_end();
 	return 0;
+}
+
+/* After a failure it is as before: the next try begins with a volume that nothing has happened to. */
+static int container_take(struct container *c, const char *branch)
+{
+	bool is_new;
+	int err;
+
+	if (fork_check(c, branch))
+		return -1;
+	err = spm_volume_inherit(&is_new);
+	if (err)
+		return spm_fail(-err, "the volume can't be opened for this process: %s", spm_volume_error_of(err));
+	err = branch_take(c, branch);
+	if (err && is_new) {
+		int error = errno;
+
+		spm_volume_disinherit();
+		errno = error;
+	}
+	return err;
 }
 
 int pCFork(int cID, const char *branch)

@@ -695,15 +695,17 @@ static void container_inherit(struct container *c)
 	c->is_inherited = true;
 }
 
-void spm_table_after_fork_in_child(struct driver *inherited)
+void spm_table_after_fork_in_child(struct driver *inherited, bool is_routed)
 {
 	pthread_mutex_init(&table_lock, NULL);
 	pthread_cond_init(&table_changed, NULL);
 	for (unsigned i = 0; i < table_top; i++) {
 		if (table[i] && table[i]->is_ending) /* the thread that ended it is not here */
 			table[i] = NULL;
-		if (table[i])
-			container_inherit(table[i]);
+		if (!table[i])
+			continue;
+		container_inherit(table[i]);
+		table[i]->wants_full_trace |= !is_routed;
 	}
 	if (volume)
 		spm_volume_leave(volume);
@@ -714,12 +716,13 @@ void spm_table_after_fork_in_child(struct driver *inherited)
 	heir = inherited;
 }
 
-int spm_volume_inherit(void)
+int spm_volume_inherit(bool *is_new)
 {
 	struct driver *d = NULL;
 	int err = 0;
 
 	pthread_mutex_lock(&table_lock);
+	*is_new = !volume;
 	if (!volume) {
 		err = heir->ops->again(heir, &d);
 		if (!err)
@@ -729,6 +732,15 @@ int spm_volume_inherit(void)
 	}
 	pthread_mutex_unlock(&table_lock);
 	return err;
+}
+
+void spm_volume_disinherit(void)
+{
+	pthread_mutex_lock(&table_lock);
+	spm_volume_close(volume);
+	volume = NULL;
+	is_forked_child = true;
+	pthread_mutex_unlock(&table_lock);
 }
 
 struct driver *spm_volume_heirloom(void)

@@ -492,6 +492,13 @@ static bool is_alone(const struct stat *st)
 	return st->st_nlink <= (nlink_t)(3 + exempt_count - own_exempt);
 }
 
+bool spm_stop_is_alone(void)
+{
+	struct stat st;
+
+	return !tasks_open(&st) && is_alone(&st);
+}
+
 int spm_stop_begin(void)
 {
 	struct stat st;

@@ -14,6 +14,9 @@
 int spm_stop_begin(void);
 void spm_stop_end(void);
 
+/* Whether it would have nobody to stop. As spm_stop_begin: the caller serializes. */
+bool spm_stop_is_alone(void);
+
 /* The calling thread promises to touch no heap memory until spm_unpark (which waits while a stop is on). */
 void spm_park(void);
 void spm_unpark(void);

@@ -216,6 +216,24 @@ static void begin_closed(void)
 {
 }
 
+/* The worker goes on as a child of the one that had the volume open. */
+static void begin_forked(void)
+{
+	int closed[2], status;
+	pid_t child;
+	char c;
+
+	open_all();
+	steps(1, 3);
+	EXPECT(!pipe(closed));
+	child = fork();
+	if (child) {
+		EXPECT(!pVClose() && write(closed[1], "c", 1) == 1 && waitpid(child, &status, 0) == child);
+		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 98);
+	}
+	EXPECT(read(closed[0], &c, 1) == 1);
+}
+
 /* The operations: 0 or -1. */
 static int do_open(void)
 {
@@ -350,6 +368,20 @@ static int do_image(void)
 	return pImageCheck(path, NULL, NULL);
 }
 
+static const char *forked_as;
+
+static int do_fork(void)
+{
+	static const char *name = "forked";
+
+	if (pCFork(id[1], name)) {
+		name = "forked-again"; /* the device may have failed when the branch was there */
+		return -1;
+	}
+	forked_as = name;
+	return 0;
+}
+
 struct operation {
 	const char *name;
 	void (*begin)(void);
@@ -374,6 +406,7 @@ static const struct operation operations[] = {
         {"replay", begin_restored, replay},
         {"drop inputs", begin_recorded, do_drop_inputs},
         {"image", begin_open, do_image},
+        {"go on after a fork", begin_forked, do_fork},
 };
 enum { OPERATIONS = sizeof(operations) / sizeof(operations[0]) };
 
@@ -442,6 +475,8 @@ static void go_on(void)
 		reopen();
 	if (!book[1])
 		EXPECT(!make(1));
+	if (forked_as)
+		EXPECT(!pBranchSwitch(1, forked_as)); /* the reader's, too */
 	steps(1, 3);
 	point_sync(1);
 	books_are_right();

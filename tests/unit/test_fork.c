@@ -352,11 +352,9 @@ static int under_way(const char *volume)
 {
 	int id;
 	struct book *b = book_make(volume, 10, &id);
-	struct pbranch at = {.name = NULL};
 	char *big = pMallocNoPtr(BIG_BYTES);
 	pid_t child;
 
-	(void)at;
 	EXPECT(b && big);
 	memset(big, 1, BIG_BYTES);
 	b->more = big;
@@ -512,6 +510,86 @@ static void threads_that_allocate_and_make_points_do_not_matter(void **state)
 	with_both_trackers(threads_run, "threads.vol");
 }
 
+/* ---- what a fork costs ---- */
+
+static uint64_t dirty_pages(void)
+{
+	struct pstats s;
+
+	return pStats(CONTAINER, &s) ? UINT64_MAX : s.dirty_pages;
+}
+
+static int little_written(const char *volume)
+{
+	int id = 0;
+	struct book *b = book_make(volume, 100, &id);
+	char *big = pMallocNoPtr(BIG_BYTES);
+	pid_t child;
+
+	EXPECT(b && big);
+	memset(big, 1, BIG_BYTES);
+	b->more = big;
+	EXPECT(pPointSync(id) == 2);
+	big[BIG_BYTES / 3] = 2;
+	for (unsigned i = 0; i < 3; i++) {
+		child = fork();
+		if (!child) {
+			uint64_t before = dirty_pages();
+			char name[16];
+
+			name_of(name, i);
+			big[BIG_BYTES / 2] = 3;
+			EXPECT_IN_CHILD(!pCFork(id, name));
+			steps(b, 1);
+			EXPECT_IN_CHILD(pPointSync(id) == 3 && dirty_pages() - before < 50);
+			EXPECT_IN_CHILD(pCOpenAt(CONTAINER, name, (void **)&b));
+			big = b->more;
+			EXPECT_IN_CHILD(is_at(b, 101) && big[BIG_BYTES / 3] == 2 && big[BIG_BYTES / 2] == 3);
+			_exit(0);
+		}
+		EXPECT(is_well(child));
+	}
+	EXPECT(pPointSync(id) == 3 && dirty_pages() < BIG_BYTES / 4096 + 200);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void a_childs_first_point_looks_at_what_was_written_only(void **state)
+{
+	(void)state;
+	with_both_trackers(little_written, "little.vol");
+}
+
+/* The child can't have what its parent had. */
+static int tracks_otherwise(const char *volume)
+{
+	int id;
+	struct book *b = book_make(volume, 100, &id);
+	pid_t child;
+
+	EXPECT(b);
+	steps(b, 4);
+	setenv("SOFTPM_TRACK", getenv("SOFTPM_TRACK")[0] ? "" : "mprotect", 1);
+	child = fork();
+	if (!child) {
+		steps(b, 4);
+		EXPECT_IN_CHILD(!pCFork(id, "other"));
+		steps(b, 4);
+		EXPECT_IN_CHILD(pPointSync(id) == 2 && go_on(b, id, 50) && !pVClose());
+		_exit(0);
+	}
+	EXPECT(is_well(child));
+	EXPECT(!pVClose());
+	EXPECT(branches_are(volume, (struct expected[]){{"main", 100}, {"other", 162}}, 2));
+	return 0;
+}
+
+static void a_child_may_track_otherwise_than_its_parent(void **state)
+{
+	(void)state;
+	with_both_trackers(tracks_otherwise, "otherwise.vol");
+}
+
 /* ---- several containers, and those that lie elsewhere ---- */
 
 static int two_containers(const char *volume)
@@ -597,7 +675,7 @@ static void a_container_that_comes_lazily_can_be_forked(void **state)
 
 static int killed_child(const char *volume)
 {
-	int id, told[2], status;
+	int id = 0, told[2], status;
 	struct book *b = book_make(volume, 100, &id);
 	unsigned synced = 0, now;
 	void *root;
@@ -678,6 +756,8 @@ int main(void)
 	        cmocka_unit_test(a_point_under_way_is_what_the_branch_begins_with),
 	        cmocka_unit_test(a_branch_can_begin_however_late_it_is_asked_for),
 	        cmocka_unit_test(threads_that_allocate_and_make_points_do_not_matter),
+	        cmocka_unit_test(a_childs_first_point_looks_at_what_was_written_only),
+	        cmocka_unit_test(a_child_may_track_otherwise_than_its_parent),
 	        cmocka_unit_test(each_container_is_taken_by_itself_wherever_it_lies),
 	        cmocka_unit_test(a_container_that_comes_lazily_can_be_forked),
 	        cmocka_unit_test(a_killed_childs_branch_has_all_its_synced_points),

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -83,6 +84,14 @@ static bool is_ours(int fd)
 	return fd >= 0 && fd < DESCRIPTORS && is_volume[fd];
 }
 
+/* By the name of a descriptor. */
+static bool is_ours_again(const char *path)
+{
+	static const char descriptors[] = "/proc/self/fd/";
+
+	return !strncmp(path, descriptors, sizeof(descriptors) - 1) && is_ours(atoi(path + sizeof(descriptors) - 1));
+}
+
 /* Sets errno if the call is to fail. */
 static bool io_fails(int fd, const char *name, bool needs_room)
 {
@@ -123,7 +132,7 @@ static bool memory_fails(const char *name)
 WRAP(int, open, const char *path, int flags, ...)
 {
 	const char *v = volume;
-	bool is_the_volume = v && !strcmp(path, v);
+	bool is_the_volume = v && (!strcmp(path, v) || is_ours_again(path));
 	va_list args;
 	mode_t mode;
 	int fd;
