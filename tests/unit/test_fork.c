@@ -510,6 +510,67 @@ static void threads_that_allocate_and_make_points_do_not_matter(void **state)
 	with_both_trackers(threads_run, "threads.vol");
 }
 
+enum { AREA_PAGES = 8192 };
+
+struct area {
+	volatile uint64_t *word; /* one in each page counts */
+};
+
+static _Atomic bool has_begun;
+
+/* Each page once: it is clean until just before, or just after, the fork. */
+static void *write_all_over(void *arg)
+{
+	volatile uint64_t *word = arg;
+
+	has_begun = true;
+	for (unsigned i = 0; i < AREA_PAGES; i++)
+		word[i * 512]++;
+	return NULL;
+}
+
+/* What the child's memory holds is in its first point, also what was written while the fork was under way. */
+static int threads_write(const char *volume)
+{
+	int id = 0;
+	void *root, *then;
+	pthread_t thread;
+	struct area *a;
+	pid_t child;
+	char name[16];
+
+	EXPECT(!pVOpen(volume) && (id = pCAlloc(CONTAINER, sizeof(*a), &root)));
+	a = root;
+	a->word = pMallocNoPtr(AREA_PAGES * 4096);
+	EXPECT(a->word && pPointSync(id));
+	for (unsigned i = 0; i < 10; i++) {
+		has_begun = false;
+		pthread_create(&thread, NULL, write_all_over, (void *)(uintptr_t)a->word);
+		while (!has_begun)
+			;
+		child = fork();
+		if (!child) {
+			name_of(name, i);
+			EXPECT_IN_CHILD(!pCFork(id, name) && pPointSync(id));
+			EXPECT_IN_CHILD(pCOpenAt(CONTAINER, name, &then));
+			for (unsigned k = 0; k < AREA_PAGES; k++)
+				EXPECT_IN_CHILD(((struct area *)then)->word[k * 512] == a->word[k * 512]);
+			_exit(0);
+		}
+		EXPECT(is_well(child));
+		pthread_join(thread, NULL);
+		EXPECT(pPointSync(id));
+	}
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void what_threads_write_during_the_fork_is_not_lost(void **state)
+{
+	(void)state;
+	with_both_trackers(threads_write, "written.vol");
+}
+
 /* ---- what a fork costs ---- */
 
 static uint64_t dirty_pages(void)
@@ -756,6 +817,7 @@ int main(void)
 	        cmocka_unit_test(a_point_under_way_is_what_the_branch_begins_with),
 	        cmocka_unit_test(a_branch_can_begin_however_late_it_is_asked_for),
 	        cmocka_unit_test(threads_that_allocate_and_make_points_do_not_matter),
+	        cmocka_unit_test(what_threads_write_during_the_fork_is_not_lost),
 	        cmocka_unit_test(a_childs_first_point_looks_at_what_was_written_only),
 	        cmocka_unit_test(a_child_may_track_otherwise_than_its_parent),
 	        cmocka_unit_test(each_container_is_taken_by_itself_wherever_it_lies),
