@@ -85,6 +85,20 @@ static bool origin_is_sane(const struct chain_head *h)
 	                       : !h->origin_seq && !h->origin_version;
 }
 
+static bool is_chain(const struct extent_entry *e)
+{
+	return e->owner && (e->flags & (EXTENT_FIRST | EXTENT_DELETING)) == EXTENT_FIRST;
+}
+
+/* What lies there may be another chain's head by now. */
+static bool is_deleted(struct volume *v, uint64_t first_block, uint64_t owner)
+{
+	struct extent_entry e;
+
+	return !spm_extent_read(v, first_block, &e) && !(is_chain(&e) && e.owner == owner);
+}
+
+/* 1: the chain has just been deleted. */
 static int head_read(struct volume *v, uint64_t first_block, uint64_t owner, struct chain_head *out)
 {
 	uint64_t at = head_block_of(first_block);
@@ -94,7 +108,9 @@ static int head_read(struct volume *v, uint64_t first_block, uint64_t owner, str
 	if (!err && (h->chain_id != owner || h->run_count > HEAD_RUNS_MAX || !memchr(h->branch, 0, sizeof(h->branch)) ||
 	             !origin_is_sane(h)))
 		err = -EUCLEAN;
-	if (err == -EUCLEAN)
+	if (err == -EUCLEAN && is_deleted(v, first_block, owner))
+		err = 1;
+	else if (err == -EUCLEAN)
 		spm_volume_fail(err,
 		                "the head of the container's chain (blocks %llu and %llu) is damaged in both copies; "
 		                "none of its "
@@ -104,11 +120,6 @@ static int head_read(struct volume *v, uint64_t first_block, uint64_t owner, str
 		*out = *h;
 	free(h);
 	return err;
-}
-
-static bool is_chain(const struct extent_entry *e)
-{
-	return e->owner && (e->flags & (EXTENT_FIRST | EXTENT_DELETING)) == EXTENT_FIRST;
 }
 
 static int search_step(uint64_t first_block, const struct extent_entry *e, void *arg)
@@ -122,7 +133,7 @@ static int search_step(uint64_t first_block, const struct extent_entry *e, void 
 		return 0;
 	err = head_read(s->volume, first_block, e->owner, &s->head);
 	if (err)
-		return err;
+		return err < 0 ? err : 0;
 	if (s->branch && strcmp(s->head.branch, s->branch))
 		return 0;
 	s->first_block = first_block;
@@ -157,7 +168,7 @@ static int head_visit(uint64_t first_block, const struct extent_entry *e, void *
 		return s->place_fn ? s->place_fn(first_block, &s->head, s->arg) : 0;
 	}
 	if (err)
-		return err;
+		return err < 0 ? err : 0;
 	return s->head_fn ? s->head_fn(&s->head, s->arg) : s->place_fn(first_block, &s->head, s->arg);
 }
 
@@ -172,12 +183,14 @@ int spm_heads_each(struct volume *v, int magic, int (*fn)(const struct chain_hea
 static int chain_visit(uint64_t first_block, const struct extent_entry *e, void *arg)
 {
 	struct search *s = arg;
+	int err;
 
 	if (!is_chain(e))
 		return 0;
-	if (head_read(s->volume, first_block, e->owner, &s->head))
+	err = head_read(s->volume, first_block, e->owner, &s->head);
+	if (err < 0)
 		return s->fn(e->magic, NULL, s->arg);
-	return spm_is_branch(s->head.branch) ? s->fn(e->magic, s->head.branch, s->arg) : 0;
+	return !err && spm_is_branch(s->head.branch) ? s->fn(e->magic, s->head.branch, s->arg) : 0;
 }
 
 int spm_volume_each_chain(struct volume *v, int (*fn)(int magic, const char *branch, void *arg), void *arg)

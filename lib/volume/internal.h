@@ -186,6 +186,7 @@ int spm_extents_take(struct volume *v, uint64_t owner, int magic, uint32_t hash,
 int spm_extents_each(struct volume *v, int (*fn)(uint64_t first_block, const struct extent_entry *e, void *arg),
                      void *arg);
 int spm_extents_release(struct volume *v, uint64_t owner);
+int spm_extent_read(struct volume *v, uint64_t first_block, struct extent_entry *out); /* as it is now */
 
 /* map.c */
 /* NULL: not in the version. Else it may have been put into *room. */

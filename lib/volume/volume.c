@@ -134,7 +134,7 @@ static bool block_is_whole(const void *content, size_t sum_offset, uint64_t magi
 	return found == magic && sum == spm_block_sum(content, SPM_BLOCK_BYTES, sum_offset);
 }
 
-int spm_mirror_read(struct volume *v, uint64_t block, void *content, size_t sum_offset, uint64_t magic)
+static int mirror_read_once(struct volume *v, uint64_t block, void *content, size_t sum_offset, uint64_t magic)
 {
 	int result = -EUCLEAN;
 
@@ -147,6 +147,18 @@ int spm_mirror_read(struct volume *v, uint64_t block, void *content, size_t sum_
 			result = err; /* what can't be read now may be well */
 	}
 	return result;
+}
+
+/* Another process may be writing them, first the one and then the other, just as fast as they are read. */
+int spm_mirror_read(struct volume *v, uint64_t block, void *content, size_t sum_offset, uint64_t magic)
+{
+	int err = mirror_read_once(v, block, content, sum_offset, magic);
+
+	for (unsigned tries = 1; err == -EUCLEAN && tries < 3; tries++) {
+		spm_sleep_ms(1);
+		err = mirror_read_once(v, block, content, sum_offset, magic);
+	}
+	return err;
 }
 
 static int table_read(struct volume *v, uint64_t group, struct extent_table *t)
@@ -218,6 +230,17 @@ int spm_extents_each(struct volume *v, int (*fn)(uint64_t first_block, const str
 	}
 	free(t);
 	return result;
+}
+
+int spm_extent_read(struct volume *v, uint64_t first_block, struct extent_entry *out)
+{
+	struct extent_table *t = block_new();
+	int err = t ? table_read(v, first_block / GROUP_BLOCKS, t) : -ENOMEM;
+
+	if (!err)
+		*out = t->entry[first_block % GROUP_BLOCKS / EXTENT_BLOCKS];
+	free(t);
+	return err;
 }
 
 /* The longest run of free extents in the table, up to n. */

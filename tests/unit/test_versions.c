@@ -334,25 +334,33 @@ static int tags_remove(struct refs *refs, void *arg)
 
 /* ---- a writer that is faster ---- */
 
-/* A volume in memory whose n-th read from now on comes after a burst of commits, which drop and write over. */
+/* A volume in memory whose n-th read from now on comes after something else that happens. */
 struct hasty {
 	struct driver driver;
 	struct driver *under;
 	unsigned reads; /* until then; 0: never */
+	void (*happens)(struct hasty *h);
 	struct branch *writer;
+	unsigned names;
 };
+
+/* A burst of commits, which drop and write over. */
+static void hasty_commit(struct hasty *h)
+{
+	for (unsigned i = 0; i < 60; i++) {
+		bool again;
+
+		commit(h->writer);
+		must(spm_chain_maintain(h->writer->c, true, &again), "maintenance");
+	}
+}
 
 static int hasty_read(struct driver *d, uint64_t offset, void *buffer, size_t bytes)
 {
 	struct hasty *h = (struct hasty *)d;
 
 	if (h->reads && !--h->reads)
-		for (unsigned i = 0; i < 60; i++) {
-			bool again;
-
-			commit(h->writer);
-			must(spm_chain_maintain(h->writer->c, true, &again), "maintenance");
-		}
+		h->happens(h);
 	return h->under->ops->read(h->under, offset, buffer, bytes);
 }
 
@@ -428,7 +436,7 @@ static int version_pass(const struct version_info *info, void *arg)
 
 static void what_is_written_over_while_it_is_looked_at_is_no_damage(void **state)
 {
-	struct hasty h = {.driver.ops = &hasty_ops};
+	struct hasty h = {.driver.ops = &hasty_ops, .happens = hasty_commit};
 	struct volume *v, *reader;
 	struct branch b;
 
@@ -452,6 +460,60 @@ static void what_is_written_over_while_it_is_looked_at_is_no_damage(void **state
 		must(spm_chain_each_version(c, version_pass, &told), "the list");
 		h.reads = 0;
 		spm_chain_close(c);
+	}
+	branch_close(&b);
+	spm_volume_close(reader);
+	spm_volume_close(v);
+	h.under->ops->close(h.under);
+}
+
+/* Branches go, and others come in their places. */
+static void hasty_rename(struct hasty *h)
+{
+	char name[16];
+
+	for (unsigned i = 0; i < 3; i++) {
+		sprintf(name, "side%u", h->names);
+		must(spm_branch_delete(h->writer->v, CONTAINER, name), name);
+		h->names++;
+		sprintf(name, "side%u", h->names);
+		must(branch_off(h->writer->v, CONTAINER, h->writer->c, name, NULL), name);
+	}
+}
+
+static int chain_pass(int magic, const char *branch, void *arg)
+{
+	assert_int_equal(magic, CONTAINER);
+	*(unsigned *)arg += !strcmp(branch, "main"); /* also one whose head is damaged */
+	return 0;
+}
+
+static void a_branch_that_goes_while_others_are_looked_for_is_no_damage(void **state)
+{
+	struct hasty h = {.driver.ops = &hasty_ops, .happens = hasty_rename};
+	struct volume *v, *reader;
+	struct branch b;
+
+	(void)state;
+	assert_int_equal(spm_driver_memory_open(MEMORY_BYTES, &h.under), 0);
+	must(spm_volume_open(&h.driver, VOLUME_CREATE | VOLUME_EAGER, &v), "a volume");
+	must(spm_volume_open(&h.driver, VOLUME_READ_ONLY, &reader), "the volume again");
+	b = branch_begin(v, 20);
+	commits(&b, 3);
+	h.writer = &b;
+	must(branch_off(v, CONTAINER, b.c, "side0", NULL), "side0");
+	for (unsigned reads = 1; reads <= 12; reads++) {
+		unsigned mains = 0;
+
+		h.reads = reads;
+		assert_int_equal(spm_branch_exists(reader, CONTAINER, "main"), 1);
+		h.reads = reads;
+		assert_int_equal(spm_branch_delete(reader, CONTAINER, "main"),
+		                 -EBUSY); /* looks at all for its children */
+		h.reads = reads;
+		assert_int_equal(spm_volume_each_chain(reader, chain_pass, &mains), 0);
+		assert_int_equal(mains, 1);
+		h.reads = 0;
 	}
 	branch_close(&b);
 	spm_volume_close(reader);
@@ -889,6 +951,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test_setup(all_versions_can_be_opened, model_begin),
 	        cmocka_unit_test_setup(what_is_written_over_while_it_is_looked_at_is_no_damage, model_begin),
+	        cmocka_unit_test_setup(a_branch_that_goes_while_others_are_looked_for_is_no_damage, model_begin),
 	        cmocka_unit_test_setup(the_newest_and_tagged_versions_are_kept, model_begin),
 	        cmocka_unit_test_setup(keeping_fewer_frees_the_space_of_the_others, model_begin),
 	        cmocka_unit_test_setup(branches_show_their_own, model_begin),
