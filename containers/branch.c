@@ -49,6 +49,18 @@ int spm_branch_make(int magic, const char *branch, const struct version_found *a
 	return err ? spm_fail_volume(err) : 0;
 }
 
+void spm_branch_take_back(int magic, const char *branch)
+{
+	int error = errno;
+	char why[512];
+
+	snprintf(why, sizeof(why), "%s", pErrorMsg());
+	if (spm_branch_delete(spm_volume_current(), magic, branch))
+		spm_fail(error, "%s; branch %s was made all the same", why, branch);
+	else
+		spm_fail(error, "%s", why);
+}
+
 int pBranch(int magic, const char *branch, const char *ref)
 {
 	struct resolved at;

@@ -264,6 +264,8 @@ int spm_container_view(struct container *c, const struct resolved *at);
 int spm_branch_make(int magic, const char *branch, const struct version_found *at);
 /* Whether it can be given to a branch or tag of the container: 0, or -1 and the error is set: EINVAL, EEXIST. */
 int spm_name_must_be_free(struct volume *v, int magic, const char *name);
+/* It was made, but what it was for has failed: the next try shall not find it. The error stays. */
+void spm_branch_take_back(int magic, const char *branch);
 
 /* restore.c */
 int spm_restore(struct container *c, const struct version_info *info);

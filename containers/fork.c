@@ -157,7 +157,7 @@ static int branch_begin(struct container *c, const char *branch, struct chain **
 	if (!err)
 		return 0;
 	spm_fail_volume(err);
-	spm_branch_delete(v, c->magic, branch); /* so that the name is free for the next try */
+	spm_branch_take_back(c->magic, branch);
 	return -1;
 }
 
@@ -182,10 +182,11 @@ static int branch_take(struct container *c, const char *branch)
 	err = spm_worker_start(c);
 	if (err) {
 		spm_chain_close(chain);
-		spm_branch_delete(spm_volume_current(), c->magic, branch);
-		return spm_fail(ENOMEM,
-		                "no memory for the thread that writes container %d (%s): call again when there is some",
-		                c->magic, strerror(err));
+		spm_fail(ENOMEM,
+		         "no memory for the thread that writes container %d (%s): call again when there is some",
+		         c->magic, strerror(err));
+		spm_branch_take_back(c->magic, branch);
+		return -1;
 	}
 	spm_capture_begin();
 	chain_put(c, chain, branch);

@@ -235,7 +235,8 @@ SOFTPM_API int pCClone(int cID, const char *branch, void **cStruct);
  * here on a container of this process, on a new branch. The branch begins with the container's last version at the fork (which waits
  * for points under way); what was changed since is in the child's next point. Parent and children go on side by side, each on its own
  * branch. Until then the child may read the container, no call takes it (ECHILD), and the version is not dropped. Containers that
- * it is not called for stay so. The child's first point looks at all pages of the container, and writes those that differ.
+ * it is not called for stay so. If the
+ * parent has other threads, the child's first point looks at all pages (and writes those that differ), else at those that were written.
  *
  * EINVAL: the parent had no container with this ID, or this process is no such child; EEXIST: there is a branch or tag of that name: try
  * another; ENOENT: it had no version yet; EROFS: it is a view; EUCLEAN; EAGAIN, EMFILE, ...: the volume could not be

@@ -103,19 +103,6 @@ static int branch_show(int magic, const char *branch, void **cStruct)
 	return container_show(c, cStruct);
 }
 
-/* Else the next try would find it there. The error stays. */
-static void branch_take_back(int magic, const char *branch)
-{
-	int error = errno;
-	char why[512];
-
-	snprintf(why, sizeof(why), "%s", pErrorMsg());
-	if (spm_branch_delete(spm_volume_current(), magic, branch))
-		spm_fail(error, "%s; branch %s was made all the same", why, branch);
-	else
-		spm_fail(error, "%s", why);
-}
-
 int pCClone(int cID, const char *branch, void **cStruct)
 {
 	struct container *from = spm_container_get(cID);
@@ -131,6 +118,6 @@ int pCClone(int cID, const char *branch, void **cStruct)
 		return 0;
 	result = branch_show(magic, branch, cStruct);
 	if (!result)
-		branch_take_back(magic, branch);
+		spm_branch_take_back(magic, branch);
 	return result;
 }
