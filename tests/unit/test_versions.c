@@ -484,7 +484,8 @@ static void hasty_rename(struct hasty *h)
 static int chain_pass(int magic, const char *branch, void *arg)
 {
 	assert_int_equal(magic, CONTAINER);
-	*(unsigned *)arg += !strcmp(branch, "main"); /* also one whose head is damaged */
+	assert_non_null(branch); /* else its head is damaged */
+	*(unsigned *)arg += !strcmp(branch, "main");
 	return 0;
 }
 
