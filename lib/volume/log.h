@@ -50,7 +50,7 @@ int spm_log_each(struct volume *v, int magic, uint64_t chain_id, uint64_t positi
                  int (*fn)(const void *bytes, size_t n, uint64_t end, void *arg), void *arg);
 /* It must not be open. No log: 0. Errors as spm_branch_delete's. */
 int spm_log_delete(struct volume *v, int magic, uint64_t chain_id);
-/* Verifies the log of that branch, as spm_volume_check does versions. No log: 0. */
+/* Verifies all inputs of that branch: fn gets a sentence for the first damage, if there is one. Returns 0, 1 if there is, or -errno. */
 int spm_log_check(struct volume *v, int magic, const char *branch, int (*fn)(const char *sentence, void *arg),
                   void *arg);
 /* Whether the branch has inputs, or had: then its versions' positions are those of its log. 1, 0 or -errno. */

@@ -192,7 +192,7 @@ struct hinted {
 	char *text;
 };
 
-/* By the public calls: hints, pointers into the program, and memory of several kinds. */
+/* By the public calls: hints, pointers into the program, memory of several kinds, and inputs. */
 static void program_make(void)
 {
 	int fd = memfd_create("seed", 0), id;
@@ -212,6 +212,7 @@ static void program_make(void)
 		h->next = next;
 		must(!pExclude(id, &next->left_out) && !pHint(id, next, pMalloc(64)), "hints");
 		must(i % 10 || pPointSync(id), "a point");
+		must(pRecord(id, path, i * 37 % 64) && pRecord(id, next->text, i * 100), "inputs");
 	}
 	must(!pVClose(), "closing");
 	length = lseek(fd, 0, SEEK_END);

@@ -18,6 +18,7 @@
 #include "sim_driver.h"
 #include "softpm.h"
 #include "volume/internal.h"
+#include "volume/log.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -125,6 +126,7 @@ static void chain_look(struct volume *v, int magic, const char *branch)
 	for (unsigned i = 0; i < numbers.n; i++)
 		version_open(v, magic, branch, numbers.version[i]);
 	spm_volume_check(v, magic, branch, sentence_look, NULL, &whole);
+	spm_log_check(v, magic, branch, sentence_look, NULL);
 }
 
 static void names_look(struct volume *v, int magic)
@@ -219,6 +221,13 @@ static int difference_look(const struct pdifference *difference, void *arg)
 	return 0;
 }
 
+static int input_look(const void *bytes, size_t n, void *arg)
+{
+	(void)arg;
+	sink += n ? *(const unsigned char *)bytes + ((const unsigned char *)bytes)[n - 1] : 0;
+	return 0;
+}
+
 static void containers_restore(void)
 {
 	struct chains all = {0};
@@ -231,7 +240,8 @@ static void containers_restore(void)
 		pDiff(all.magic[i], "~", "", difference_look, NULL);
 		sink += strlen(pErrorMsg());
 		if (id)
-			sink += (size_t)pPointSync(id);
+			sink += (size_t)pReplay(id, input_look, NULL) + (size_t)pRecord(id, "fuzz", 4) +
+			        (size_t)pPointSync(id);
 		sink += strlen(pErrorMsg());
 	}
 }
