@@ -36,7 +36,7 @@ bool spm_group_join(struct group *g, pthread_mutex_t *lock, struct member *me);
 struct member *spm_group_take(struct group *g, pthread_mutex_t *lock);
 /* By the leader, with the lock, after his commit: the next one may lead. */
 void spm_group_pass(struct group *g);
-/* The outcome, to all of the group that was taken, without the lock. What a member's own number or message is not given here stays. */
+/* To all that were taken, without the lock: they are done, and what came of it stands in them. */
 void spm_group_tell(struct member *first, const struct member *leader);
 
 #endif

@@ -113,6 +113,8 @@ static int write_image(struct container *c, bool is_forced, int64_t *version, ch
 	spm_image_settle(&c->image);
 	spm_container_lock(c);
 	c->dirty_pages += c->image.pages;
+	if (!err)
+		c->input_saved = c->image.input;
 	return err;
 }
 

@@ -41,13 +41,11 @@ static int inputs_compare(const struct log *log, uint64_t position, char *why)
 
 	if (end > position)
 		snprintf(why, WHY_BYTES,
-		         "there are inputs that its state does not have; hand them over by pReplay first, or give them "
-		         "up "
-		         "by pRecordDrop");
+		         "there are inputs that its state does not have: hand them over by pReplay first "
+		         "(or give them up by pRecordDrop)");
 	else if (end < position)
 		snprintf(why, WHY_BYTES,
-		         "its state has inputs that neither its log nor a version of its branch has; make a point "
-		         "first, "
+		         "its state has inputs that no version of its branch has, nor its log: make a point first, "
 		         "and wait until it is durable");
 	return end == position ? 0 : -EBUSY;
 }
@@ -122,13 +120,10 @@ static void lead(struct container *c, const struct member *me)
 
 static int may_record(const struct container *c)
 {
-	return c->is_view
-	               ? spm_fail(
-	                         EROFS,
-	                         "container %d is read-only here: it shows version %lld; inputs are recorded where its "
-	                         "points are made",
-	                         c->magic, (long long)c->durable)
-	               : 0;
+	if (!c->is_view)
+		return 0;
+	return spm_fail(EROFS, "container %d is read-only here: it shows version %lld; a branch can record inputs",
+	                c->magic, (long long)c->durable);
 }
 
 int64_t pRecord(int cID, const void *bytes, size_t n)

@@ -192,7 +192,8 @@ SOFTPM_API int64_t pRecord(int cID, const void *bytes, size_t n);
  * returns 0; anything else stops the replay, which goes on with that input if it is called again. A view lacks the same inputs each
  * time: fn may apply them to a clone of it. Returns how many were applied, -1 on failure.
  *
- * ECANCELED: fn stopped it; EUCLEAN: inputs are damaged; ENOENT: inputs that the version lacks are not kept any more; EIO. */
+ * ECANCELED: fn stopped it; EUCLEAN: inputs are damaged; ENOENT: inputs that the version lacks are not kept any more (as a version that is only being
+ * read, and would have been dropped otherwise, keeps none); EIO. */
 SOFTPM_API int64_t pReplay(int cID, int (*fn)(const void *bytes, size_t n, void *arg), void *arg);
 /* Deletes all recorded inputs of the branch, also damaged ones: its versions lack none any more, and pRecord begins anew. No other
  * thread may use the container meanwhile. EROFS; EAGAIN: somebody reads them; EIO. */

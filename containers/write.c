@@ -68,6 +68,7 @@ int spm_image_write(struct container *c, bool is_forced, int64_t *version)
 	if (!c->image.pages && !is_forced && c->durable) {
 		spm_clone_drop(&c->image.clone);
 		*version = c->durable;
+		c->image.input = c->input_saved;
 		return 0;
 	}
 	err = image_commit(c, is_forced, &info);
@@ -77,7 +78,7 @@ int spm_image_write(struct container *c, bool is_forced, int64_t *version)
 		return err;
 	}
 	c->stored_bytes += info.stored_bytes;
-	c->input_saved = info.input;
+	c->image.input = info.input; /* if nothing had changed, the newest version's */
 	*version = (int64_t)info.version;
 	return 0;
 }

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -561,6 +562,80 @@ static void inputs_that_no_version_lacks_go(void **state)
 	in_process(much_is_recorded, scratch("retention.vol"));
 }
 
+/* ---- another process ---- */
+
+static int apply_in_row(const void *bytes, size_t n, void *arg)
+{
+	uint64_t *last = arg, number;
+
+	memcpy(&number, bytes, n < 8 ? n : 8);
+	if (n != 1000 || (*last && number != *last + 1))
+		return -1;
+	*last = number;
+	return 0;
+}
+
+/* Whenever it looks, it finds all inputs up to one that had been acknowledged before, or a later one. */
+static int look_on(const char *volume, const volatile uint64_t *acked)
+{
+	unsigned looks = 0;
+
+	EXPECT(!pVOpen(volume));
+	for (; *acked != UINT64_MAX; looks++) {
+		uint64_t before = *acked, last = 0;
+		void *root;
+		int view = pCOpenAt(CONTAINER, looks % 2 ? "main" : "main~2", &root);
+
+		EXPECT(view || before < 500);
+		if (!view)
+			continue;
+		last = ((struct root *)root)->n;
+		EXPECT(pReplay(view, apply_in_row, &last) >= 0 || errno == ENOENT);
+		EXPECT(errno == ENOENT || last >= before || before == UINT64_MAX);
+		errno = 0;
+		pCFree(view);
+	}
+	EXPECT(looks > 3 && !pVClose());
+	return 0;
+}
+
+static int recorded_while_another_looks_on(const char *volume)
+{
+	volatile uint64_t *acked = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	static uint64_t bytes[125];
+	struct cattr *attr;
+	struct root *r;
+	int id, status;
+	pid_t child;
+
+	child = fork();
+	if (!child) {
+		usleep(300000);
+		_exit(look_on(volume, acked));
+	}
+	id = begin(volume, &r);
+	attr = id ? pCGetAttr(CONTAINER) : NULL;
+	EXPECT(attr);
+	attr->versions_kept = 4;
+	EXPECT(!pCSetAttr(id, attr));
+	pCAttrFree(attr);
+	for (unsigned i = 0; i < 6000; i++) {
+		bytes[0] = r->n + 1;
+		EXPECT(pRecord(id, bytes, sizeof(bytes)));
+		*acked = ++r->n;
+		EXPECT(i % 100 || pPoint(id));
+	}
+	*acked = UINT64_MAX;
+	EXPECT(waitpid(child, &status, 0) == child && !status);
+	return 0;
+}
+
+static void others_may_replay_what_is_being_recorded(void **state)
+{
+	(void)state;
+	in_process(recorded_while_another_looks_on, scratch("onlooker.vol"));
+}
+
 /* ---- damage ---- */
 
 static int damaged_make(const char *volume)
@@ -706,6 +781,7 @@ int main(void)
 	        cmocka_unit_test(logs_are_no_branches),
 	        cmocka_unit_test(threads_lose_nothing_and_share_commits),
 	        cmocka_unit_test(inputs_that_no_version_lacks_go),
+	        cmocka_unit_test(others_may_replay_what_is_being_recorded),
 	        cmocka_unit_test(damaged_inputs_are_named_and_can_be_given_up),
 	        cmocka_unit_test(a_forked_child_has_inputs_of_its_own),
 	        cmocka_unit_test(misuse_is_refused),
