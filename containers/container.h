@@ -192,11 +192,12 @@ void spm_container_end(struct container *c);
 void spm_container_forget(struct container *c); /* frees what was reachable from its root, but for what others have */
 int spm_worker_start(struct container *c);      /* 0 or an errno */
 
-/* point.c: nobody makes a point, and the worker does nothing, between these. */
+/* point.c: nobody makes a point or records an input, and the worker does nothing, between these. */
 void spm_container_halt(struct container *c);
 void spm_container_go_on(struct container *c);
-void spm_container_lock(struct container *c); /* c->lock, where the caller may have to wait */
-void spm_upkeep_soon(struct container *c);    /* c->lock is held: the worker looks what there is to do */
+void spm_container_lock(struct container *c);  /* c->lock, where the caller may have to wait */
+void spm_container_await(struct container *c); /* c->lock is held: until it is not halted */
+void spm_upkeep_soon(struct container *c);     /* c->lock is held: the worker looks what there is to do */
 
 /* record.c: one step of what is to be done beside the inputs, by the worker. Whether there is more to do now. */
 bool spm_record_tend(struct container *c, struct log *log, bool is_idle);

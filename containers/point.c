@@ -118,15 +118,16 @@ static int write_image(struct container *c, bool is_forced, int64_t *version, ch
 	return err;
 }
 
-/* The attributes are those of this instant, though they may be changed again before the image is written. A forced version for changed
- * ones: the flag is taken, and given back if the point fails. */
+/* The attributes are those of this instant, though they may be changed again before the image is written. Whether there is to be a
+ * version even if no page changed: for changed attributes (the flag is taken, and given back if the point fails), and to say that it has
+ * inputs that no version has. */
 static bool take_attr(struct container *c)
 {
 	bool was_changed = c->is_attr_changed;
 
 	c->image.attr = c->attr;
 	c->is_attr_changed = false;
-	return was_changed;
+	return was_changed || c->input != c->input_saved;
 }
 
 static int fail_point(struct container *c, int err, const char *why)
@@ -410,9 +411,15 @@ void spm_container_halt(struct container *c)
 	spm_container_lock(c);
 	busy_begin(c, NULL);
 	c->is_halted = true;
-	while (c->is_tended)
+	while (c->is_tended || c->recording.has_leader)
 		wait_changed(c);
 	pthread_mutex_unlock(&c->lock);
+}
+
+void spm_container_await(struct container *c)
+{
+	while (c->is_halted)
+		wait_changed(c);
 }
 
 void spm_container_go_on(struct container *c)

@@ -113,6 +113,8 @@ static void lead(struct container *c, const struct member *me)
 		c->input = spm_log_end(c->log);
 	c->is_log_used = true;
 	spm_group_pass(&c->recording);
+	if (c->is_halted)
+		pthread_cond_broadcast(&c->changed);
 	spm_upkeep_soon(c);
 	pthread_mutex_unlock(&c->lock);
 	spm_group_tell(o.group, me);
@@ -138,6 +140,7 @@ int64_t pRecord(int cID, const void *bytes, size_t n)
 	if (!c)
 		return 0;
 	spm_container_lock(c);
+	spm_container_await(c);
 	result = may_record(c);
 	if (result)
 		pthread_mutex_unlock(&c->lock);

@@ -169,7 +169,8 @@ SOFTPM_API int pCUse(int cID);
  *     pRecord(id, bytes, n); apply(state, bytes, n); answer();           seldom: pPoint(id);
  *     id = pCRestore(MAGIC, &root) (or pCAlloc); pReplay(id, apply, root);
  *
- * What is recorded counts as applied from then on: a point that comes next says that its version has it. So record, apply, then
+ * What is recorded counts as applied from then on: a point that comes next says that its version has it (and makes one even if
+ * nothing else changed). So record, apply, then
  * point, in this order; with several threads, let points (and fork) exclude the others from before pRecord until the input is applied (a
  * read-write lock does; it need not be held while a point is written: pPoint, unlock, pSync). Inputs are in the order of the numbers that
  * pRecord returns; where that matters, threads must apply them in this order.
@@ -195,8 +196,8 @@ SOFTPM_API int64_t pRecord(int cID, const void *bytes, size_t n);
  * ECANCELED: fn stopped it; EUCLEAN: inputs are damaged; ENOENT: inputs that the version lacks are not kept any more (as a version that is only being
  * read, and would have been dropped otherwise, keeps none); EIO. */
 SOFTPM_API int64_t pReplay(int cID, int (*fn)(const void *bytes, size_t n, void *arg), void *arg);
-/* Deletes all recorded inputs of the branch, also damaged ones: its versions lack none any more, and pRecord begins anew. No other
- * thread may use the container meanwhile. EROFS; EAGAIN: somebody reads them; EIO. */
+/* Deletes all recorded inputs of the branch, also damaged ones: its versions lack none any more, and pRecord begins anew. No
+ * replay of it may be in progress. EROFS; EAGAIN: somebody reads them; EIO. */
 SOFTPM_API int pRecordDrop(int cID);
 
 /* ---- versions, branches, tags ----

@@ -132,7 +132,7 @@ static void go_on(unsigned char *state, uint64_t size, uint64_t found)
 	struct log_input in = {.bytes = "more", .n = 4};
 	uint64_t bytes;
 	struct volume *v;
-	struct log *l;
+	struct log *l = NULL;
 	bool again = true;
 
 	if (spm_volume_open(sim_state_driver(state, size), VOLUME_CREATE | VOLUME_EAGER, &v) ||

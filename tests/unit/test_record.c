@@ -296,7 +296,11 @@ static int version_made_anew(const char *volume)
 	EXPECT(pPoint(id) == 3 && pPoint(id) == 3 && !inputs(id, r, 26, 27)); /* no version for nothing */
 	EXPECT(pPoint(id) == 4 && !inputs(id, r, 28, 30) && !pVClose());
 	id = restore(volume, &r);
-	EXPECT(id && has(r, 1, 27) && pReplay(id, apply, r) == 3 && has(r, 1, 30));
+	EXPECT(id && has(r, 1, 27) && pReplay(id, apply, r) == 3 && has(r, 1, 30) && pPointSync(id) == 5);
+	EXPECT(pRecord(id, NULL, 0) && pPoint(id) == 6 && pRecord(id, NULL, 0) && pPointSync(id) == 7); /* to say so */
+	EXPECT(pPointSync(id) == 7 && pPoint(id) == 7 && !pVClose());
+	id = restore(volume, &r);
+	EXPECT(id && has(r, 1, 30) && pReplay(id, apply, r) == 0);
 	return 0;
 }
 
@@ -739,6 +743,113 @@ static int forked(const char *volume)
 	return 0;
 }
 
+static _Atomic bool is_enough;
+
+static void *record_on(void *arg)
+{
+	struct recorder *t = arg;
+	static const char bytes[5000];
+
+	while (!is_enough)
+		if (!pRecord(t->id, bytes, t->who * 1200) && errno != EBUSY) /* that is after pRecordDrop */
+			return arg;
+	return NULL;
+}
+
+/* Begins and ends some threads that record, and runs fn meanwhile. */
+static int amidst(const char *volume, int (*fn)(int id, const char *volume))
+{
+	static struct recorder t[4];
+	void *failed;
+	struct root *r;
+	int id = begin(volume, &r), result;
+
+	EXPECT(id && pPointSync(id));
+	for (unsigned i = 0; i < 4; i++) {
+		t[i].id = id;
+		t[i].who = i;
+		EXPECT(!pthread_create(&t[i].thread, NULL, record_on, &t[i]));
+	}
+	result = fn(id, volume);
+	is_enough = true;
+	for (unsigned i = 0; i < 4; i++)
+		EXPECT(!pthread_join(t[i].thread, &failed) && !failed);
+	EXPECT(!pVClose());
+	return result;
+}
+
+static int drop_amidst(int id, const char *volume)
+{
+	(void)volume;
+	for (unsigned n = 0; n < 40; n++) {
+		EXPECT(!pRecordDrop(id) && pPointSync(id));
+		usleep(n * 200);
+	}
+	return 0;
+}
+
+static int ignore(const void *bytes, size_t n, void *arg)
+{
+	(void)bytes, (void)n, (void)arg;
+	return 0;
+}
+
+static int dropped_amidst(const char *volume)
+{
+	struct root *r;
+	int id;
+
+	EXPECT(!amidst(volume, drop_amidst));
+	id = restore(volume, &r);
+	EXPECT(id && pReplay(id, ignore, NULL) >= 0 && pRecord(id, "x", 1) && !pVClose());
+	return 0;
+}
+
+static void inputs_are_given_up_while_others_come(void **state)
+{
+	(void)state;
+	in_process(dropped_amidst, scratch("dropped.vol"));
+}
+
+static int forked_once(int id, unsigned n)
+{
+	char name[16];
+	uint64_t number = 1;
+
+	snprintf(name, sizeof(name), "child-%u", n);
+	EXPECT(!pCFork(id, name) && pPointSync(id) && pRecord(id, &number, 8) && !pVClose());
+	return 0;
+}
+
+/* What another thread is just recording is nothing to the child. */
+static int fork_amidst(int id, const char *volume)
+{
+	int status;
+
+	(void)volume;
+	for (unsigned n = 0; n < 25; n++) {
+		pid_t child;
+
+		usleep(n * 100);
+		child = fork();
+		if (!child)
+			_exit(forked_once(id, n));
+		EXPECT(waitpid(child, &status, 0) == child && !status);
+	}
+	return 0;
+}
+
+static int forked_amidst(const char *volume)
+{
+	return amidst(volume, fork_amidst);
+}
+
+static void a_fork_waits_for_inputs_under_way(void **state)
+{
+	(void)state;
+	in_process(forked_amidst, scratch("amidst.vol"));
+}
+
 static void a_forked_child_has_inputs_of_its_own(void **state)
 {
 	(void)state;
@@ -784,6 +895,8 @@ int main(void)
 	        cmocka_unit_test(others_may_replay_what_is_being_recorded),
 	        cmocka_unit_test(damaged_inputs_are_named_and_can_be_given_up),
 	        cmocka_unit_test(a_forked_child_has_inputs_of_its_own),
+	        cmocka_unit_test(a_fork_waits_for_inputs_under_way),
+	        cmocka_unit_test(inputs_are_given_up_while_others_come),
 	        cmocka_unit_test(misuse_is_refused),
 	};
 
