@@ -690,8 +690,6 @@ static void container_inherit(struct container *c)
 	c->is_worker_asleep = c->is_worker_batch = c->is_upkeep_far = false;
 	c->upkeep_ns = 0;
 	c->users = 0;
-	if (c->recording.has_leader) /* who may have been cut off in its midst */
-		c->log = NULL;
 	c->pointing = c->recording = (struct group){.first = NULL};
 	c->failed = 0;
 	c->is_inherited = true;
