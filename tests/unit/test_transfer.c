@@ -709,12 +709,13 @@ static void a_large_container_takes_little_memory(void **state)
 
 /* ---- volumes in memory, page by page ---- */
 
-static struct volume *volume_make(void)
+static struct volume *volume_make(unsigned which)
 {
-	unsigned char *bytes = calloc(1, SIM_BYTES_MOST); /* for good */
+	static unsigned char bytes[2][SIM_BYTES_MOST];
 	struct volume *v;
 
-	if (spm_volume_open(sim_state_driver(bytes, 0), VOLUME_CREATE | VOLUME_EAGER, &v))
+	memset(bytes[which], 0, sizeof(bytes[which]));
+	if (spm_volume_open(sim_state_driver(bytes[which], 0), VOLUME_CREATE | VOLUME_EAGER, &v))
 		fail_msg("%s", spm_volume_error());
 	return v;
 }
@@ -739,7 +740,7 @@ static void no_version_is_dropped_while_it_is_imported(void **state)
 {
 	enum { MANY = 80 };
 	static const struct retention every = {0};
-	struct volume *from = volume_make(), *to = volume_make();
+	struct volume *from = volume_make(0), *to = volume_make(1);
 	struct told there, here;
 	struct chain *c;
 	int fd;
@@ -776,7 +777,7 @@ static struct resolved version_at(struct volume *v, uint64_t number)
 /* Number and time are those of the base, one page is not. */
 static void a_base_with_other_pages_is_refused(void **state)
 {
-	struct volume *from = volume_make(), *to = volume_make();
+	struct volume *from = volume_make(0), *to = volume_make(1);
 	int fd = memfd_create("stream", 0);
 	struct resolved at, since;
 	struct chain *c;
