@@ -193,15 +193,19 @@ static int newest_resolve(int magic, struct resolved *out)
 	return err ? spm_fail_volume(err) : 0;
 }
 
+/* A damaged branch is passed over: another may have the version. */
 static int branch_by_id(int magic, const char *branch, void *arg)
 {
 	struct search *s = arg;
 	struct version_found found;
+	int err;
 
-	if (magic != s->magic || !branch ||
-	    spm_version_find(spm_volume_current(), magic, branch, BY_NUMBER, s->number, &found) ||
-	    found.chain_id != s->out->found.chain_id || found.seq != s->out->found.seq)
+	if (magic != s->magic || !branch)
 		return 0;
+	err = spm_version_find(spm_volume_current(), magic, branch, BY_NUMBER, s->number, &found);
+	s->err = err == -ENOENT || err == -EUCLEAN ? 0 : err;
+	if (err || found.chain_id != s->out->found.chain_id || found.seq != s->out->found.seq)
+		return s->err != 0;
 	snprintf(s->out->branch, sizeof(s->out->branch), "%s", branch);
 	return 1;
 }
@@ -212,7 +216,7 @@ static int tag_resolve(int magic, const char *name, struct resolved *out)
 	struct refs refs;
 	const struct ref *ref;
 	char what[100];
-	int err = spm_refs_load(spm_volume_current(), magic, &refs);
+	int found, err = spm_refs_load(spm_volume_current(), magic, &refs);
 
 	if (err)
 		return spm_fail_volume(err);
@@ -225,7 +229,10 @@ static int tag_resolve(int magic, const char *name, struct resolved *out)
 	snprintf(what, sizeof(what), "branch or tag %s", name);
 	if (!ref)
 		return nothing_called(magic, what);
-	if (spm_volume_each_chain(spm_volume_current(), branch_by_id, &s) != 1)
+	found = spm_volume_each_chain(spm_volume_current(), branch_by_id, &s);
+	if (s.err || found < 0)
+		return spm_fail_volume(s.err ? s.err : found);
+	if (!found)
 		return spm_fail(ENOENT, "container %d: version %llu, which tag %s names, is not there any more", magic,
 		                (unsigned long long)s.number, name);
 	return key_resolve(magic, BY_NUMBER, s.number, name, out);
