@@ -118,7 +118,7 @@ int spm_refs_change(struct volume *v, int magic, int (*change)(struct refs *refs
 		if (!err)
 			err = refs_commit(c, &refs, had);
 		if (!err)
-			err = spm_chain_maintain(c, false, &again);
+			spm_chain_maintain(c, false, &again); /* the change is made, whatever comes of this */
 		spm_refs_free(&refs);
 	}
 	spm_chain_close(c);

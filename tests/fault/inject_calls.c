@@ -203,7 +203,8 @@ static void begin_cloned(void)
 	setenv("SOFTPM_FREEZE", "clone", 1);
 }
 
-static void *scrap; /* a place to be excluded */
+static char said[512]; /* when the call failed */
+static void *scrap;    /* a place to be excluded */
 
 static void begin_attributes(void)
 {
@@ -382,6 +383,79 @@ static int do_fork(void)
 	return 0;
 }
 
+/* ---- versions and names ---- */
+
+static void begin_named(void)
+{
+	open_all();
+	for (int magic = 1; magic <= 2; magic++)
+		EXPECT(!pBranch(magic, "side", NULL) && !pTag(magic, "before", "~1"));
+}
+
+/* Container 1 at another version: read, and closed again. */
+static int look(int shown, void *const *root)
+{
+	if (!shown)
+		return -1;
+	EXPECT(book_is_right(*root));
+	pCFree(shown);
+	return 0;
+}
+
+static int do_view(void)
+{
+	void *root = NULL;
+
+	return look(pCOpenAt(1, "~1", &root), &root);
+}
+
+static int do_clone(void)
+{
+	void *root = NULL;
+
+	return look(pCClone(id[1], "clone", &root), &root);
+}
+
+static int do_switch(void)
+{
+	void *root;
+
+	if (pCSwitch(id[2], "!side", &root))
+		return -1;
+	book[2] = root;
+	return 0;
+}
+
+static int do_branch(void)
+{
+	return pBranch(1, "other", "before");
+}
+
+static int do_tag(void)
+{
+	return pTag(1, "now", NULL);
+}
+
+static int do_tag_own(void)
+{
+	return pCTag(id[1], "own", "~2");
+}
+
+static int do_tag_delete(void)
+{
+	return pTagDelete(1, "before");
+}
+
+static int do_branch_delete(void)
+{
+	return pBranchDelete(1, "side");
+}
+
+static int do_branch_switch(void)
+{
+	return pBranchSwitch(2, "side");
+}
+
 struct operation {
 	const char *name;
 	void (*begin)(void);
@@ -407,6 +481,15 @@ static const struct operation operations[] = {
         {"drop inputs", begin_recorded, do_drop_inputs},
         {"image", begin_open, do_image},
         {"go on after a fork", begin_forked, do_fork},
+        {"view", open_all, do_view},
+        {"clone", begin_named, do_clone},
+        {"switch", begin_named, do_switch},
+        {"branch", begin_named, do_branch},
+        {"branch delete", begin_named, do_branch_delete},
+        {"branch switch", begin_named, do_branch_switch},
+        {"tag", begin_named, do_tag},
+        {"tag of an open one", begin_named, do_tag_own},
+        {"tag delete", begin_named, do_tag_delete},
 };
 enum { OPERATIONS = sizeof(operations) / sizeof(operations[0]) };
 
@@ -446,6 +529,13 @@ static void reopen(void)
 	}
 }
 
+/* So what there is on the disk nobody knows. */
+static bool points_ask_to_reopen(void)
+{
+	steps(2, 1);
+	return !pPointSync(id[2]) && asks_to_reopen();
+}
+
 /* The cause is gone: the same again, or after a clear refusal everything anew. */
 static void again(const struct operation *o)
 {
@@ -456,8 +546,10 @@ static void again(const struct operation *o)
 	else if (o->call == do_drop_inputs && !result)
 		result =
 		        -1; /* nothing may have been left to delete: so it does not show whether the volume must be opened anew */
-	else if (result && o->call == do_delete)
+	else if (result && (o->call == do_delete || o->call == do_branch_delete || o->call == do_tag_delete))
 		EXPECT(errno == ENOENT || asks_to_reopen()); /* it went as far as not to be there */
+	else if (result && errno == EEXIST && (o->call == do_branch || o->call == do_clone))
+		EXPECT(strstr(said, "was made all the same") || points_ask_to_reopen());
 	else if (result && o->call == do_open)
 		EXPECT(errno == EBUSY); /* failed, but open? never */
 	else if (result)
@@ -467,7 +559,7 @@ static void again(const struct operation *o)
 }
 
 /* Whatever happened, containers can be worked on. */
-static void go_on(void)
+static void go_on(const struct operation *o)
 {
 	if (!book[1] && !id[1] && pVOpen(volume))
 		EXPECT(errno == EBUSY);
@@ -478,6 +570,10 @@ static void go_on(void)
 	if (forked_as)
 		EXPECT(!pBranchSwitch(1, forked_as)); /* the reader's, too */
 	steps(1, 3);
+	if (o->begin == begin_named && !pPointSync(id[1])) { /* a chain that it closed could not be noted as durable */
+		EXPECT(asks_to_reopen());
+		reopen();
+	}
 	point_sync(1);
 	books_are_right();
 }
@@ -503,9 +599,10 @@ static int worker(const struct operation *o, enum inject_kind kind, int error, u
 	if (result) {
 		EXPECT(kind != INJECT_SHORT && error != EINTR);
 		message_is_good(code, error, before);
+		snprintf(said, sizeof(said), "%s", pErrorMsg());
 		again(o);
 	}
-	go_on();
+	go_on(o);
 	return WORKER_FIRED;
 }
 
