@@ -1,7 +1,8 @@
 /* crash_branches.c - the power goes at any instant while branches and tags are made, used and deleted and versions are dropped:
  * every branch, tag and kept version that was acknowledged is there and whole; what was under way is there whole, or not at all.
  *
- * The run: one container. Lines of versions: main and some branches off versions of it, or of each other. Its ledger says what each
+ * The run: one container. Lines of versions: main and some branches off versions of it, or of each other, which keep versions by number, by
+ * age, or thinned; tags on any of them; one of them is current. Its ledger says what each
  * version of each line holds. Then some states are built for every operation (sim_driver.h), opened, and compared.
  */
 #include "branch_off.h"
@@ -31,8 +32,10 @@ struct acked {
 	uint64_t newest[LINES]; /* 0: the line is not there */
 	uint64_t origin[LINES];
 	bool was_begun[LINES], is_going[LINES]; /* is being made, or deleted */
-	uint64_t tag[TAGS];                     /* version of main; 0: none */
+	uint64_t tag[TAGS];                     /* version of its line; 0: none */
+	int tag_line[TAGS];
 	bool tag_changes[TAGS];
+	int current, current_next; /* lines; the same, but while it is changed */
 };
 static struct acked acked[EVENTS_MOST];
 static struct acked now;
@@ -53,14 +56,53 @@ struct run {
 	uint64_t random;
 };
 
+/* What lines keep: the newest KEPT; those that are not old, every third is not; the first of each ten seconds. */
+enum { KEEPS_SOME, KEEPS_YOUNG, KEEPS_FIRST, POLICIES, PIECE = 10, SECONDS = 100000 };
+
+static void policy_set(int line, uint64_t version, struct version_info *info)
+{
+	info->versions_kept = line % POLICIES == KEEPS_SOME ? KEPT : 0;
+	info->time_ns = version * UINT64_C(1000000000);
+	if (line % POLICIES == KEEPS_YOUNG) {
+		info->keep_seconds = SECONDS;
+		info->time_ns += version % 3 ? 0 : spm_now_real_ns();
+	} else if (line % POLICIES == KEEPS_FIRST) {
+		info->thin[0] = (struct thinning){SECONDS, PIECE};
+	}
+}
+
+/* An own version, that nobody has named. */
+static bool is_kept(int line, uint64_t version, uint64_t newest, uint64_t origin)
+{
+	if (version == newest)
+		return true;
+	if (line % POLICIES == KEEPS_SOME)
+		return version + KEPT > newest + 1;
+	return line % POLICIES == KEEPS_YOUNG ? version % 3 == 0 : version == origin + 1 || version % PIECE == 0;
+}
+
+/* One that is there for certain: its own, or, if it has none, 0. */
+static uint64_t version_choose(struct run *r, int line)
+{
+	uint64_t version = now.newest[line] - test_random(&r->random) % KEPT;
+
+	if (now.newest[line] <= now.origin[line])
+		return 0;
+	if (version > now.newest[line] || version <= now.origin[line] ||
+	    !is_kept(line, version, now.newest[line], now.origin[line]))
+		version = now.newest[line];
+	return version;
+}
+
 static void commit_random(struct run *r, int line)
 {
 	static uint64_t data[PAGES][SPM_PAGE_BYTES / 8] __attribute__((aligned(4096)));
 	struct page_change change[PAGES];
 	uint64_t version = now.newest[line] + 1;
-	struct version_info info = {.versions_kept = KEPT, .time_ns = version};
+	struct version_info info = {.versions_kept = 0};
 	unsigned n = 0;
 
+	policy_set(line, version, &info);
 	memcpy(ledger[line][version], ledger[line][version - 1], sizeof(ledger[line][version]));
 	for (unsigned i = 0; i < PAGES; i++) {
 		uint64_t value = test_random(&r->random);
@@ -84,10 +126,10 @@ static void commit_random(struct run *r, int line)
 static void branch_make(struct run *r, int line)
 {
 	int parent = (int)(test_random(&r->random) % (unsigned)line);
-	uint64_t back = test_random(&r->random) % KEPT, version = now.newest[parent] - back;
+	uint64_t version = version_choose(r, parent);
 	struct chain *from;
 
-	if (!now.newest[parent] || version <= now.origin[parent] || now.newest[parent] < back + 1)
+	if (!version)
 		return;
 	now.origin[line] = version;
 	now.was_begun[line] = r->was_made[line] = true;
@@ -128,7 +170,7 @@ static int tag_change(struct refs *refs, void *arg)
 	return spm_refs_remove(refs, REF_TAG, ref->name) ? 0 : -ENOENT;
 }
 
-static void tag_flip(struct run *r, int tag)
+static void tag_flip(struct run *r, int tag, int line)
 {
 	struct ref ref = {.kind = REF_TAG};
 	struct chain *from = NULL;
@@ -136,11 +178,14 @@ static void tag_flip(struct run *r, int tag)
 
 	strcpy(ref.name, tag_name[tag]);
 	if (!now.tag[tag]) {
-		ref.version = now.newest[0] - test_random(&r->random) % KEPT;
-		assert_int_equal(spm_chain_open_version(r->v, 1, "main", ref.version, &from), 0);
+		ref.version = version_choose(r, line);
+		if (!ref.version)
+			return;
+		assert_int_equal(spm_chain_open_version(r->v, 1, line_name[line], ref.version, &from), 0);
 		spm_chain_about(from, &about);
 		ref.chain_id = about.chain_id;
 		ref.seq = about.seq;
+		now.tag_line[tag] = line;
 	}
 	now.tag_changes[tag] = true;
 	acknowledge();
@@ -149,6 +194,24 @@ static void tag_flip(struct run *r, int tag)
 		spm_chain_close(from);
 	now.tag_changes[tag] = false;
 	now.tag[tag] = ref.version;
+	acknowledge();
+}
+
+static int current_change(struct refs *refs, void *arg)
+{
+	struct ref ref = {.kind = REF_CURRENT};
+
+	strcpy(ref.name, arg);
+	spm_refs_remove(refs, REF_CURRENT, line_name[now.current]);
+	return spm_refs_put(refs, &ref);
+}
+
+static void current_switch(struct run *r, int line)
+{
+	now.current_next = line;
+	acknowledge();
+	assert_int_equal(spm_refs_change(r->v, 1, current_change, (void *)(uintptr_t)line_name[line]), 0);
+	now.current = line;
 	acknowledge();
 }
 
@@ -191,8 +254,10 @@ static void step(struct run *r)
 		maintain(r, line);
 	else if (line && test_random(&r->random) % 3 == 0)
 		branch_delete(r, line);
-	else if (now.newest[0] > KEPT)
-		tag_flip(r, (int)(test_random(&r->random) % TAGS));
+	else if (test_random(&r->random) % 4 == 0)
+		current_switch(r, line);
+	else
+		tag_flip(r, (int)(test_random(&r->random) % TAGS), line);
 }
 
 static void run(uint64_t *random)
@@ -266,6 +331,21 @@ static void version_check(struct volume *v, int line, uint64_t version, bool mus
 	spm_chain_close(c);
 }
 
+/* Before, or after; and it is there. */
+static void current_check(struct volume *v, const struct acked *a, const struct refs *refs)
+{
+	const char *name = "main";
+
+	for (size_t i = 0; i < refs->n; i++)
+		if (refs->ref[i].kind == REF_CURRENT)
+			name = refs->ref[i].name;
+	if (strcmp(name, line_name[a->current]) && strcmp(name, line_name[a->current_next]))
+		fail_msg("%s is the current branch, not %s or %s", name, line_name[a->current],
+		         line_name[a->current_next]);
+	if (a->newest[0] && spm_branch_exists(v, 1, name) != 1)
+		fail_msg("%s, the current branch, is not there", name);
+}
+
 static void tags_check(struct volume *v, const struct acked *a)
 {
 	struct refs refs;
@@ -279,8 +359,9 @@ static void tags_check(struct volume *v, const struct acked *a)
 			fail_msg("tag %s: expected version %llu, found %llu", tag_name[t],
 			         (unsigned long long)a->tag[t], (unsigned long long)(ref ? ref->version : 0));
 		if (ref)
-			version_check(v, 0, ref->version, true);
+			version_check(v, a->tag_line[t], ref->version, true);
 	}
+	current_check(v, a, &refs);
 	spm_refs_free(&refs);
 }
 
@@ -327,7 +408,7 @@ static void state_check(unsigned char *state, uint64_t size, const struct acked 
 	tags_check(v, a);
 	for (int i = 0; i < LINES && is_thorough; i++)
 		for (uint64_t n = newest[i]; n > a->origin[i]; n--)
-			version_check(v, i, n, n + KEPT > newest[i] + 1);
+			version_check(v, i, n, is_kept(i, n, newest[i], a->origin[i]));
 	spm_volume_close(v);
 	for (int i = 0; i < LINES && is_thorough; i++)
 		if (newest[i] > a->origin[i])
