@@ -739,6 +739,14 @@ static void step_diff(struct graph *g)
 		EXPECT(there.bytes);
 }
 
+/* What retention lets go; and not what it keeps, which the next look will tell. */
+static void step_prune(struct graph *g)
+{
+	EXPECT(!pPrune(g->magic, NULL));
+	note("pPrune(%d)", g->magic);
+	pending_done();
+}
+
 /* ---- sequences ---- */
 
 static void handle_step(struct handle *h)
@@ -768,13 +776,13 @@ static void graph_step(struct graph *g)
 {
 	static void (*const steps[])(struct graph * g) = {step_view,          step_view,   step_open,
 	                                                  step_tag_delete,    step_branch, step_branch_delete,
-	                                                  step_branch_switch, step_diff};
+	                                                  step_branch_switch, step_diff,   step_prune};
 	struct handle *h = handle_random();
-	unsigned kind = below(10);
+	unsigned kind = below(11);
 
 	if (g->branch[0].newest == NONE)
 		step_open(g);
-	else if (kind < 8)
+	else if (kind < 9)
 		steps[kind](g);
 	else
 		step_tag(g, h && h->graph == g ? h : NULL);
