@@ -132,8 +132,11 @@ static void discard(struct container *gone, const struct container *other)
 
 static int switch_to(struct container *c, const struct resolved *at)
 {
-	struct container *next = spm_container_new(c->magic);
+	int err = spm_capture_drain(); /* what was freed is not forgotten with the rest: it may be another's by now */
+	struct container *next = err ? NULL : spm_container_new(c->magic);
 
+	if (err)
+		return spm_fail(-err, "container %d: what was freed can't be looked for: %s", c->magic, strerror(-err));
 	if (!next)
 		return spm_fail(ENOMEM, "no memory for container %d", c->magic);
 	if (next_fill(c, next, at)) {

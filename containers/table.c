@@ -443,10 +443,13 @@ static void span_forget(struct span *s, const struct slotset *live, void *arg)
 			spm_heap_free((void *)(uintptr_t)spm_slot_address(s, i));
 }
 
+/* What the program has freed since the last point may be another's by now. If that can't be told, all stays. */
 void spm_container_forget(struct container *c)
 {
 	if (c->lazy)
 		lazy_end(c);
+	if (c->id && spm_capture_drain())
+		return;
 	spm_capture_begin();
 	spm_marks_each_span(c->marks, span_forget, c);
 	spm_capture_end();

@@ -714,6 +714,37 @@ static int numbers_are_given_once(const char *volume)
 	return 0;
 }
 
+/* A place that was freed, and given to another container before any point: both let go what they had last. */
+static int what_was_freed_is_not_freed_with_its_container(const char *volume)
+{
+	void **old, **other, *root;
+	int id, other_id;
+
+	EXPECT(!pVOpen(volume));
+	for (int i = 0; i < 2; i++) {
+		id = pCAlloc(CONTAINER + i, 64, &root);
+		old = root;
+		other_id = pCAlloc(CONTAINER + 2 + i, 64, &root);
+		other = root;
+		*old = pMalloc(100);
+		EXPECT(*old && pPointSync(id));
+		pFree(*old);
+		*other = pMalloc(100);
+		EXPECT(*other == *old);
+		*old = NULL;
+		if (i)
+			EXPECT(!pCSwitch(id, "!main", &root));
+		else
+			pCFree(id);
+		EXPECT(pMalloc(100) != *other);
+		pFree(*other);
+		*other = NULL;
+		EXPECT(pPointSync(other_id));
+	}
+	EXPECT(!pVClose());
+	return 0;
+}
+
 /* Both copies. */
 static int head_damage(const char *volume, const char *branch)
 {
@@ -1071,6 +1102,7 @@ IN_PROCESS(objects_that_differ_are_told)
 IN_PROCESS(names_keep_versions)
 IN_PROCESS(refs_that_mean_nothing_say_what_there_is)
 IN_PROCESS(numbers_are_given_once)
+IN_PROCESS(what_was_freed_is_not_freed_with_its_container)
 IN_PROCESS(a_branch_whose_head_is_damaged_is_in_nobodys_way)
 IN_PROCESS(what_is_viewed_outlives_the_name_it_was_found_by)
 IN_PROCESS(a_branch_without_versions_is_as_whole_as_its_origin)
@@ -1096,6 +1128,7 @@ int main(void)
 	        cmocka_unit_test(test_names_keep_versions),
 	        cmocka_unit_test(test_refs_that_mean_nothing_say_what_there_is),
 	        cmocka_unit_test(test_numbers_are_given_once),
+	        cmocka_unit_test(test_what_was_freed_is_not_freed_with_its_container),
 	        cmocka_unit_test(test_a_branch_whose_head_is_damaged_is_in_nobodys_way),
 	        cmocka_unit_test(test_what_is_viewed_outlives_the_name_it_was_found_by),
 	        cmocka_unit_test(test_a_branch_without_versions_is_as_whole_as_its_origin),
