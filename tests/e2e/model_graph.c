@@ -334,12 +334,12 @@ static void neighbours_touch(void)
 
 static void step_change(struct handle *h)
 {
-	struct content before = h->content;
+	const struct graph_version *v = h->version == NONE ? NULL : &h->graph->version[h->version];
 
 	if (below(2))
 		EXPECT(!pCUse(below(2) ? h->id : 0));
 	EXPECT(!things_change(h->id, h->root, &h->content, &world->random));
-	h->is_dirty |= memcmp(&before, &h->content, sizeof(before)) != 0;
+	h->is_dirty = !v || memcmp(&v->content, &h->content, sizeof(h->content)) != 0;
 	neighbours_touch();
 	h->is_restored = false;
 	note("%d: changes%s", h->id, h->is_dirty ? "" : " nothing");
