@@ -36,6 +36,7 @@ static int chain_prune(struct chain *c, const struct pprune *how, struct ppruned
 	spm_chain_retain(c, NULL);
 	out->versions = pruned.versions;
 	out->bytes = pruned.blocks * SPM_BLOCK_BYTES;
+	out->returned_bytes = pruned.extents << 20;
 	return err == -ENOENT ? 0 : err;
 }
 

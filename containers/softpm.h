@@ -382,7 +382,8 @@ SOFTPM_API int pImport(int fd, const struct pimport *how);
 /* What pPrune does, or would do, with one branch. Good during the call of fn that gets it. */
 struct ppruned {
 	const char *branch;
-	uint64_t versions, bytes; /* that were dropped; that became free for other versions of the branch */
+	uint64_t versions, bytes; /* that were dropped; that became free by that */
+	uint64_t returned_bytes;  /* of what is free, given back to the volume for others; a dry run does not know */
 	const char *skipped;      /* NULL, or why nothing was done: somebody else writes it, or it is damaged */
 };
 struct pprune {

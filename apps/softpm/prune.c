@@ -16,8 +16,19 @@ static struct json_object *branch_json(const struct ppruned *p)
 	json_text(o, "branch", p->branch);
 	json_count(o, "versions", p->versions);
 	json_count(o, "bytes", p->bytes);
+	json_count(o, "returned_bytes", p->returned_bytes);
 	json_text(o, "skipped", p->skipped);
 	return o;
+}
+
+static void branch_text(const struct options *o, const struct ppruned *p)
+{
+	printf("branch %s: %llu version%s %s, %s %s", p->branch, (unsigned long long)p->versions,
+	       p->versions == 1 ? "" : "s", o->is_dry ? "would be dropped" : "dropped", text_bytes(p->bytes),
+	       o->is_dry ? "would be free" : "free");
+	if (p->returned_bytes)
+		printf("; %s given back to the volume", text_bytes(p->returned_bytes));
+	putchar('\n');
 }
 
 static int branch_show(const struct ppruned *p, void *arg)
@@ -32,9 +43,7 @@ static int branch_show(const struct ppruned *p, void *arg)
 	else if (p->skipped)
 		complain("branch %s: nothing done: %s", p->branch, p->skipped);
 	else
-		printf("branch %s: %llu version%s %s, %s %s\n", p->branch, (unsigned long long)p->versions,
-		       p->versions == 1 ? "" : "s", d->o->is_dry ? "would be dropped" : "dropped", text_bytes(p->bytes),
-		       d->o->is_dry ? "would be free" : "free");
+		branch_text(d->o, p);
 	return 0;
 }
 

@@ -179,6 +179,26 @@ void spm_free_give(struct chain *c, uint64_t block, uint64_t blocks)
 	}
 }
 
+size_t spm_free_forget(struct chain *c, uint64_t *first)
+{
+	size_t left = 0, n = 0;
+	bool has_spare = false;
+
+	for (size_t i = 0; i < c->extents; i++) {
+		bool is_free = c->extent[i].free_count == EXTENT_BLOCKS;
+
+		if (is_free && has_spare)
+			first[n++] = c->extent[i].first;
+		else
+			c->extent[left++] = c->extent[i];
+		has_spare |= is_free;
+	}
+	c->extents = left;
+	c->free_blocks -= n * EXTENT_BLOCKS;
+	c->cursor_extent = c->cursor_block = 0;
+	return n;
+}
+
 /* More extents: an eighth of what the chain has, within bounds, so that taking them stays rare. */
 static unsigned extents_wanted(const struct chain *c, uint64_t blocks)
 {

@@ -187,6 +187,8 @@ int spm_extents_each(struct volume *v, int (*fn)(uint64_t first_block, const str
                      void *arg);
 int spm_extents_release(struct volume *v, uint64_t owner);
 int spm_extent_read(struct volume *v, uint64_t first_block, struct extent_entry *out); /* as it is now */
+/* These, by their first blocks, are nobody's any more. */
+int spm_extents_give(struct volume *v, uint64_t owner, const uint64_t *first, size_t n);
 
 /* map.c */
 /* NULL: not in the version. Else it may have been put into *room. */
@@ -231,6 +233,8 @@ int spm_free_take_bulk(struct chain *c, uint64_t most, uint64_t wanted, struct b
 int spm_free_take_few(struct chain *c, uint64_t blocks, unsigned runs_max, struct block_run *run, unsigned *n);
 /* Makes the run longer by free blocks that follow it, to `most`. */
 void spm_free_extend(struct chain *c, uint64_t most, struct block_run *run);
+/* Forgets extents that are wholly free, but for one, and tells which: first blocks, with room for all. With chain->lock held. */
+size_t spm_free_forget(struct chain *c, uint64_t *first);
 /* Takes more extents off the commit path: called without chain->lock, which is not held while the volume grows. */
 int spm_free_grow(struct chain *c);
 

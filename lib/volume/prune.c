@@ -512,6 +512,25 @@ static void looked_undo(struct chain *c, const struct looked *l)
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* The index on the disk says that nothing of them is in use, and nobody takes of them what the chain has forgotten; until the tables
+ * say so, too, a crash leaves them the chain's. */
+static int extents_give_back(struct chain *c, struct pruned *out)
+{
+	uint64_t *first;
+	size_t n = 0;
+	int err;
+
+	pthread_mutex_lock(&c->lock);
+	first = malloc((c->extents + 1) * sizeof(*first));
+	if (first)
+		n = spm_free_forget(c, first);
+	pthread_mutex_unlock(&c->lock);
+	err = !first ? -ENOMEM : n ? spm_extents_give(c->volume, c->id, first, n) : 0;
+	out->extents = err ? 0 : n;
+	free(first);
+	return err;
+}
+
 static int prune(struct chain *c, bool is_dry, struct pruned *out)
 {
 	struct looked before = looked_note(c);
@@ -527,6 +546,8 @@ static int prune(struct chain *c, bool is_dry, struct pruned *out)
 	if (d.n && !is_dry)
 		err = spm_index_write_with(c, false, &d);
 	spm_drops_end(c, &d);
+	if (!err && !is_dry)
+		err = extents_give_back(c, out);
 	if (is_dry)
 		looked_undo(c, &before);
 	return err;

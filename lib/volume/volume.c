@@ -443,6 +443,44 @@ int spm_extents_release(struct volume *v, uint64_t owner)
 	return err;
 }
 
+/* Those of this table that are to go. */
+static bool table_give(struct extent_table *t, uint64_t owner, const uint64_t *first, size_t n)
+{
+	uint64_t begin = (uint64_t)t->group * GROUP_BLOCKS;
+	bool changed = false;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t e = (first[i] - begin) / EXTENT_BLOCKS;
+
+		if (first[i] < begin || e >= t->extents || t->entry[e].owner != owner)
+			continue;
+		t->entry[e] = (struct extent_entry){0};
+		changed = true;
+	}
+	return changed;
+}
+
+int spm_extents_give(struct volume *v, uint64_t owner, const uint64_t *first, size_t n)
+{
+	struct extent_table *t = block_new();
+	uint64_t groups = 0;
+	int err = t ? tables_lock(v) : -ENOMEM;
+
+	if (err) {
+		free(t);
+		return err;
+	}
+	err = groups_count(v, t, &groups);
+	for (uint64_t g = 0; g < groups && !err; g++) {
+		err = table_read(v, g, t);
+		if (!err && table_give(t, owner, first, n))
+			err = table_write(v, t);
+	}
+	tables_unlock(v);
+	free(t);
+	return err;
+}
+
 static int condemned_find(uint64_t first_block, const struct extent_entry *e, void *arg)
 {
 	(void)first_block;

@@ -203,9 +203,11 @@ int spm_chain_maintain(struct chain *c, bool idle, bool *again);
 /* What holds, as long as the chain is open, instead of what its newest version says. All zero: every version is kept. NULL: the
  * version's word again. */
 void spm_chain_retain(struct chain *c, const struct retention *r);
-/* Drops, in one go, all versions that are not to be kept. is_dry: nothing is changed. blocks: that become free. */
+/* Drops, in one go, all versions that are not to be kept, and gives extents that are wholly free then back to the volume. is_dry:
+ * nothing is changed. */
 struct pruned {
-	uint64_t versions, blocks;
+	uint64_t versions, blocks; /* that become free */
+	uint64_t extents;          /* that were given back */
 };
 int spm_chain_prune(struct chain *c, bool is_dry, struct pruned *out);
 

@@ -133,6 +133,60 @@ static void what_goes_is_free_and_what_stays_is_whole(void **state)
 	}
 }
 
+/* Extents in which nothing is left are for others; what stays and what comes do not meet there. */
+static void space_goes_back_to_the_volume(void **state)
+{
+	static uint64_t data[250][SPM_PAGE_BYTES / 8] __attribute__((aligned(4096)));
+	struct version_info info = {.versions_kept = 0};
+	struct retention one = {.versions_kept = 1};
+	struct volume_info before, after, full;
+	struct page_change change[250];
+	struct pruned pruned;
+	struct volume *v;
+	struct chain *c = versions_make(&v, 1), *other;
+	uint64_t whole;
+
+	(void)state;
+	for (unsigned i = 0; i < 250; i++)
+		change[i] = (struct page_change){.page = 9000 + i, .data = data[i], .meta.span_pages = 1};
+	for (unsigned n = 0; n < 6; n++) {
+		for (unsigned i = 0; i < 250; i++)
+			data[i][0] = n * 1000 + i + 1;
+		assert_int_equal(spm_chain_commit(c, change, 250, true, &info), 0);
+		info.version = 0;
+	}
+	assert_int_equal(spm_volume_info(v, &before), 0);
+	spm_chain_retain(c, &one);
+	assert_int_equal(spm_chain_prune(c, false, &pruned), 0);
+	assert_int_equal(spm_volume_info(v, &after), 0);
+	assert_true(pruned.extents >= 4);
+	assert_int_equal(after.free_extents, before.free_extents + pruned.extents);
+	spm_chain_self_check(c);
+	assert_int_equal(spm_chain_create(v, 2, "main", &other), 0);
+	for (unsigned n = 0; n < 3; n++) {
+		data[n][0] = n;
+		info = (struct version_info){.versions_kept = 0};
+		assert_int_equal(spm_chain_commit(other, change, 250, true, &info), 0);
+	}
+	assert_int_equal(spm_volume_info(v, &full), 0);
+	assert_true(full.free_extents < after.free_extents);
+	for (uint64_t n = 0; n < 40; n++) { /* it goes on, too */
+		info = (struct version_info){.versions_kept = 0};
+		data[n][0] = 77 + n;
+		assert_int_equal(spm_chain_commit(c, change, 250, true, &info), 0);
+		assert_int_equal(spm_chain_prune(c, false, &pruned), 0);
+		spm_chain_self_check(c);
+	}
+	spm_chain_close(other);
+	spm_chain_close(c);
+	assert_int_equal(spm_volume_check(v, 1, "main", NULL, NULL, &whole), 0);
+	assert_int_equal(spm_volume_check(v, 2, "main", NULL, NULL, &whole), 0);
+	assert_int_equal(spm_chain_open(v, 1, "main", CHAIN_WRITE, 0, &c), 0);
+	spm_chain_self_check(c);
+	spm_chain_close(c);
+	spm_volume_close(v);
+}
+
 static void age_and_thinning_hold_at_once(void **state)
 {
 	struct retention old = {.keep_seconds = 100}, thin = {.thin = {{50, 20}, {0, 0}}};
@@ -311,6 +365,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(what_goes_is_free_and_what_stays_is_whole),
+	        cmocka_unit_test(space_goes_back_to_the_volume),
 	        cmocka_unit_test(age_and_thinning_hold_at_once),
 	        cmocka_unit_test(the_public_call),
 	};
