@@ -492,7 +492,7 @@ static void current_find(const struct export *e, char *name)
 	strcpy(name, "main");
 	for (size_t i = 0; i < e->refs.n; i++)
 		if (e->refs.ref[i].kind == REF_CURRENT)
-			strncpy(name, e->refs.ref[i].name, SPM_NAME_BYTES - 1);
+			memcpy(name, e->refs.ref[i].name, SPM_NAME_BYTES);
 }
 
 static int head_put(struct export *e)

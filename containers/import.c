@@ -13,8 +13,7 @@
  * A crash between any two steps leaves whole versions, and branches that begin with one: the same stream, imported again, goes on
  * from there. One branch is open at a time, for writing.
  */
-#include "refs.h"
-#include "transfer.h"
+#include "import.h"
 #include "volume/log.h"
 
 #include <errno.h>
@@ -22,290 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH_PAGES = 1024, AHEAD_PAGES = 16 * BATCH_PAGES, MAINTAIN_STEPS = 8 };
-static const uint64_t window_pages = (SPM_WINDOW_END - SPM_WINDOW_START) / SPM_PAGE_BYTES;
-
-/* The branch that versions go to. */
-struct target {
-	char name[SPM_NAME_BYTES];
-	struct chain *chain;        /* NULL: there is none of that name yet */
-	struct version_info newest; /* version 0: none */
-	uint64_t state;             /* of that */
-	bool has_log;               /* of inputs that were recorded here */
-	uint64_t missing; /* a version of the stream that is not there any more: later ones must be; 0: none */
-};
-
-struct item {
-	uint64_t kind;
-	union {
-		struct item_head head;
-		struct item_version version;
-		struct item_page page;
-		struct item_name name;
-		uint64_t number; /* page, state or count */
-	} is;
-};
-
-struct import {
-	struct volume *volume;
-	const struct pimport *how;
-	struct stream_in in;
-	int magic;
-	struct item_head head;
-	bool is_new; /* the container: made by this import */
-	struct target to;
-	struct item_version version; /* that is being told */
-	struct item item;            /* that was read and not taken yet */
-	bool has_item;
-	uint64_t next_page; /* of the version: lower ones were told, or are not told of */
-	uint64_t state;     /* of what was told of the version so far */
-	struct change_source source;
-	struct page_change *change;
-	unsigned char *pages;
-	size_t batch;
-	uint64_t taken;     /* changes of the version so far */
-	int error, stopped; /* errno of what went wrong while a commit asked for changes; what fn returned */
-	uint64_t told;      /* versions in the stream */
-	struct ptransfer t;
-	char branch[SPM_NAME_BYTES]; /* of t */
-};
+enum { MAINTAIN_STEPS = 8 };
 
 /* What follows returns 0, or -1 and the error is set, or what fn returned. */
-
-static int tell(struct import *m)
-{
-	m->t.bytes = m->in.bytes;
-	m->stopped = m->how->fn ? m->how->fn(&m->t, m->how->arg) : 0;
-	return m->stopped;
-}
-
-/* ---- items ---- */
-
-/* Where in the stream, for people. */
-static int stream_fail(struct import *m, int err)
-{
-	char where[SPM_NAME_BYTES + 100] = "";
-
-	if (m->version.info.version)
-		snprintf(where, sizeof(where), "; version %llu of branch %s is the last that it tells of",
-		         (unsigned long long)m->version.info.version, m->version.info.branch);
-	return spm_fail(-err, "the stream %s%s; %llu versions of it were imported", m->in.why, where,
-	                (unsigned long long)m->t.versions);
-}
-
-static int malformed(struct import *m, const char *what)
-{
-	snprintf(m->in.why, sizeof(m->in.why), "is malformed before byte %llu: %s", (unsigned long long)m->in.bytes,
-	         what);
-	return stream_fail(m, -EUCLEAN);
-}
-
-static int take(struct import *m, void *to, size_t n)
-{
-	int err = spm_stream_read(&m->in, to, n);
-
-	return err ? stream_fail(m, err) : 0;
-}
-
-static size_t item_bytes(uint64_t kind)
-{
-	static const size_t bytes[] = {
-	        [ITEM_HEAD] = sizeof(struct item_head), [ITEM_VERSION] = sizeof(struct item_version),
-	        [ITEM_PAGE] = sizeof(struct item_page), [ITEM_META] = sizeof(struct item_page),
-	        [ITEM_GONE] = sizeof(uint64_t),         [ITEM_COMMIT] = sizeof(uint64_t),
-	        [ITEM_TAG] = sizeof(struct item_name),  [ITEM_BRANCH] = sizeof(struct item_name),
-	        [ITEM_END] = sizeof(uint64_t)};
-
-	return kind < sizeof(bytes) / sizeof(bytes[0]) ? bytes[kind] : 0;
-}
-
-/* The next one in m->item, until m->has_item is cleared. */
-static int item_look(struct import *m)
-{
-	size_t n;
-
-	if (m->has_item)
-		return 0;
-	if (take(m, &m->item.kind, sizeof(m->item.kind)))
-		return -1;
-	n = item_bytes(m->item.kind);
-	if (!n)
-		return malformed(m, "what it holds is of no known kind");
-	if (take(m, &m->item.is, n))
-		return -1;
-	m->has_item = true;
-	return 0;
-}
-
-/* As recovery wants it. */
-static bool ends(const char *text, size_t n)
-{
-	return !text[n - 1];
-}
-
-static bool is_zero(const void *p, size_t n)
-{
-	const unsigned char *bytes = p;
-	size_t i = 0;
-
-	while (i < n && !bytes[i])
-		i++;
-	return i == n;
-}
-
-static bool head_is_sane(const struct item_head *h)
-{
-	return !(h->flags & ~(uint32_t)(TRANSFER_HISTORY | TRANSFER_INCREMENT)) && h->page_bytes == SPM_PAGE_BYTES &&
-	       ends(h->name, sizeof(h->name)) && ends(h->current, sizeof(h->current));
-}
-
-/* Its texts end, its numbers and attributes are such as a point makes. */
-static bool version_is_sane(const struct item_version *v)
-{
-	const struct version_info *i = &v->info;
-	struct cattr attr;
-
-	if (!i->version || i->version > INT64_MAX || i->time_ns > INT64_MAX || v->before >= i->version ||
-	    i->input > INT64_MAX || i->input % 8 || !ends(i->branch, sizeof(i->branch)) ||
-	    !ends(i->name, sizeof(i->name)) || !ends(i->message, sizeof(i->message)))
-		return false;
-	spm_attr_from_info(&attr, i);
-	return !spm_attr_check(&attr);
-}
-
-/* As far as recovery, and the slices of a restore, must be able to rely on it. */
-static bool page_is_sane(const struct item_page *p)
-{
-	const struct page_meta *m = &p->meta;
-
-	if (p->page >= SPM_BLOB_PAGE)
-		return p->page < UINT64_MAX && is_zero(m, sizeof(*m));
-	return m->page_in_span < m->span_pages && m->page_in_span <= p->page &&
-	       p->page - m->page_in_span + m->span_pages <= window_pages && is_zero(m->zero, sizeof(m->zero)) &&
-	       (!m->page_in_span || is_zero(&m->live, sizeof(m->live)));
-}
-
-/* ---- a version's pages, as a commit takes them ---- */
-
-static bool is_page(uint64_t kind)
-{
-	return kind == ITEM_PAGE || kind == ITEM_META || kind == ITEM_GONE;
-}
-
-/* The item in m->item is one of a page: the number begins it, whatever kind it is of. */
-static uint64_t item_page(const struct import *m)
-{
-	return m->item.is.number;
-}
-
-/* The batch ends before a chunk that might not be in it as a whole. */
-static bool has_room(const struct import *m)
-{
-	uint64_t chunk = m->version.info.chunk_bytes / SPM_PAGE_BYTES;
-
-	return !m->batch || m->batch + chunk <= BATCH_PAGES ||
-	       (m->batch < BATCH_PAGES && item_page(m) / chunk == m->change[m->batch - 1].page / chunk);
-}
-
-/* Ascending: so a page is told of once. */
-static int page_check(struct import *m)
-{
-	if (item_page(m) < m->next_page)
-		return malformed(m, "its pages are not in order");
-	if (m->item.kind != ITEM_GONE && !page_is_sane(&m->item.is.page))
-		return malformed(m, "it holds an impossible page");
-	m->next_page = item_page(m) + 1;
-	return 0;
-}
-
-static int content_take(struct import *m, struct page_change *ch)
-{
-	unsigned char *to = m->pages + m->batch * SPM_PAGE_BYTES;
-
-	if (take(m, to, SPM_PAGE_BYTES))
-		return -1;
-	if (spm_page_sum(to) != m->item.is.page.sum)
-		return malformed(m, "a page has not the sum that it is told to have");
-	ch->data = to;
-	ch->sum = m->item.is.page.sum;
-	ch->has_sum = true;
-	m->t.pages++;
-	return 0;
-}
-
-/* The page changes from what the branch has, which is what it was told against. */
-static int page_take(struct import *m)
-{
-	struct page_change *ch = &m->change[m->batch];
-	struct page_source source;
-	struct page_meta meta;
-	bool was_there = m->to.chain && spm_chain_page(m->to.chain, item_page(m), &source, &meta);
-	struct item_page was = {0}, *is = &m->item.is.page;
-
-	*ch = (struct page_change){.page = item_page(m), .is_removed = m->item.kind == ITEM_GONE};
-	if (page_check(m))
-		return -1;
-	if (was_there)
-		was = spm_item_page(item_page(m), &source, &meta);
-	if (!was_there && m->item.kind != ITEM_PAGE)
-		return malformed(m, "it tells of a change of a page that is not there");
-	if (m->item.kind == ITEM_META && is->sum != was.sum)
-		return malformed(m, "it takes a page's content for another than it is");
-	if (m->item.kind == ITEM_PAGE && content_take(m, ch))
-		return -1;
-	if (!ch->is_removed)
-		ch->meta = is->meta;
-	m->state += (ch->is_removed ? 0 : spm_state_of(is)) - (was_there ? spm_state_of(&was) : 0);
-	m->batch++;
-	m->has_item = false;
-	return 0;
-}
-
-/* After the version's last page. */
-static int commit_look(struct import *m)
-{
-	if (m->item.kind != ITEM_COMMIT)
-		return malformed(m, "a version does not end");
-	if (m->item.is.number != m->state)
-		return malformed(m, "a version is not what its pages make it");
-	m->source.is_over = true;
-	m->has_item = false;
-	return 0;
-}
-
-static int batch_take(struct import *m)
-{
-	m->batch = 0;
-	while (!item_look(m) && is_page(m->item.kind) && has_room(m))
-		if (page_take(m))
-			return -1;
-	if (!m->has_item || (!is_page(m->item.kind) && commit_look(m)))
-		return -1;
-	m->taken += m->batch;
-	return tell(m);
-}
-
-/* How many changes there are in all is believed only so far: the volume grows accordingly. */
-static uint64_t changes_most(const struct import *m)
-{
-	uint64_t all = m->version.info.pages;
-
-	return all > m->taken + AHEAD_PAGES ? m->taken + AHEAD_PAGES : all;
-}
-
-static int changes_next(struct change_source *source, struct page_change **changes, size_t *n)
-{
-	struct import *m = (struct import *)((char *)source - offsetof(struct import, source));
-
-	if (batch_take(m)) {
-		m->error = m->stopped ? ECANCELED : errno;
-		return -m->error;
-	}
-	source->changes_most = changes_most(m);
-	*changes = m->change;
-	*n = m->batch;
-	return 0;
-}
 
 /* ---- the branch that it goes to ---- */
 
@@ -313,7 +31,7 @@ static void target_close(struct import *m)
 {
 	if (m->to.chain)
 		spm_chain_close(m->to.chain);
-	m->to = (struct target){.chain = NULL};
+	m->to = (struct import_target){.chain = NULL};
 }
 
 /* Versions that the stream has and the branch does not have any more must be followed by one that it has. */
@@ -524,6 +242,32 @@ static int increment_open(struct import *m)
 
 /* ---- versions ---- */
 
+/* As recovery wants it. */
+static bool ends(const char *text, size_t n)
+{
+	return !text[n - 1];
+}
+
+static bool head_is_sane(const struct item_head *h)
+{
+	return !(h->flags & ~(uint32_t)(TRANSFER_HISTORY | TRANSFER_INCREMENT)) && h->page_bytes == SPM_PAGE_BYTES &&
+	       ends(h->name, sizeof(h->name)) && ends(h->current, sizeof(h->current));
+}
+
+/* Its texts end, its numbers and attributes are such as a point makes. */
+static bool version_is_sane(const struct item_version *v)
+{
+	const struct version_info *i = &v->info;
+	struct cattr attr;
+
+	if (!i->version || i->version > INT64_MAX || i->time_ns > INT64_MAX || v->before >= i->version ||
+	    i->input > INT64_MAX || i->input % 8 || !ends(i->branch, sizeof(i->branch)) ||
+	    !ends(i->name, sizeof(i->name)) || !ends(i->message, sizeof(i->message)))
+		return false;
+	spm_attr_from_info(&attr, i);
+	return !spm_attr_check(&attr);
+}
+
 /* One version, told whole: it does not go on from anything. */
 static bool is_alone(const struct import *m)
 {
@@ -549,28 +293,11 @@ static int not_next(struct import *m)
 	                (unsigned long long)v->info.version, (unsigned long long)v->before);
 }
 
-/* Passes over the version's pages; their frames were checked. */
-static int version_skip(struct import *m, uint64_t *state)
-{
-	while (!item_look(m) && is_page(m->item.kind)) {
-		if (page_check(m) || (m->item.kind == ITEM_PAGE && take(m, m->pages, SPM_PAGE_BYTES)))
-			return -1;
-		m->has_item = false;
-	}
-	if (!m->has_item)
-		return -1;
-	if (m->item.kind != ITEM_COMMIT)
-		return malformed(m, "a version does not end");
-	*state = m->item.is.number;
-	m->has_item = false;
-	return 0;
-}
-
 /* The branch has one of that number, or a higher one. */
 static int version_compare(struct import *m)
 {
 	const struct version_info *is = &m->version.info;
-	struct target *t = &m->to;
+	struct import_target *t = &m->to;
 	struct version_found found;
 	uint64_t state = 0;
 	bool is_there;
@@ -578,7 +305,7 @@ static int version_compare(struct import *m)
 
 	if (err && err != -ENOENT)
 		return spm_fail_volume(err);
-	if (version_skip(m, &state))
+	if (spm_import_skip(m, &state))
 		return -1;
 	is_there = !err && found.info.version == is->version && found.info.time_ns == is->time_ns &&
 	           (t->newest.version != is->version || t->state == state);
@@ -592,7 +319,7 @@ static int version_compare(struct import *m)
 		return diverged(m, is->version);
 	t->missing = 0;
 	m->t.present++;
-	return tell(m);
+	return spm_import_tell(m);
 }
 
 /* What the journal needs after many commits, and what a container's thread would do else. */
@@ -615,7 +342,7 @@ static int version_commit(struct import *m)
 	strcpy(info.branch, m->to.name);
 	m->state = m->to.newest.version ? m->to.state : 0;
 	m->taken = 0;
-	m->source = (struct change_source){.next = changes_next};
+	m->source = (struct change_source){.next = spm_import_changes};
 	err = spm_chain_commit_from(m->to.chain, &m->source, true, &info);
 	if (m->stopped)
 		return m->stopped;
@@ -628,7 +355,7 @@ static int version_commit(struct import *m)
 	m->to.newest = info;
 	m->to.state = m->state;
 	m->t.versions++;
-	return target_maintain(m) ? -1 : tell(m);
+	return target_maintain(m) ? -1 : spm_import_tell(m);
 }
 
 static int target_choose(struct import *m)
@@ -636,13 +363,13 @@ static int target_choose(struct import *m)
 	const struct item_version *v = &m->version;
 
 	if (m->head.flags & TRANSFER_INCREMENT)
-		return v->before ? increment_open(m) : malformed(m, "an increment tells a version whole");
+		return v->before ? increment_open(m) : spm_import_malformed(m, "an increment tells a version whole");
 	if (m->head.flags & TRANSFER_HISTORY)
 		return target_open(m, v->info.branch);
 	return target_open(m, m->how->branch ? m->how->branch : "main");
 }
 
-static bool is_told_against(const struct target *t, const struct item_version *v)
+static bool is_told_against(const struct import_target *t, const struct item_version *v)
 {
 	return t->newest.version ? v->before == t->newest.version && v->before_time_ns == t->newest.time_ns &&
 	                                   v->before_state == t->state
@@ -651,14 +378,14 @@ static bool is_told_against(const struct target *t, const struct item_version *v
 
 static int version_take(struct import *m)
 {
-	struct target *t = &m->to;
+	struct import_target *t = &m->to;
 
 	m->version = m->item.is.version;
 	m->has_item = false;
 	m->next_page = 0;
 	m->told++;
 	if (!version_is_sane(&m->version) || !spm_name_is_fit(m->version.info.branch))
-		return malformed(m, "a version's description makes no sense");
+		return spm_import_malformed(m, "a version's description makes no sense");
 	if (target_choose(m))
 		return -1;
 	strcpy(m->branch, t->name);
@@ -791,7 +518,7 @@ static int name_take(struct import *m)
 	m->has_item = false;
 	if (!m->version.info.version || !(m->head.flags & TRANSFER_HISTORY) || !ends(n->name, sizeof(n->name)) ||
 	    !*n->name || n->time_ns > INT64_MAX)
-		return malformed(m, "a name is impossible, or stands where none can");
+		return spm_import_malformed(m, "a name is impossible, or stands where none can");
 	return m->item.kind == ITEM_TAG ? tag_take(m) : branch_take(m);
 }
 
@@ -820,10 +547,10 @@ static int current_take(struct import *m)
 
 static int head_take(struct import *m)
 {
-	if (item_look(m))
+	if (spm_import_look(m))
 		return -1;
 	if (m->item.kind != ITEM_HEAD || !head_is_sane(&m->item.is.head))
-		return malformed(m, "its head makes no sense");
+		return spm_import_malformed(m, "its head makes no sense");
 	m->head = m->item.is.head;
 	m->has_item = false;
 	if (m->head.machine != TRANSFER_MACHINE) {
@@ -844,14 +571,14 @@ static int end_take(struct import *m)
 
 	m->has_item = false;
 	if (m->item.is.number != m->told)
-		return malformed(m, "it has not as many versions as it says");
+		return spm_import_malformed(m, "it has not as many versions as it says");
 	err = spm_stream_check_over(&m->in);
 	if (err)
-		return stream_fail(m, err);
+		return spm_import_fail(m, err);
 	if (target_end(m) || current_take(m))
 		return -1;
 	m->t.is_over = true;
-	return tell(m);
+	return spm_import_tell(m);
 }
 
 static int items_take(struct import *m)
@@ -862,7 +589,7 @@ static int items_take(struct import *m)
 	m->t = (struct ptransfer){
 	        .magic = m->magic, .name = m->head.name, .branch = "", .versions_all = m->head.versions};
 	while (!result && !m->t.is_over) {
-		result = item_look(m);
+		result = spm_import_look(m);
 		if (result)
 			break;
 		if (m->item.kind == ITEM_VERSION)
@@ -872,7 +599,7 @@ static int items_take(struct import *m)
 		else if (m->item.kind == ITEM_END)
 			result = end_take(m);
 		else
-			result = malformed(m, "its parts are not in order");
+			result = spm_import_malformed(m, "its parts are not in order");
 	}
 	return result;
 }
@@ -882,9 +609,9 @@ static int import_begin(struct import *m, int fd)
 	int err = spm_stream_in_begin(&m->in, fd);
 
 	if (err)
-		return stream_fail(m, err);
-	m->change = malloc(BATCH_PAGES * sizeof(*m->change));
-	m->pages = aligned_alloc(SPM_PAGE_BYTES, BATCH_PAGES * SPM_PAGE_BYTES);
+		return spm_import_fail(m, err);
+	m->change = malloc(IMPORT_BATCH_PAGES * sizeof(*m->change));
+	m->pages = aligned_alloc(SPM_PAGE_BYTES, IMPORT_BATCH_PAGES * SPM_PAGE_BYTES);
 	if (m->change && m->pages)
 		return head_take(m);
 	return spm_fail(ENOMEM, "no memory for an import");
