@@ -412,6 +412,11 @@ static int branch_list(int magic, const char *branch, void *arg)
 
 	if (magic != e->what->magic)
 		return 0;
+	if (!branch)
+		return spm_fail(
+		        EUCLEAN,
+		        "container %d: the head of a branch is damaged in both copies: no history is whole without it",
+		        magic);
 	err = spm_chain_open(e->what->volume, magic, branch, 0, 0, &c);
 	if (err)
 		return spm_fail_volume(err);

@@ -135,7 +135,7 @@ static int base_look(int magic, const char *branch, void *arg)
 	struct version_found found;
 	int rank;
 
-	if (magic != m->magic)
+	if (magic != m->magic || !branch)
 		return 0;
 	b->err = spm_version_find(m->volume, magic, branch, BY_NUMBER, m->version.before, &found);
 	if (b->err && b->err != -ENOENT)

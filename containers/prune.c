@@ -63,22 +63,32 @@ static int closed_prune(int magic, const char *branch, const struct pprune *how,
 	return err;
 }
 
+/* Where the head is damaged in both copies nobody knows what its versions were. */
+static int named_prune(int magic, const char *branch, const struct pprune *how, struct ppruned *out)
+{
+	struct container *open = branch ? spm_container_open(magic, branch) : NULL;
+	int err;
+
+	if (!branch)
+		return -EUCLEAN;
+	err = open ? open_prune(open, how, out) : closed_prune(magic, branch, how, out);
+	if (open)
+		spm_container_put(open);
+	return err;
+}
+
 static int branch_prune(int magic, const char *branch, void *arg)
 {
 	struct pruning *p = arg;
-	struct ppruned out = {.branch = branch};
-	struct container *open;
+	struct ppruned out = {.branch = branch ? branch : ""};
 	int err;
 
 	if (magic != p->magic)
 		return 0;
 	p->is_there = true;
-	open = spm_container_open(magic, branch);
-	err = open ? open_prune(open, p->how, &out) : closed_prune(magic, branch, p->how, &out);
-	if (open)
-		spm_container_put(open);
+	err = named_prune(magic, branch, p->how, &out);
 	if (err == -EAGAIN || err == -EUCLEAN || err == -ENOENT)
-		out.skipped = spm_volume_error_of(err);
+		out.skipped = branch ? spm_volume_error_of(err) : "its head is damaged in both copies";
 	else if (err)
 		return err;
 	p->stopped = p->how->fn ? p->how->fn(&out, p->how->arg) : 0;

@@ -52,7 +52,7 @@ static int branch_check(int magic, const char *branch, void *arg)
 {
 	uint64_t newest;
 
-	return spm_volume_check(arg, magic, branch, damage_print, NULL, &newest);
+	return branch ? spm_volume_check(arg, magic, branch, damage_print, NULL, &newest) : 1;
 }
 
 static bool has_of(const struct told *t, const char *branch, uint64_t below)

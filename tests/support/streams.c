@@ -201,7 +201,7 @@ static int branch_read(int magic, const char *branch, void *arg)
 
 	if (magic != HISTORY_MAGIC)
 		return 0;
-	err = spm_chain_open(r->v, magic, branch, 0, 0, &c);
+	err = !branch ? -EUCLEAN : spm_chain_open(r->v, magic, branch, 0, 0, &c);
 	if (err)
 		return err;
 	spm_chain_about(c, &about);
