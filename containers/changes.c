@@ -41,6 +41,7 @@ static void dead_slots_zero(const struct frozen_run *r, uint64_t at, unsigned ch
 struct left_note {
 	struct container *c;
 	uint64_t page_at;
+	bool is_unlike;
 };
 
 void spm_left_add(struct left *left, uint64_t place, uint64_t value, const char *what)
@@ -72,6 +73,7 @@ static void pointer_left(unsigned offset, uint64_t value, const char *what, void
 {
 	struct left_note *note = arg;
 
+	note->is_unlike = true;
 	spm_left_add(&note->c->left, note->page_at + offset, value, what);
 }
 
@@ -95,9 +97,15 @@ struct touched {
 	pageno_t page;
 };
 
+static void excluded_note(uint64_t place, void *arg)
+{
+	(void)place;
+	((struct left_note *)arg)->is_unlike = true;
+}
+
 static struct page_change page_prepare(struct container *c, struct touched t, unsigned char *copy)
 {
-	struct left_note note = {c, spm_page_address(t.page)};
+	struct left_note note = {c, spm_page_address(t.page), false};
 	struct page_change ch = {.page = spm_moved_page(c->moved, t.page), .is_removed = t.run->is_removed};
 
 	if (ch.is_removed)
@@ -109,6 +117,8 @@ static struct page_change page_prepare(struct container *c, struct touched t, un
 		if (spm_outside_encode(c->outside, (uint64_t *)(void *)copy, pointer_left, &note))
 			ch.meta.flags |= PAGE_OUTSIDE;
 		spm_moved_words(c->moved, (uint64_t *)(void *)copy);
+		spm_hints_each_excluded(&c->hints, note.page_at, SPM_PAGE_BYTES, excluded_note, &note);
+		spm_marks_set_unlike(c->marks, t.page, note.is_unlike);
 	}
 	ch.data = copy;
 	ch.sum = spm_page_sum(copy);

@@ -135,8 +135,9 @@ struct container {
 	uint64_t points_since_full_trace, pause_ns_since_full_trace;
 	uint64_t full_trace_ns; /* how long the last one took; of the first, all that it found was new */
 	struct pauses pauses;
-	struct left left;    /* at the last point, or the restore */
-	struct moved *moved; /* NULL: it lies where its versions say */
+	struct left left;        /* at the last point, or the restore */
+	uint64_t pages_switched; /* looked at by pCSwitch */
+	struct moved *moved;     /* NULL: it lies where its versions say */
 };
 
 /* error.c: sets errno and the sentence; returns -1. */
@@ -191,6 +192,10 @@ void spm_container_free(struct container *c); /* one that was never started, or 
 void spm_container_end(struct container *c);
 void spm_container_forget(struct container *c); /* frees what was reachable from its root, but for what others have */
 int spm_worker_start(struct container *c);      /* 0 or an errno */
+/* Of live slots of the span, those that no other container holds. *has_others: another holds, or names in hints, some of its slots. Table
+ * locked, stopped, or in a capture. */
+struct slotset spm_container_alone(const struct container *c, struct span *s, const struct slotset *slots,
+                                   bool *has_others);
 
 /* point.c: nobody makes a point or records an input, and the worker does nothing, between these. */
 void spm_container_halt(struct container *c);
@@ -231,6 +236,8 @@ void spm_capture_watch(void);
 
 /* write.c: makes the image a version. The clone, if there is one, is gone then. */
 int spm_image_write(struct container *c, bool is_forced, int64_t *version);
+/* 1: it would be one; 0: the newest version is the same; or -errno. What the image held goes into the next one. */
+int spm_image_is_news(struct container *c);
 
 /* Routes what was freed until now to the containers, so that hints given from here on are not taken for those of freed
  * objects. 0 or -errno. */
@@ -256,6 +263,8 @@ void spm_blob_settle(struct container *c);
 struct container *spm_container_begin(int magic, const char *branch);
 /* From c->chain, what it shows. 0, or -1 and the error is set. */
 int spm_container_fill(struct container *c);
+/* The part of it that is no memory. */
+void spm_container_describe(struct container *c, const struct version_info *info);
 
 /* view.c: c->chain, of a read-only view of this version. 0, or -1 and the error is set. */
 struct resolved;
@@ -271,6 +280,8 @@ void spm_branch_take_back(int magic, const char *branch);
 /* restore.c */
 int spm_restore(struct container *c, const struct version_info *info);
 void spm_restore_end(struct container *c); /* at the container's end */
+/* A page of a version, just read: the words of it that mean something else in this process. */
+void spm_page_mend(struct container *c, uint8_t flags, uint64_t page, uint64_t *word);
 /* Remembers a pointer for pOutside, if there is memory. */
 void spm_left_add(struct left *left, uint64_t place, uint64_t value, const char *what);
 /* As pOutside. */

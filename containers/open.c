@@ -98,6 +98,13 @@ static int restore(struct container *c)
 	return err ? spm_fail_volume(err) : spm_container_fill(c);
 }
 
+void spm_container_describe(struct container *c, const struct version_info *info)
+{
+	spm_attr_from_info(&c->attr, info);
+	c->newest = c->durable = c->number = (int64_t)info->version;
+	c->input = c->input_saved = info->input;
+}
+
 int spm_container_fill(struct container *c)
 {
 	struct version_info info;
@@ -108,10 +115,7 @@ int spm_container_fill(struct container *c)
 		return spm_fail(ENOENT,
 		                "container %d exists but never had a persistence point: make it anew with pCAlloc",
 		                c->magic);
-	spm_attr_from_info(&c->attr, &info);
-	c->newest = c->durable = (int64_t)info.version;
-	c->number = c->newest;
-	c->input = c->input_saved = info.input;
+	spm_container_describe(c, &info);
 	err = spm_version_highest(spm_volume_current(), c->magic, c->branch, &highest);
 	spm_version_number_see(c, (int64_t)highest);
 	return err ? spm_fail_volume(err) : spm_restore(c, &info);

@@ -154,6 +154,7 @@ static void stats_live(struct container *c, struct pstats *out)
 	        .dirty_pages = c->dirty_pages,
 	        .input_bytes = c->input - c->input_saved,
 	        .words_moved = c->moved ? c->moved->words : 0,
+	        .pages_switched = c->pages_switched,
 	        .tracker = spm_track_name(),
 	};
 	pthread_mutex_unlock(&c->lock);

@@ -332,6 +332,18 @@ static void pointer_lost(size_t word, const char *sentence, void *arg)
 	spm_left_add(&note->c->left, note->page_at + word * 8, 0, sentence);
 }
 
+void spm_page_mend(struct container *c, uint8_t flags, uint64_t page, uint64_t *word)
+{
+	struct warn_note note = {c, spm_page_address((pageno_t)spm_moved_page(c->moved, page))};
+
+	if (flags & HEAP_NOPTR)
+		return;
+	if (flags & PAGE_OUTSIDE)
+		spm_outside_decode(c->outside, word, SPM_PAGE_BYTES / 8, pointer_lost, &note);
+	if (c->moved)
+		c->moved->words += spm_moved_words(c->moved, word);
+}
+
 static pageno_t fill_place(const void *arg, uint64_t page)
 {
 	return moved_page(arg, page);
@@ -346,13 +358,7 @@ static bool wants_mending(const void *arg, const struct source_run *r)
 
 static void words_mend(void *arg, const struct source_run *r, uint64_t page, uint64_t *word)
 {
-	struct loading *l = arg;
-	struct warn_note note = {l->c, spm_page_address(moved_page(l, page))};
-
-	if (r->flags & PAGE_OUTSIDE)
-		spm_outside_decode(l->c->outside, word, SPM_PAGE_BYTES / 8, pointer_lost, &note);
-	if (l->c->moved)
-		l->c->moved->words += spm_moved_words(l->c->moved, word);
+	spm_page_mend(((struct loading *)arg)->c, r->flags, page, word);
 }
 
 static int pages_fill(struct loading *l)

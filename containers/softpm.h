@@ -227,6 +227,9 @@ SOFTPM_API int pCOpenAt(int magic, const char *ref, void **cStruct);
  * which pCRestore brings back; a tag or version is read-only (points fail with EROFS) until it is cloned. "!" before the ref gives
  * up changes that no point has saved. No other thread may use the container meanwhile. On failure all is as it was.
  *
+ * Only pages that differ are read and touched, as long as these are not more than 16,384; else, or if the program has something else
+ * by now where the other version has an object, that version is restored as by pCRestore, at other addresses.
+ *
  * EBUSY: there are unsaved changes, or the branch is open in this process; EAGAIN: another process (named) writes it; EUCLEAN. */
 SOFTPM_API int pCSwitch(int cID, const char *ref, void **cStruct);
 /* A new branch that begins with the container's last version (points under way are waited for; later changes are not in it), open
@@ -439,10 +442,11 @@ struct pstats {
 	        lag_ns; /* queue: points not durable yet; lag: age of the oldest of them */
 	uint64_t pause_median_ns, pause_p99_ns, pause_max_ns;
 	uint64_t full_traces, dirty_pages; /* in all */
-	uint64_t words_moved; /* pointers, and what looked like some, that were changed because the container lies at
+	uint64_t words_moved;    /* pointers, and what looked like some, that were changed because the container lies at
 	                                      other addresses here than its versions say (of one that comes lazily: so far) */
-	const char *tracker;  /* "wp" or "mprotect" */
-	uint64_t input_bytes; /* of inputs (pRecord) that the newest version lacks */
+	uint64_t pages_switched; /* that pCSwitch looked at: those that differ, or all, if much does */
+	const char *tracker;     /* "wp" or "mprotect" */
+	uint64_t input_bytes;    /* of inputs (pRecord) that the newest version lacks */
 };
 /* Of an open container in this process; for any other, as its newest version recorded them. ENOENT: there is none. */
 SOFTPM_API int pStats(int magic, struct pstats *out);

@@ -1,25 +1,41 @@
 /* switch.c - pCSwitch: another version in the place of the one that a container shows.
  *
- *   the other version is restored beside it -> the branch becomes current -> the two change places -> the first is forgotten
+ *   little differs    what differs is read -> the branch becomes current -> it is exchanged in place (in_place.h)
+ *   else              the version is restored beside it -> the branch becomes current -> the two change places -> the first is forgotten
  *
- * Until they change places the container is as it was, and everything that can fail comes before. Large versions come lazily, so
+ * Until then the container is as it was, and everything that can fail comes before. Large versions come lazily, so
  * little is read of a version that is only passed. Points wait meanwhile.
  */
 #include "container.h"
+#include "in_place.h"
 #include "lazy.h"
 #include "refs.h"
 
 #include <errno.h>
 #include <string.h>
 
-static int unsaved_refuse(struct container *c)
+/* Pages that were written need not differ: they may be others', too. 1: it has; 0: it has not; or -errno. */
+static int has_unsaved(struct container *c)
 {
-	bool has_changes = false;
-	int err = spm_capture_look(c, &has_changes);
+	bool is_written = false;
+	int err = spm_capture_look(c, &is_written);
 
-	if (err)
-		return spm_fail(-err, "container %d: its changes can't be looked for: %s", c->magic, strerror(-err));
-	if (c->is_view || (!has_changes && c->durable))
+	if (err || c->is_view || !is_written)
+		return err;
+	err = spm_capture(c);
+	if (!err)
+		err = spm_capture_finish(c);
+	return err ? err : spm_image_is_news(c);
+}
+
+/* Looks for them in any case: the marks tell of them then. */
+static int unsaved_refuse(struct container *c, bool is_forced)
+{
+	int has = has_unsaved(c);
+
+	if (has < 0)
+		return spm_fail(-has, "container %d: its changes can't be looked for: %s", c->magic, strerror(-has));
+	if (is_forced || c->is_view || (!has && c->durable))
 		return 0;
 	return spm_fail(
 	        EBUSY,
@@ -56,6 +72,15 @@ static int branch_get(struct container *c, struct container *next, const struct 
 		b->field = held;                                                                                       \
 	} while (0)
 
+/* Where a version lies in memory. Between spm_capture_begin and _end. */
+static void place_exchange(struct container *a, struct container *b)
+{
+	EXCHANGE(lazy);
+	EXCHANGE(moved);
+	EXCHANGE(marks);
+	EXCHANGE(arena);
+}
+
 /* What belongs to a version, not to the call of pCAlloc or pCRestore. Between spm_capture_begin and _end. */
 static void exchange(struct container *a, struct container *b)
 {
@@ -64,13 +89,10 @@ static void exchange(struct container *a, struct container *b)
 	memcpy(branch, a->branch, sizeof(branch));
 	memcpy(a->branch, b->branch, sizeof(branch));
 	memcpy(b->branch, branch, sizeof(branch));
+	place_exchange(a, b);
 	EXCHANGE(is_view);
 	EXCHANGE(chain);
-	EXCHANGE(lazy);
-	EXCHANGE(moved);
-	EXCHANGE(marks);
 	EXCHANGE(outside);
-	EXCHANGE(arena);
 	EXCHANGE(root);
 	EXCHANGE(root_bytes);
 	EXCHANGE(attr);
@@ -102,16 +124,24 @@ static int lazy_settle(struct container *c)
 	return 0;
 }
 
-static int next_fill(struct container *c, struct container *next, const struct resolved *at)
+static int next_open(struct container *c, struct container *next, const struct resolved *at)
 {
-	if (at->is_branch ? branch_get(c, next, at) : spm_container_view(next, at))
+	const char *why;
+
+	if (c->lazy && spm_lazy_is_finished(c->lazy) && !spm_lazy_error(c->lazy, &why) && lazy_settle(c))
 		return -1;
+	return at->is_branch ? branch_get(c, next, at) : spm_container_view(next, at);
+}
+
+/* Beside what c shows. */
+static int next_fill(struct container *c, struct container *next)
+{
+	struct version_info info;
+
 	if ((next->chain == c->chain && lazy_settle(c)) || spm_container_fill(next))
 		return -1;
-	if (!at->is_branch || !spm_current_branch_set(c->magic, at->branch))
-		return 0;
-	spm_container_forget(next);
-	return -1;
+	c->pages_switched += spm_chain_newest(next->chain, &info) ? 0 : info.pages;
+	return 0;
 }
 
 /* The chain of `gone`, and its log, may be the other's. */
@@ -130,29 +160,82 @@ static void discard(struct container *gone, const struct container *other)
 	errno = error;
 }
 
-static int switch_to(struct container *c, const struct resolved *at)
+static void change_places(struct container *c, struct container *next)
 {
-	int err = spm_capture_drain(); /* what was freed is not forgotten with the rest: it may be another's by now */
-	struct container *next = err ? NULL : spm_container_new(c->magic);
-
-	if (err)
-		return spm_fail(-err, "container %d: what was freed can't be looked for: %s", c->magic, strerror(-err));
-	if (!next)
-		return spm_fail(ENOMEM, "no memory for container %d", c->magic);
-	if (next_fill(c, next, at)) {
-		discard(next, c);
-		return -1;
-	}
-	spm_capture_begin();
 	pthread_mutex_lock(&c->lock);
 	exchange(c, next);
 	pthread_mutex_unlock(&c->lock);
+}
+
+static bool is_done_in_place(struct container *c, struct container *next, struct in_place *p)
+{
+	bool is_done;
+
+	spm_capture_begin();
+	place_exchange(c, next);
+	is_done = spm_in_place_apply(p);
+	if (is_done)
+		change_places(c, next);
+	else
+		place_exchange(c, next);
 	spm_capture_end();
-	spm_version_number_see(c, next->number);
-	spm_version_number_see(c, next->number_seen);
+	return is_done;
+}
+
+static void do_beside(struct container *c, struct container *next)
+{
+	spm_capture_begin();
+	change_places(c, next);
+	spm_capture_end();
 	spm_container_forget(next);
-	discard(next, c);
+}
+
+/* If a slot that p wants is somebody else's, it goes beside after all; if that fails the current branch is again what it was. */
+static int next_take(struct container *c, struct container *next, struct in_place *p, const struct resolved *at)
+{
+	char before[SPM_NAME_BYTES];
+
+	if (spm_current_branch(c->magic, before) || (!p && next_fill(c, next)))
+		return -1;
+	if (at->is_branch && spm_current_branch_set(c->magic, at->branch)) {
+		if (!p)
+			spm_container_forget(next);
+		return -1;
+	}
+	if (p && is_done_in_place(c, next, p))
+		return 0;
+	if (p && next_fill(c, next)) {
+		int error = errno;
+
+		if (at->is_branch)
+			spm_current_branch_set(c->magic, before);
+		errno = error;
+		return -1;
+	}
+	do_beside(c, next);
 	return 0;
+}
+
+static int switch_to(struct container *c, const struct resolved *at)
+{
+	struct container *next = spm_container_new(c->magic);
+	struct in_place *p = NULL;
+	int result;
+
+	if (!next)
+		return spm_fail(ENOMEM, "no memory for container %d", c->magic);
+	result = next_open(c, next, at);
+	if (!result) {
+		p = spm_in_place_prepare(c, next);
+		result = next_take(c, next, p, at);
+		spm_in_place_end(p);
+	}
+	if (!result) {
+		spm_version_number_see(c, next->number);
+		spm_version_number_see(c, next->number_seen);
+	}
+	discard(next, c);
+	return result;
 }
 
 static int switch_halted(struct container *c, const char *ref, void **cStruct)
@@ -160,7 +243,7 @@ static int switch_halted(struct container *c, const char *ref, void **cStruct)
 	bool is_forced = *ref == '!';
 	struct resolved at;
 
-	if (spm_ref_resolve(c->magic, c->branch, ref + is_forced, &at) || (!is_forced && unsaved_refuse(c)))
+	if (spm_ref_resolve(c->magic, c->branch, ref + is_forced, &at) || unsaved_refuse(c, is_forced))
 		return -1;
 	if (switch_to(c, &at))
 		return -1;

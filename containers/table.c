@@ -390,34 +390,43 @@ int spm_container_start(struct container *c)
 	return -1;
 }
 
-struct live_free {
-	struct container *except;
+struct holding {
+	const struct container *except;
 	struct span *span;
-	struct slotset slots;
-	bool has_others; /* slots in the span */
-	bool is_named;   /* by hints of others */
+	struct slotset alone;
+	bool has_others;
 };
 
 static void others_keep(struct container *c, void *arg)
 {
-	struct live_free *f = arg;
-	struct slotset theirs = spm_marks_live(c->marks, f->span);
+	struct holding *h = arg;
+	struct slotset theirs = spm_marks_live(c->marks, h->span);
 
-	if (c == f->except)
+	if (c == h->except)
 		return;
-	f->has_others |= !slotset_empty(&theirs);
+	h->has_others |= !slotset_empty(&theirs) || spm_hints_name(&c->hints, h->span);
 	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
-		f->slots.word[w] &= ~theirs.word[w];
-	f->is_named |= spm_hints_name(&c->hints, f->span);
+		h->alone.word[w] &= ~theirs.word[w];
+}
+
+struct slotset spm_container_alone(const struct container *c, struct span *s, const struct slotset *slots,
+                                   bool *has_others)
+{
+	struct holding h = {.except = c, .span = s, .alone = *slots};
+
+	spm_container_each(others_keep, &h);
+	*has_others = h.has_others;
+	return h.alone;
 }
 
 static void shared_note(struct span *s, const struct slotset *live, void *arg)
 {
-	struct live_free f = {.except = arg, .span = s, .slots = *live};
+	struct container *c = arg;
+	bool has_others;
+	struct slotset alone = spm_container_alone(c, s, live, &has_others);
 
-	spm_container_each(others_keep, &f);
-	if (memcmp(&f.slots, live, sizeof(*live)))
-		f.except->is_shared = true;
+	if (memcmp(&alone, live, sizeof(*live)))
+		c->is_shared = true;
 }
 
 /* What others hold must come in still; the rest need not. */
@@ -433,13 +442,13 @@ static void lazy_end(struct container *c)
 /* Gives back the span's slots that only this container held. */
 static void span_forget(struct span *s, const struct slotset *live, void *arg)
 {
-	struct live_free f = {.except = arg, .span = s, .slots = *live};
+	bool has_others;
+	struct slotset alone = spm_container_alone(arg, s, live, &has_others);
 
-	spm_container_each(others_keep, &f);
-	if (!f.has_others && !f.is_named)
+	if (!has_others)
 		s->is_marked = 0;
 	for (unsigned i = 0; i < s->slots; i++)
-		if (slotset_has(&f.slots, i) && spm_slot_is_allocated(s, i))
+		if (slotset_has(&alone, i) && spm_slot_is_allocated(s, i))
 			spm_heap_free((void *)(uintptr_t)spm_slot_address(s, i));
 }
 

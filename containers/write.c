@@ -49,6 +49,19 @@ static int image_commit(struct container *c, bool is_forced, struct version_info
 	return err;
 }
 
+int spm_image_is_news(struct container *c)
+{
+	struct changes changes;
+	int result;
+
+	c->left.n = 0;
+	spm_changes_begin(&changes, c, 1);
+	result = spm_chain_would_change(c->chain, &changes.source);
+	spm_changes_end(&changes);
+	spm_capture_undo(c);
+	return result;
+}
+
 /* What the next point should find in memory: of pages that a clone kept there are no copies. */
 static void image_note(struct image *image, bool was_cloned)
 {

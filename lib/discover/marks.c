@@ -23,6 +23,7 @@ struct page_set {
 
 struct slice_marks {
 	uint64_t member[BITMAP_WORDS];
+	uint64_t unlike[BITMAP_WORDS];
 	struct page_set set[SETS];
 	uint64_t heads[BITMAP_WORDS]; /* pages with (now or once) a live slot in live[] */
 };
@@ -79,6 +80,14 @@ static struct slice_marks *slice_make(struct marks *m, pageno_t page)
 static void bit_set(uint64_t *map, pageno_t page)
 {
 	map[page % SPM_SLICE_PAGES / 64] |= UINT64_C(1) << (page & 63);
+}
+
+static void bit_put(uint64_t *map, pageno_t page, bool value)
+{
+	if (value)
+		bit_set(map, page);
+	else
+		map[page % SPM_SLICE_PAGES / 64] &= ~(UINT64_C(1) << (page & 63));
 }
 
 static bool bit_has(const uint64_t *map, pageno_t page)
@@ -145,6 +154,14 @@ bool spm_marks_is_member(const struct marks *m, pageno_t page)
 	const struct slice_marks *sm = slice_have(m, page);
 
 	return sm && bit_has(sm->member, page);
+}
+
+void spm_marks_set_unlike(struct marks *m, pageno_t page, bool is_unlike)
+{
+	struct slice_marks *sm = slice_have(m, page);
+
+	if (bit_has(sm->unlike, page) != is_unlike)
+		bit_put(sm->unlike, page, is_unlike);
 }
 
 /* Touches the pages that the slots lie on and the span's first, which carries the live set. */
@@ -363,10 +380,7 @@ static void touched_page_take(struct marks *m, struct slice_marks *sm, pageno_t 
 	bool was_member = bit_has(sm->member, page);
 	bool is_live = page_is_live(m, page);
 
-	if (is_live)
-		bit_set(sm->member, page);
-	else
-		sm->member[page % SPM_SLICE_PAGES / 64] &= ~(UINT64_C(1) << (page & 63));
+	bit_put(sm->member, page, is_live);
 	if (is_live || was_member)
 		fn(page, is_live, was_member, arg);
 }
@@ -450,4 +464,48 @@ void spm_marks_end_anew(struct marks *m)
 {
 	m->is_anew = false;
 	each_head(m, head_compare, NULL);
+}
+
+/* ---- another version in place ---- */
+
+static void slice_each_strayed(unsigned slice, const struct slice_marks *sm, void (*fn)(pageno_t, void *), void *arg)
+{
+	for (unsigned w = 0; w < BITMAP_WORDS; w++)
+		for (uint64_t bits = sm->set[TOUCHED].word[w] | sm->unlike[w]; bits; bits &= bits - 1)
+			fn(slice * SPM_SLICE_PAGES + w * 64 + (pageno_t)__builtin_ctzll(bits), arg);
+}
+
+void spm_marks_each_strayed(struct marks *m, void (*fn)(pageno_t page, void *arg), void *arg)
+{
+	for (unsigned u = 0; u < m->used_count; u++)
+		slice_each_strayed(m->used[u], m->slice[m->used[u]], fn, arg);
+}
+
+void spm_marks_set_live(struct marks *m, struct span *s, const struct slotset *live)
+{
+	struct slice_marks *sm = slice_make(m, s->first);
+
+	m->live_bytes -= slots_bytes(s, &m->live[s->first]);
+	m->live_bytes += slots_bytes(s, live);
+	m->live[s->first] = *live;
+	if (slotset_empty(live))
+		return;
+	bit_set(sm->heads, s->first);
+	s->is_marked = 1;
+}
+
+void spm_marks_put_member(struct marks *m, pageno_t page, bool is_member)
+{
+	bit_put(slice_make(m, page)->member, page, is_member);
+}
+
+void spm_marks_settle(struct marks *m)
+{
+	for (unsigned u = 0; u < m->used_count; u++) {
+		struct slice_marks *sm = m->slice[m->used[u]];
+
+		memset(sm->set, 0, sizeof(sm->set));
+		memset(sm->unlike, 0, sizeof(sm->unlike));
+	}
+	memset(m->slices, 0, sizeof(m->slices));
 }

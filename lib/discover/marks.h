@@ -5,6 +5,7 @@
  *   member         pages that the newest version has
  *   dirty          member pages written since the last point (as the tracker told)
  *   touched        pages whose image or meta in the next version differs, or may differ, from the last one
+ *   unlike         pages with pointers in memory where the newest version has NULL
  *
  * Invariants
  *  1. A page is touched if a live slot on it was written, or a slot on it became live or dead, since the last point.
@@ -43,12 +44,20 @@ void spm_marks_set_members(struct marks *m, pageno_t first, uint32_t pages);
 /* The slots of these spans are live in the newest version (restore): nothing is touched. */
 void spm_marks_restore(struct marks *m, const struct span_row *row);
 bool spm_marks_is_member(const struct marks *m, pageno_t page);
+/* The page, which was captured, is so now, or is not any more. Only by whoever writes the image. */
+void spm_marks_set_unlike(struct marks *m, pageno_t page, bool is_unlike);
 
 /* Calls fn for each dirty member page, touches it, and forgets that it is dirty. */
 void spm_marks_take_dirty(struct marks *m, void (*fn)(pageno_t page, void *arg), void *arg);
 /* Touches the other member pages of each aligned chunk in which a page is touched. chunk_pages: a power of two, at most
  * 8192. */
 void spm_marks_touch_chunks(struct marks *m, unsigned chunk_pages);
+/* Another version takes the place of the newest one. First, calls fn for each page that is touched or unlike; then, span by span
+ * and page by page, what the other has: nothing is touched by that, and nothing is touched or dirty or unlike after the last. */
+void spm_marks_each_strayed(struct marks *m, void (*fn)(pageno_t page, void *arg), void *arg);
+void spm_marks_set_live(struct marks *m, struct span *s, const struct slotset *live);
+void spm_marks_put_member(struct marks *m, pageno_t page, bool is_member);
+void spm_marks_settle(struct marks *m);
 /* How many pages are touched. */
 size_t spm_marks_touched(const struct marks *m);
 /* Calls fn for each touched page in ascending order and forgets it: is_live: the page belongs to the version from now

@@ -36,6 +36,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
@@ -750,14 +751,24 @@ static int row_check(const struct span_row *r)
 	return lives_check(r, slots);
 }
 
+/* heaps_lock is held. */
+static struct heap *stock_find(uint32_t arena)
+{
+	struct heap *h = abandoned_heaps;
+
+	while (h && h->arena != arena)
+		h = h->abandoned;
+	return h;
+}
+
 /* A heap on the list for the arena, to own restored spans until a thread takes it over. heaps_lock is held. */
 static struct heap *stock(uint32_t arena)
 {
-	for (struct heap *h = abandoned_heaps; h; h = h->abandoned)
-		if (h->arena == arena)
-			return h;
-	struct heap *h = heap_new(arena);
+	struct heap *h = stock_find(arena);
 
+	if (h)
+		return h;
+	h = heap_new(arena);
 	if (h)
 		heap_abandon(h);
 	return h;
@@ -792,6 +803,190 @@ int spm_heap_restore_spans(const struct span_row *row, uint32_t arena)
 		return err;
 	pthread_mutex_lock(&heaps_lock);
 	err = restore_locked(row, arena);
+	pthread_mutex_unlock(&heaps_lock);
+	return err;
+}
+
+/* ---- another version in place ---- */
+
+/* Nobody but the caller allocates in it meanwhile. heaps_lock is held. */
+static bool is_at_hand(const struct span *s)
+{
+	const struct heap *owner = s->owner, *h = my_heaps;
+
+	if (!owner)
+		return s->state == SPAN_LARGE;
+	while (h && h != owner)
+		h = h->sibling;
+	for (const struct heap *a = h ? NULL : abandoned_heaps; a && !h; a = a->abandoned)
+		h = a == owner ? a : NULL;
+	return h;
+}
+
+static struct span *span_like(const struct span_row *r)
+{
+	struct span *s = spm_span_of(spm_page_address(r->first));
+
+	return s && s->first == r->first && s->pages == r->pages && s->class == r->class && s->flags == r->flags ? s
+	                                                                                                         : NULL;
+}
+
+static int slots_check(const struct span *s, const struct span_row *r)
+{
+	struct slotset want = spm_row_live(r, 0);
+	uint64_t taken = 0;
+
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
+		taken |= want.word[w] & ~(s->free.word[w] | atomic_load(&s->remote[w]));
+	return taken || !is_at_hand(s) || spm_span_has_news(s, &want) ? -EEXIST : 0;
+}
+
+static int by_span(const void *a, const void *b)
+{
+	const struct slots_given *x = a, *y = b;
+
+	return (x->span > y->span) - (x->span < y->span);
+}
+
+static struct slots_given *given_of(struct slots_given *given, size_t gives, struct span *s)
+{
+	return bsearch(&(struct slots_given){.span = s}, given, gives, sizeof(*given), by_span);
+}
+
+/* A large one that is free may be just being freed by another thread. */
+static bool may_be_unmade(struct span *s, const struct slots_given *g)
+{
+	struct slotset all = spm_span_allocated(s);
+
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
+		if (all.word[w] & ~(g ? g->slots.word[w] : 0))
+			return false;
+	return is_at_hand(s) && !spm_span_has_news(s, NULL) && (s->state != SPAN_LARGE || !slotset_empty(&all));
+}
+
+/* The window is locked. */
+static int place_check(const struct slots_taken *t, struct slots_given *given, size_t gives)
+{
+	pageno_t page = t->row.first, end = page + t->row.pages;
+
+	if (t->row.pages > 1 && spm_run_is_fenced(page + 1, t->row.pages - 1))
+		return -EEXIST;
+	while (page < end) {
+		struct span *s = spm_span_of(spm_page_address(page));
+
+		if (s ? !may_be_unmade(s, given_of(given, gives, s)) : !spm_run_is_free(t->arena, page, 1))
+			return -EEXIST;
+		page = s ? s->first + s->pages : page + 1;
+	}
+	return 0;
+}
+
+/* Before the window is locked: what needs its lock. heaps_lock is held. */
+static int taken_prepare(struct slots_taken *t, uint32_t arena)
+{
+	int err = t->row.spans == 1 ? row_check(&t->row) : -EINVAL;
+
+	if (!err)
+		err = spm_run_have_slices(t->row.first, t->row.pages, arena, &t->arena);
+	return err ? err : stock(t->arena) ? 0 : -ENOMEM;
+}
+
+static int taken_check(const struct slots_taken *t, const struct slots_taken *before, struct slots_given *given,
+                       size_t gives)
+{
+	struct span *s = span_like(&t->row);
+
+	if (before && t->row.first < before->row.first + before->row.pages)
+		return -EINVAL;
+	return s ? slots_check(s, &t->row) : place_check(t, given, gives);
+}
+
+/* Those in `remote` still count as used, and the last drain told of them. */
+static void slots_take(struct span *s, const struct slotset *want)
+{
+	for (unsigned slot = 0; slot < s->slots; slot++)
+		if (slotset_has(want, slot)) {
+			spm_guard_clear(s, slot);
+			s->fresh = s->fresh > slot ? s->fresh : (uint16_t)(slot + 1);
+		}
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++) {
+		s->used = (uint16_t)(s->used + __builtin_popcountll(s->free.word[w] & want->word[w]));
+		__atomic_store_n(&s->free.word[w], s->free.word[w] & ~want->word[w], __ATOMIC_RELEASE);
+		atomic_fetch_and(&s->remote[w], ~want->word[w]);
+	}
+	if (s->state == SPAN_LISTED && slotset_empty(&s->free)) {
+		list_remove(s->owner, s);
+		s->state = SPAN_FULL;
+	}
+}
+
+static void span_drop(struct span *s)
+{
+	struct heap *h = s->owner;
+
+	if (s->state == SPAN_LISTED)
+		list_remove(h, s);
+	if (s->state == SPAN_CURRENT)
+		h->current[kind_of(s)] = &exhausted;
+	spm_span_unmake(s);
+}
+
+/* It was checked, so nothing fails. */
+static void span_put(const struct slots_taken *t, struct slots_given *given, size_t gives)
+{
+	bool is_zero;
+
+	for (pageno_t page = t->row.first; page < t->row.first + t->row.pages; page++) {
+		struct span *s = spm_span_of(spm_page_address(page));
+		struct slots_given *g = s ? given_of(given, gives, s) : NULL;
+
+		if (g)
+			g->is_unmade = true;
+		if (s)
+			span_drop(s);
+	}
+	if (spm_run_take_at(t->arena, t->row.first, t->row.pages, &is_zero))
+		spm_panic("heap: pages that were just free are not");
+	restored_to(spm_span_restore(&t->row, 0, t->arena), stock_find(t->arena));
+}
+
+static void taken_put(const struct slots_taken *t, struct slots_given *given, size_t gives)
+{
+	struct span *s = span_like(&t->row);
+	struct slotset want = spm_row_live(&t->row, 0);
+
+	if (s)
+		slots_take(s, &want);
+	else
+		span_put(t, given, gives);
+}
+
+static int exchange_locked(struct slots_given *given, size_t gives, struct slots_taken *taken, size_t takes)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < takes && !err; i++)
+		err = taken_check(&taken[i], i ? &taken[i - 1] : NULL, given, gives);
+	for (size_t i = 0; i < takes && !err; i++)
+		taken_put(&taken[i], given, gives);
+	return err;
+}
+
+int spm_heap_exchange(struct slots_given *given, size_t gives, struct slots_taken *taken, size_t takes, uint32_t arena)
+{
+	int err = spm_heap_init();
+
+	if (err)
+		return err;
+	release_idle_large();
+	pthread_mutex_lock(&heaps_lock);
+	for (size_t i = 0; i < takes && !err; i++)
+		err = taken_prepare(&taken[i], arena);
+	if (!err) {
+		spm_window_lock();
+		err = exchange_locked(given, gives, taken, takes);
+		spm_window_unlock();
+	}
 	pthread_mutex_unlock(&heaps_lock);
 	return err;
 }

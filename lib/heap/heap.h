@@ -181,6 +181,21 @@ static inline struct slotset spm_row_live(const struct span_row *row, uint32_t i
 	__builtin_memcpy(&live, row->live + i * row->stride, sizeof(live));
 	return live;
 }
+/* Another version in the place of one that is in memory: the caller gives up slots, and gets others, which may need the room of
+ * the first. Both ascend; of a row `spans` is 1. If there is a span like the row's already, the slots in `live`, all of which are free,
+ * are allocated in it; else one is made with just these, where only free pages are, slices that nobody uses (the arena claims
+ * them), and spans that hold nothing but what is given up: those go, is_unmade is set. What is given up in others stays allocated.
+ * All or nothing. -EEXIST: something else is in the way, or belongs to another thread; -EINVAL: a row makes no sense; -ENOMEM. */
+struct slots_given {
+	struct span *span;
+	struct slotset slots;
+	bool is_unmade;
+};
+struct slots_taken {
+	struct span_row row;
+	uint32_t arena; /* the function's own */
+};
+int spm_heap_exchange(struct slots_given *given, size_t gives, struct slots_taken *taken, size_t takes, uint32_t arena);
 /* As long as there are fences at the beginning of a slice no span is made that begins before it and ends behind. So many more, or
  * less. */
 void spm_heap_fence(uint32_t slice, int fences);

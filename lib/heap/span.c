@@ -166,7 +166,7 @@ static bool is_fixed(const struct span *s)
 	return is_held || atomic_load(&s->is_marked);
 }
 
-static void span_unmake(struct span *s)
+void spm_span_unmake(struct span *s)
 {
 	spm_guard_forget(s);
 	point_pages(s, 0, s->pages, 0);
@@ -186,7 +186,7 @@ bool spm_span_release(struct span *s, enum span_state as)
 	if (is_refused)
 		spm_span_note_freed(s, 0, 1);
 	else if (is_idle)
-		span_unmake(s);
+		spm_span_unmake(s);
 	spm_window_unlock();
 	return !is_refused;
 }
@@ -265,6 +265,17 @@ void spm_span_note_freed(struct span *s, unsigned word, uint64_t bits)
 {
 	__atomic_fetch_or(&freed_slots[s - spm_spans].word[word], bits, __ATOMIC_SEQ_CST);
 	spm_span_note_remote(s);
+}
+
+bool spm_span_has_news(const struct span *s, const struct slotset *slots)
+{
+	pageno_t page = (pageno_t)(s - spm_spans);
+	bool is_to_drain = atomic_load(&drain_pages[page >> 6]) >> (page & 63) & 1;
+	uint64_t found = 0;
+
+	for (unsigned w = 0; w < SPM_SLOT_WORDS && slots; w++)
+		found |= slots->word[w] & (freed_slots[page].word[w] | atomic_load(&s->remote[w]));
+	return is_to_drain && (found || !slots);
 }
 
 static bool is_wholly_free(const struct span *s)

@@ -37,6 +37,11 @@ void spm_span_note_freed(struct span *s, unsigned word, uint64_t bits);
 /* The same for bits in s->remote. */
 void spm_span_note_remote(struct span *s);
 
+/* Whether one of these slots (NULL: any) was freed since the last drain, if that is of interest to anybody; maybe also if not. */
+bool spm_span_has_news(const struct span *s, const struct slotset *slots);
+/* The window is locked. Gives back a span of which the caller knows that nobody needs it. */
+void spm_span_unmake(struct span *s);
+
 /* Slots 0..slots-1. */
 static inline struct slotset spm_slots_all(unsigned slots)
 {

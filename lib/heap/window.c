@@ -439,7 +439,7 @@ bool spm_run_is_fenced(pageno_t first, uint32_t pages)
 	return false;
 }
 
-static bool run_is_free(uint32_t arena, pageno_t first, uint32_t pages)
+bool spm_run_is_free(uint32_t arena, pageno_t first, uint32_t pages)
 {
 	while (pages) {
 		uint32_t p = first % SPM_SLICE_PAGES;
@@ -457,7 +457,7 @@ static bool run_is_free(uint32_t arena, pageno_t first, uint32_t pages)
 int spm_run_take_at(uint32_t arena, pageno_t first, uint32_t pages, bool *is_zero)
 {
 	if (!pages || (uint64_t)first + pages > (uint64_t)SPM_SLICES * SPM_SLICE_PAGES ||
-	    !run_is_free(arena, first, pages))
+	    !spm_run_is_free(arena, first, pages))
 		return -EEXIST;
 	*is_zero = run_take_in(first, pages);
 	return 0;
@@ -605,6 +605,25 @@ int spm_heap_claim(pageno_t first, uint32_t pages, uint32_t arena)
 		return -EINVAL;
 	spm_window_lock();
 	err = claim_slices(first / SPM_SLICE_PAGES, (uint32_t)((end + SPM_SLICE_PAGES - 1) / SPM_SLICE_PAGES), arena);
+	spm_window_unlock();
+	return err;
+}
+
+static int slices_have(uint32_t from, uint32_t to, uint32_t arena, uint32_t *whose)
+{
+	*whose = slices[from].is_used ? slices[from].arena : arena;
+	for (uint32_t n = from; n < to; n++)
+		if ((slices[n].is_used ? slices[n].arena : arena) != *whose)
+			return -EEXIST;
+	return claim_slices(from, to, *whose);
+}
+
+int spm_run_have_slices(pageno_t first, uint32_t pages, uint32_t arena, uint32_t *whose)
+{
+	int err;
+
+	spm_window_lock();
+	err = slices_have(first / SPM_SLICE_PAGES, (first + pages - 1) / SPM_SLICE_PAGES + 1, arena, whose);
 	spm_window_unlock();
 	return err;
 }

@@ -120,6 +120,26 @@ static bool entry_make(const struct chain *c, const struct page_change *ch, stru
 	return !was || ch->is_stored || !places_equal(was, &e->is);
 }
 
+int spm_chain_would_change(struct chain *c, struct change_source *source)
+{
+	struct page_change *changes;
+	struct record_entry e;
+	bool would = false;
+	int err = 0;
+	size_t n;
+
+	pthread_mutex_lock(&c->lock);
+	while (!err && !would && !source->is_over) {
+		err = source->next(source, &changes, &n);
+		for (size_t i = 0; i < n && !err && !would; i++) {
+			content_compare(c, &changes[i]);
+			would = entry_make(c, &changes[i], &e);
+		}
+	}
+	pthread_mutex_unlock(&c->lock);
+	return err ? err : would;
+}
+
 /* The next of the entries is one. */
 static void entry_count(struct commit *k, const void *data)
 {

@@ -74,6 +74,24 @@ void spm_source_list_free(struct source_list *l)
 	*l = (struct source_list){0};
 }
 
+const struct source_run *spm_source_find(const struct source_list *l, uint64_t page, uint32_t *k)
+{
+	size_t low = 0, high = l->n;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (l->run[middle].page + l->run[middle].pages <= page)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == l->n || l->run[low].page > page)
+		return NULL;
+	*k = (uint32_t)(page - l->run[low].page);
+	return &l->run[low];
+}
+
 /* Several may let go at once: one does. */
 int spm_chain_pin(struct chain *c, bool is_pinned)
 {

@@ -194,6 +194,8 @@ struct change_source {
 	bool is_over;
 };
 int spm_chain_commit_from(struct chain *c, struct change_source *source, bool force, struct version_info *info);
+/* 1: that commit would make a version; 0: the chain has all that already; or -errno. Nothing is changed. */
+int spm_chain_would_change(struct chain *c, struct change_source *source);
 uint64_t spm_page_sum(const void *page); /* what page_change.sum is */
 
 /* What may be done off the commit path, in one bounded step: growing ahead, writing the map or index out, noting
@@ -253,6 +255,12 @@ int spm_chain_list(struct chain *c, struct source_list *out); /* 0 or -ENOMEM */
 void spm_source_list_free(struct source_list *l);
 /* What the newest version has of one page. False: it does not have it. */
 bool spm_chain_page(struct chain *c, uint64_t page, struct page_source *source, struct page_meta *meta);
+/* The run that has the page, which is its page *k; NULL: none. */
+const struct source_run *spm_source_find(const struct source_list *l, uint64_t page, uint32_t *k);
+/* Calls fn for each range of pages that one list has and the other has not, or has otherwise: another content, span or live slots. By
+ * what they say; a step a run where they agree. */
+void spm_source_lists_differ(const struct source_list *first, const struct source_list *second,
+                             void (*fn)(uint64_t page, uint64_t pages, void *arg), void *arg);
 /* Keeps the newest version from being dropped, until it is called with false. One pin a chain; a reader has it already. */
 int spm_chain_pin(struct chain *c, bool is_pinned);
 struct page_side { /* of a page, in one of two versions */
