@@ -1,4 +1,5 @@
 #!/bin/sh
-# What history and branches cost. Argument: the build folder. Needs 11 GiB.
+# What history, branches and switching between versions cost. Argument: the build folder. Needs 11 GiB.
 set -eu
-exec "$1/bench_versions" "${TMPDIR:-.}"
+"$1/bench_versions" "${TMPDIR:-.}"
+exec "$1/bench_switch" "${TMPDIR:-.}"
