@@ -54,9 +54,9 @@ static int chain_open_at(int magic, const char *ref, struct chain **chain)
 		return chain_read_open(magic, chain);
 	if (spm_ref_resolve(magic, NULL, ref, &at))
 		return -1;
-	err = at.is_branch
-	              ? spm_chain_open(spm_volume_current(), magic, at.branch, 0, 0, chain)
-	              : spm_chain_open_version(spm_volume_current(), magic, at.branch, at.found.info.version, chain);
+	if (!at.is_branch)
+		return spm_ref_open(magic, NULL, ref, &at, chain);
+	err = spm_chain_open(spm_volume_current(), magic, at.branch, 0, 0, chain);
 	return err ? spm_fail_volume(err) : 0;
 }
 

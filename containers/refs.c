@@ -392,13 +392,22 @@ int spm_ref_resolve(int magic, const char *current, const char *ref, struct reso
 	return tilde ? back_go(magic, ref, steps, out) : 0;
 }
 
+int spm_ref_open(int magic, const char *current, const char *ref, struct resolved *at, struct chain **out)
+{
+	enum { TRIES = 20 };
+	int err = -ENOENT;
+
+	for (unsigned tries = 0; err == -ENOENT && tries < TRIES; tries++) {
+		if (spm_ref_resolve(magic, current, ref, at))
+			return -1;
+		err = spm_chain_open_version(spm_volume_current(), magic, at->branch, at->found.info.version, out);
+	}
+	return err ? spm_fail_volume(err) : 0;
+}
+
 int spm_chain_open_ref(int magic, const char *ref, struct chain **out)
 {
 	struct resolved at;
-	int err;
 
-	if (spm_ref_resolve(magic, NULL, ref ? ref : "", &at))
-		return -1;
-	err = spm_chain_open_version(spm_volume_current(), magic, at.branch, at.found.info.version, out);
-	return err ? spm_fail_volume(err) : 0;
+	return spm_ref_open(magic, NULL, ref ? ref : "", &at, out);
 }

@@ -22,6 +22,8 @@ struct resolved {
 /* current: NULL: of the volume. 0, or -1 and the error is set: ENOENT, EINVAL, EUCLEAN, ... */
 int spm_ref_resolve(int magic, const char *current, const char *ref, struct resolved *out);
 
+/* The same, and the chain, read-only at that version: one that is dropped between the two is looked for anew. */
+int spm_ref_open(int magic, const char *current, const char *ref, struct resolved *at, struct chain **out);
 /* Read-only, at the version that the ref calls; NULL or "": the newest of the current branch. 0, or -1 and the error is set. */
 int spm_chain_open_ref(int magic, const char *ref, struct chain **out);
 

@@ -32,17 +32,23 @@ static int container_show(struct container *c, void **cStruct)
 	return id;
 }
 
-/* Its branch is the one that has made the version: any other may be deleted meanwhile. */
-int spm_container_view(struct container *c, const struct resolved *at)
+/* c->chain is open at the version. Its branch is the one that has made the version: any other may be deleted meanwhile. */
+static void view_be(struct container *c)
 {
 	struct chain_about about;
+
+	spm_chain_about(c->chain, &about);
+	snprintf(c->branch, sizeof(c->branch), "%s", about.branch);
+	c->is_view = true;
+}
+
+int spm_container_view(struct container *c, const struct resolved *at)
+{
 	int err = spm_chain_open_version(spm_volume_current(), c->magic, at->branch, at->found.info.version, &c->chain);
 
 	if (err)
 		return spm_fail_volume(err);
-	spm_chain_about(c->chain, &about);
-	snprintf(c->branch, sizeof(c->branch), "%s", about.branch);
-	c->is_view = true;
+	view_be(c);
 	return 0;
 }
 
@@ -50,21 +56,22 @@ int pCOpenAt(int magic, const char *ref, void **cStruct)
 {
 	struct resolved at;
 	struct container *c;
-	int err;
 
 	if (!cStruct)
 		return spm_fail(EINVAL, "pCOpenAt: no place for the root's address"), 0;
-	if (!spm_volume_current() || spm_containers_sync(magic) || spm_ref_resolve(magic, NULL, ref, &at))
+	if (!spm_volume_current() || spm_containers_sync(magic))
 		return 0;
 	c = spm_container_new(magic);
 	if (!c)
 		return spm_fail(ENOMEM, "no memory for container %d", magic), 0;
-	if (spm_container_view(c, &at)) {
-		err = errno;
+	if (spm_ref_open(magic, NULL, ref, &at, &c->chain)) {
+		int error = errno;
+
 		spm_container_free(c);
-		errno = err;
+		errno = error;
 		return 0;
 	}
+	view_be(c);
 	return container_show(c, cStruct);
 }
 
