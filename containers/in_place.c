@@ -121,7 +121,7 @@ static const struct source_run *head_of(const struct in_place *p, const struct s
 	        in_span > r->page + *k ? NULL : spm_source_find(&p->wanted, r->page + *k - in_span, k);
 
 	return head && !spm_source_page_in_span(head, *k) && head->span_pages == r->span_pages &&
-	                       head->class == r->class
+	                       in_span < r->span_pages && head->class == r->class
 	               ? head
 	               : NULL;
 }
@@ -142,7 +142,7 @@ static bool row_fill(const struct in_place *p, struct span_change *ch)
 	                            .flags = r->flags & HEAP_NOPTR,
 	                            .spans = 1,
 	                            .live = (const unsigned char *)&ch->come};
-	return page + r->span_pages <= window_pages &&
+	return !slotset_empty(&ch->wanted) && page + r->span_pages <= window_pages &&
 	       in_memory(p, page + r->span_pages - 1) == (uint64_t)ch->first + r->span_pages - 1;
 }
 
@@ -363,6 +363,20 @@ void spm_in_place_end(struct in_place *p)
 
 /* ---- the exchange ---- */
 
+/* Whether another container holds slots that stay: what is in them is its state, too. */
+static bool is_anothers(const struct in_place *p, const struct span_change *ch)
+{
+	struct slotset stay = ch->had, alone;
+	bool has_others;
+
+	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
+		stay.word[w] &= ~ch->gone.word[w];
+	if (slotset_empty(&stay))
+		return false;
+	alone = spm_container_alone(p->c, ch->now, &stay, &has_others);
+	return memcmp(&alone, &stay, sizeof(stay));
+}
+
 static bool deal_make(struct in_place *p)
 {
 	p->given = calloc(p->changes + 1, sizeof(*p->given));
@@ -371,6 +385,8 @@ static bool deal_make(struct in_place *p)
 		struct span_change *ch = &p->change[i];
 		bool has_others;
 
+		if (is_anothers(p, ch))
+			return false;
 		if (!slotset_empty(&ch->gone))
 			p->given[p->gives++] = (struct slots_given){
 			        .span = ch->now, .slots = spm_container_alone(p->c, ch->now, &ch->gone, &has_others)};

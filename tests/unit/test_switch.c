@@ -1,10 +1,13 @@
 /* test_switch.c - pCSwitch in place: a program changes a structure at random, makes points on several branches, and goes from version
  * to version; a digest taken at each point says what must be there. What the program keeps beside, in the same spans, must stay. */
 #include "expect.h"
+#include "heap/class.h"
 #include "heap/heap.h"
 #include "scratch.h"
 #include "softpm.h"
+#include "volume/volume.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -402,6 +405,130 @@ static void test_wandering_lazily(void **state)
 	unsetenv("SOFTPM_RESTORE");
 }
 
+static int kept_alloc(int magic, size_t bytes, void **root)
+{
+	struct cattr *attr;
+	int id = pCAlloc(magic, (int)bytes, root);
+
+	EXPECT_ELSE(id, return 0);
+	attr = pCGetAttr(magic);
+	EXPECT_ELSE(attr, return 0);
+	attr->versions_kept = 0;
+	EXPECT_ELSE(!pCSetAttr(id, attr), return 0);
+	pCAttrFree(attr);
+	return id;
+}
+
+/* Two containers hold one object: the state of the other is not to change. */
+static int an_object_is_shared(const char *volume)
+{
+	struct node **mine, **theirs;
+	void *root;
+	int id, other;
+
+	EXPECT(!pVOpen(volume));
+	id = kept_alloc(CONTAINER, sizeof(*mine), &root);
+	mine = root;
+	other = kept_alloc(CONTAINER + 1, sizeof(*theirs), &root);
+	theirs = root;
+	EXPECT(id && other);
+	*mine = *theirs = pCalloc(1, sizeof(struct node));
+	EXPECT(pPointSync(id) == 1);
+	(*mine)->value = 2;
+	EXPECT(pPointSync(id) == 2 && pPointSync(other) == 1);
+	EXPECT(!pCSwitch(id, "1", &root));
+	EXPECT((*(struct node **)root)->value == 0);
+	EXPECT((*theirs)->value == 2 && pPointSync(other) == 1);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+/* A branch, and on it a version with one page more, which makes no sense. */
+static int evil_write(const char *volume, const char *branch, const struct page_meta *meta, size_t pages)
+{
+	static const unsigned char data[SPM_PAGE_BYTES];
+	struct page_change change[2];
+	struct version_info info;
+	struct driver *driver;
+	struct volume *v;
+	struct chain *c;
+	char why[512];
+
+	EXPECT(!pVOpen(volume) && !pBranch(CONTAINER, branch, "main") && !pVClose());
+	EXPECT(!spm_driver_file_open(volume, 0, &driver, why) && !spm_volume_open(driver, 0, &v));
+	EXPECT(!spm_chain_open(v, CONTAINER, branch, CHAIN_WRITE, 0, &c) && !spm_chain_newest(c, &info));
+	for (size_t i = 0; i < pages; i++)
+		change[i] = (struct page_change){.page = 3000 + meta[i].page_in_span, .data = data, .meta = meta[i]};
+	EXPECT(!spm_chain_commit(c, change, pages, false, &info));
+	spm_chain_close(c);
+	spm_volume_close(v);
+	return 0;
+}
+
+static int evil_is_refused(const char *volume, const char *branch)
+{
+	uint64_t *number;
+	void *root, *other;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCRestore(CONTAINER, &root);
+	EXPECT(id);
+	number = root;
+	EXPECT(*number == 77);
+	EXPECT(pCSwitch(id, branch, &other) && errno == EUCLEAN);
+	EXPECT(*number == 77);
+	*number = 78;
+	EXPECT(pPointSync(id) > 2);
+	*number = 77;
+	EXPECT(pPointSync(id) > 3);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static int evil_versions_come(const char *volume)
+{
+	struct page_meta dead = {.span_pages = 1}, beyond[2] = {{.span_pages = 3, .class = SPM_CLASS_LARGE},
+	                                                        {.span_pages = 3, .class = SPM_CLASS_LARGE}};
+	void *root;
+	int id;
+
+	beyond[0].live.word[0] = 1;
+	beyond[1].page_in_span = 5;
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(CONTAINER, 100, &root);
+	EXPECT(id);
+	*(uint64_t *)root = 77;
+	EXPECT(pPointSync(id) == 1 && !pVClose());
+	EXPECT(!evil_write(volume, "dead", &dead, 1) && !evil_is_refused(volume, "dead"));
+	EXPECT(!evil_write(volume, "beyond", beyond, 2) && !evil_is_refused(volume, "beyond"));
+	return 0;
+}
+
+static void in_process(int (*fn)(const char *volume), const char *volume)
+{
+	int status;
+	pid_t child = fork();
+
+	if (!child)
+		_exit(fn(volume));
+	waitpid(child, &status, 0);
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		fail_msg("the process ended with status 0x%x", status);
+}
+
+static void test_sharing(void **state)
+{
+	(void)state;
+	in_process(an_object_is_shared, scratch("shared"));
+}
+
+static void test_evil_versions(void **state)
+{
+	(void)state;
+	in_process(evil_versions_come, scratch("evil"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -409,6 +536,8 @@ int main(void)
 	        cmocka_unit_test(test_wandering_beside_a_thread),
 	        cmocka_unit_test(test_wandering_by_mprotect),
 	        cmocka_unit_test(test_wandering_lazily),
+	        cmocka_unit_test(test_sharing),
+	        cmocka_unit_test(test_evil_versions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
