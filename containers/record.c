@@ -163,27 +163,32 @@ struct handing {
 	int64_t count;
 };
 
-/* A view is at its version for good: it may be handed over again, to another branch. */
-static void position_set(struct container *c, uint64_t position)
+/* False: it was not at `from`. A view is at its version for good: it may be handed over again, to another branch. */
+static bool position_move(struct container *c, uint64_t from, uint64_t to)
 {
+	bool was_there;
+
 	spm_container_lock(c);
-	if (!c->is_view)
-		c->input = position;
+	was_there = c->is_view || c->input == from;
+	if (was_there && !c->is_view)
+		c->input = to;
 	pthread_mutex_unlock(&c->lock);
+	return was_there;
 }
 
-/* As after pRecord: fn applies it, and may make a point then. */
+/* As after pRecord: fn applies it, and may make a point then. If the state is not where the replay is, somebody else has recorded the
+ * input, or hands it over. */
 static int input_hand(const void *bytes, size_t n, uint64_t end, void *arg)
 {
 	struct handing *h = arg;
+	bool is_mine = position_move(h->c, h->position, end);
 
-	position_set(h->c, end);
-	if (h->fn(bytes, n, h->arg)) {
-		position_set(h->c, h->position);
+	if (is_mine && h->fn(bytes, n, h->arg)) {
+		position_move(h->c, end, h->position);
 		return 1;
 	}
 	h->position = end;
-	h->count++;
+	h->count += is_mine;
 	return 0;
 }
 

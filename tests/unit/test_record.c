@@ -875,6 +875,42 @@ static int misuse(const char *volume)
 	return 0;
 }
 
+static struct root *nested;
+static int nested_id;
+
+/* The first input is applied, and all others by another replay. */
+static int apply_all(const void *bytes, size_t n, void *arg)
+{
+	return apply(bytes, n, arg) || (nested->n == 1 && pReplay(nested_id, apply, arg) != 4);
+}
+
+static int two_replays_make(const char *volume)
+{
+	struct root *r;
+	int id = begin(volume, &r);
+
+	EXPECT(id && pPointSync(id) == 1 && !inputs(id, r, 1, 5));
+	return 0;
+}
+
+static int two_replays_meet(const char *volume)
+{
+	nested_id = restore(volume, &nested);
+	EXPECT(nested_id && has(nested, 1, 0));
+	EXPECT(pReplay(nested_id, apply_all, nested) == 1 && has(nested, 1, 5));
+	EXPECT(pReplay(nested_id, apply, nested) == 0 && !inputs(nested_id, nested, 6, 7));
+	return 0;
+}
+
+static void an_input_is_handed_over_once(void **state)
+{
+	const char *volume = scratch("twice.vol");
+
+	(void)state;
+	in_process(two_replays_make, volume);
+	in_process(two_replays_meet, volume);
+}
+
 static void misuse_is_refused(void **state)
 {
 	(void)state;
@@ -897,6 +933,7 @@ int main(void)
 	        cmocka_unit_test(a_forked_child_has_inputs_of_its_own),
 	        cmocka_unit_test(a_fork_waits_for_inputs_under_way),
 	        cmocka_unit_test(inputs_are_given_up_while_others_come),
+	        cmocka_unit_test(an_input_is_handed_over_once),
 	        cmocka_unit_test(misuse_is_refused),
 	};
 
