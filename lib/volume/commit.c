@@ -564,11 +564,18 @@ static void commit_end(struct commit *k)
 	free(k->page_run);
 }
 
+/* So many bytes of records may be without a map at least. Names are read again and again, by each who asks what a ref means. */
+static uint64_t mapless_least(const struct chain *c)
+{
+	if (c->volume->flags & VOLUME_EAGER)
+		return 1 << 12;
+	return *c->branch ? 1 << 20 : 1 << 14;
+}
+
 /* Recovery replays what has come since: no more than about what the map itself takes. */
 static bool wants_map(const struct chain *c, unsigned weight)
 {
-	uint64_t state = spm_map_weight(c);
-	uint64_t least = c->volume->flags & VOLUME_EAGER ? 1 << 12 : 1 << 20;
+	uint64_t state = spm_map_weight(c), least = mapless_least(c);
 	uint64_t limit = state > least ? state : least;
 
 	return c->record_bytes_since_map > limit * weight;
