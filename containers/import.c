@@ -254,15 +254,16 @@ static bool head_is_sane(const struct item_head *h)
 	       ends(h->name, sizeof(h->name)) && ends(h->current, sizeof(h->current));
 }
 
-/* Its texts end, its numbers and attributes are such as a point makes. */
+/* Its texts end, its numbers and attributes are such as a point makes: so far from the highest that points and inputs can follow. */
 static bool version_is_sane(const struct item_version *v)
 {
+	const uint64_t most = INT64_MAX / 2;
 	const struct version_info *i = &v->info;
 	struct cattr attr;
 
-	if (!i->version || i->version > INT64_MAX || i->time_ns > INT64_MAX || v->before >= i->version ||
-	    i->input > INT64_MAX || i->input % 8 || !ends(i->branch, sizeof(i->branch)) ||
-	    !ends(i->name, sizeof(i->name)) || !ends(i->message, sizeof(i->message)))
+	if (!i->version || i->version > most || i->time_ns > INT64_MAX || v->before >= i->version || i->input > most ||
+	    i->input % 8 || !ends(i->branch, sizeof(i->branch)) || !ends(i->name, sizeof(i->name)) ||
+	    !ends(i->message, sizeof(i->message)))
 		return false;
 	spm_attr_from_info(&attr, i);
 	return !spm_attr_check(&attr);

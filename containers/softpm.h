@@ -186,7 +186,8 @@ SOFTPM_API int pCUse(int cID);
  * After a failure the inputs are as they were; but if the volume must be opened again (EIO), this one may be found there or not.
  *
  * EBUSY: the branch has inputs that this state lacks: pReplay comes first; or the state has inputs that no restore of its branch would
- * find (after pCFork, pRecordDrop): a point comes first; EROFS: a view; EAGAIN, EUCLEAN, ENOSPC, EIO. */
+ * find (after pCFork, pRecordDrop): a point comes first; EROFS: a view; EFBIG: more than 4 TiB at once, or 8 TiB that versions
+ * lack; EAGAIN, EUCLEAN, ENOSPC, EIO. */
 SOFTPM_API int64_t pRecord(int cID, const void *bytes, size_t n);
 /* Hands fn the inputs that the container's state lacks, in order: those recorded since its version (of an open container: and that it has
  * neither recorded nor been handed). bytes: aligned to 8, good during the call. fn applies the input, and may make a point then. It

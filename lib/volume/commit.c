@@ -594,11 +594,18 @@ static bool wants_room(const struct chain *c)
 
 static int commit_locked(struct chain *c, struct change_source *source, bool force, struct version_info *info)
 {
-	uint64_t number = c->newest.version + 1;
+	uint64_t number = info->version > c->newest.version ? info->version : c->newest.version + 1;
 	struct commit k = {
 	        .c = c, .source = source, .chunk_pages = info->chunk_bytes / SPM_PAGE_BYTES, .pages = c->map.pages};
-	int err = commit_write(&k, force, info);
+	int err;
 
+	if (number > INT64_MAX) /* recovery would not believe it */
+		return spm_volume_fail(
+		        -EOVERFLOW,
+		        "container %d: branch %s ends with the highest number that a version can have: go on "
+		        "with a branch that begins with a lower one",
+		        c->magic, c->branch);
+	err = commit_write(&k, force, info);
 	commit_end(&k);
 	if (err && atomic_load(&c->volume->is_poisoned))
 		return spm_volume_fail(err,

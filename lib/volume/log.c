@@ -386,7 +386,7 @@ static int inputs_measure(struct append *a, struct log_input *first)
 	}
 	a->pages = page_of(at - 1) - page_of(a->state.end) + 1;
 	a->state.end = at;
-	return page_of(at) - a->state.oldest >= ring_pages ? -EFBIG : 0;
+	return at > INT64_MAX || page_of(at) - a->state.oldest >= ring_pages ? -EFBIG : 0;
 }
 
 static void inputs_put(struct append *a, const struct log_input *first)

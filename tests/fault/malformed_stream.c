@@ -267,6 +267,42 @@ static void a_page_is_not_told_twice_though_all_else_fits(void **state)
 	close(fd);
 }
 
+/* Each may be what any point makes, but no point could follow. */
+static void numbers_leave_room_for_those_that_follow(void **state)
+{
+	const uint64_t most = INT64_MAX / 2;
+	struct told told;
+	int fd = example(&told);
+	size_t n, at = 0, bytes_of = 0;
+	unsigned char *content = stream_unpack(fd, &n);
+	struct item_version v;
+	uint64_t kind = 0;
+
+	(void)state;
+	assert_non_null(content);
+	for (; kind != ITEM_VERSION; at += bytes_of) {
+		memcpy(&kind, content + at, sizeof(kind));
+		bytes_of = item_bytes(kind);
+	}
+	at -= sizeof(v);
+	memcpy(&v, content + at, sizeof(v));
+	v.info.version = most + 1;
+	memcpy(content + at, &v, sizeof(v));
+	assert_false(is_taken(content, n, "a number at", at));
+	assert_non_null(strstr(pErrorMsg(), "makes no sense"));
+	v.info.version = 1;
+	v.info.input = most + 1;
+	memcpy(content + at, &v, sizeof(v));
+	assert_false(is_taken(content, n, "a position at", at));
+	assert_non_null(strstr(pErrorMsg(), "makes no sense"));
+	v.info.input = most - 7;
+	memcpy(content + at, &v, sizeof(v));
+	assert_true(is_taken(content, n, "a position at", at));
+	free(content);
+	told_free(&told);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -276,6 +312,7 @@ int main(void)
 	        cmocka_unit_test(no_item_can_be_left_out_or_come_twice),
 	        cmocka_unit_test(a_page_is_not_told_twice_though_all_else_fits),
 	        cmocka_unit_test(content_that_ends_anywhere_is_refused),
+	        cmocka_unit_test(numbers_leave_room_for_those_that_follow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

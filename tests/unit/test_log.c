@@ -231,6 +231,27 @@ static void a_log_begins_at_its_position(void **state)
 	spm_volume_close(v);
 }
 
+static void a_log_ends_before_positions_do(void **state)
+{
+	const uint64_t position = (UINT64_C(1) << 63) - 4096;
+	struct log_input in = {.bytes = "input", .n = 5000};
+	struct expected e = {0, 0};
+	struct driver *d;
+	struct volume *v = volume_make(&d);
+	struct log *l = log_open(v, position);
+
+	(void)state;
+	seed = 3;
+	inputs = 0;
+	append(l, 1, 100, 0);
+	in.bytes = room;
+	assert_int_equal(spm_log_append(l, &in, 0), -EFBIG);
+	spm_log_close(l);
+	must(spm_log_each(v, CONTAINER, branch_id, position, input_compare, &e), "reading");
+	assert_int_equal(e.next, 1);
+	spm_volume_close(v);
+}
+
 static void a_replay_stops_where_it_is_told(void **state)
 {
 	struct driver *d;
@@ -449,6 +470,7 @@ int main(void)
 	        cmocka_unit_test(what_was_appended_comes_back_in_order),
 	        cmocka_unit_test(page_borders_are_nothing_special),
 	        cmocka_unit_test(a_log_begins_at_its_position),
+	        cmocka_unit_test(a_log_ends_before_positions_do),
 	        cmocka_unit_test(a_replay_stops_where_it_is_told),
 	        cmocka_unit_test(needless_inputs_go_with_their_space),
 	        cmocka_unit_test(a_long_needless_input_goes_step_by_step),

@@ -482,6 +482,29 @@ static void versions_given_up_do_not_come_back(void **state)
 	watch_end(&w);
 }
 
+static void no_version_follows_the_last_number(void **state)
+{
+	struct version_info info = {.version = INT64_MAX, .chunk_bytes = SPM_PAGE_BYTES};
+	struct watch w;
+	struct volume *v;
+	struct chain *c;
+
+	(void)state;
+	watch_open(&w);
+	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
+	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	page_fill(0, 9, 1);
+	assert_int_equal(spm_chain_commit(c, change, 1, true, &info), 0);
+	page_fill(0, 9, 2);
+	assert_int_equal(commit(c, 1), -EOVERFLOW);
+	spm_chain_close(c);
+	assert_int_equal(spm_chain_open(v, 1, "main", CHAIN_WRITE, 0, &c), 0);
+	assert_int_equal(page_value(c, 9), 1);
+	spm_chain_close(c);
+	spm_volume_close(v);
+	watch_end(&w);
+}
+
 static int count(const char *sentence, void *arg)
 {
 	(void)sentence;
@@ -574,6 +597,7 @@ int main(void)
 	        cmocka_unit_test(a_commit_that_fails_in_the_midst_gives_its_blocks_back),
 	        cmocka_unit_test(a_failed_flush_stops_all_writing_until_the_volume_is_opened_again),
 	        cmocka_unit_test(versions_given_up_do_not_come_back),
+	        cmocka_unit_test(no_version_follows_the_last_number),
 	        cmocka_unit_test(a_change_of_meta_alone_hides_no_damage),
 	        cmocka_unit_test(one_of_two_processes_makes_a_container),
 	};
