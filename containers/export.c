@@ -2,7 +2,8 @@
  *
  * Versions are told line by line: a line is a branch's own versions, ascending. Of each version the pages are found by going through
  * its map beside that of the version before; what both have in the same block is not read. The version is open meanwhile, and
- * so is the one before: nobody drops them, and writers go on. Those that are dropped before it is their turn are left out.
+ * so is the one before: nobody drops them, and writers go on. Those that are dropped before it is their turn are left out, but
+ * not a line's newest: it is held from when it was listed.
  */
 #include "refs.h"
 #include "transfer.h"
@@ -18,6 +19,7 @@ struct line {
 	uint64_t origin;                                   /* version of the parent */
 	uint64_t *version;                                 /* to be told, ascending */
 	size_t n;
+	struct chain *held;     /* keeps the last of them */
 	bool is_begun, is_told; /* that it begins was told; all of it was */
 };
 
@@ -261,6 +263,7 @@ static int version_put(struct export *e, const struct line *line)
 		result = names_put(e, line);
 	if (result)
 		return result;
+	e->t.branch = line->name;
 	e->t.version = (int64_t)v.info.version;
 	e->t.versions++;
 	return tell(e);
@@ -271,7 +274,6 @@ static int line_put(struct export *e, const struct line *line)
 {
 	int result = 0;
 
-	e->t.branch = line->name;
 	for (size_t i = 0; i < line->n && !result; i++) {
 		result = shown_open(e, line->name, line->version[i], &e->now);
 		if (result && errno == ENOENT && i + 1 < line->n) {
@@ -357,12 +359,22 @@ static int version_add(const struct version_info *info, void *arg)
 	return 0;
 }
 
-/* They were told newest first. */
-static int versions_list(struct chain *c, struct listing *l)
+static int newest_hold(struct chain *c, const struct export *e, struct line *line)
+{
+	struct version_found newest;
+	int err = spm_chain_newest_found(c, &newest);
+
+	return err ? err : spm_version_hold(e->what->volume, e->what->magic, &newest, &line->held);
+}
+
+/* They are told newest first. */
+static int versions_list(struct chain *c, const struct export *e, struct listing *l)
 {
 	struct line *line = l->line;
 	int result = spm_chain_each_version(c, version_add, l);
 
+	if (result >= 0 && line->n)
+		result = newest_hold(c, e, line);
 	for (size_t i = 0; i < line->n / 2; i++) {
 		uint64_t held = line->version[i];
 
@@ -423,7 +435,7 @@ static int branch_list(int magic, const char *branch, void *arg)
 	l = line_add(e, branch);
 	err = l ? origin_find(c, l) : -1;
 	if (!err)
-		err = versions_list(c, &(struct listing){.line = l, .name = e->name, .after = l->origin});
+		err = versions_list(c, e, &(struct listing){.line = l, .name = e->name, .after = l->origin});
 	if (l)
 		e->t.versions_all += l->n;
 	spm_chain_close(c);
@@ -459,7 +471,7 @@ static int increment_list(struct export *e)
 	err = spm_chain_open_version(e->what->volume, e->what->magic, e->what->at->branch, to->version, &c);
 	if (err)
 		return spm_fail_volume(err);
-	err = versions_list(c, &listing);
+	err = versions_list(c, e, &listing);
 	spm_chain_close(c);
 	if (err)
 		return err;
@@ -509,6 +521,7 @@ static int head_put(struct export *e)
 	                      .page_bytes = SPM_PAGE_BYTES,
 	                      .versions = e->t.versions_all};
 
+	e->t.name = e->name;
 	memcpy(h.name, e->name, sizeof(h.name));
 	current_find(e, h.current);
 	return item_put(e, ITEM_HEAD, &h, sizeof(h));
@@ -548,8 +561,11 @@ static void export_end(struct export *e)
 
 	shown_close(&e->before);
 	shown_close(&e->now);
-	for (size_t i = 0; i < e->lines; i++)
+	for (size_t i = 0; i < e->lines; i++) {
 		free(e->line[i].version);
+		if (e->line[i].held)
+			spm_chain_close(e->line[i].held);
+	}
 	free(e->line);
 	free(e->buffer);
 	spm_refs_free(&e->refs);

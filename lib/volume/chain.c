@@ -652,25 +652,36 @@ static int chain_open_once(struct volume *v, struct wanted w, struct chain **out
 	return err;
 }
 
-static int branch_create_once(struct volume *v, int magic, const char *branch, const struct version_found *at)
+static int version_hold_once(struct volume *v, int magic, const struct version_found *at, struct chain **out)
 {
-	struct chain *from, *made;
-	int err = spm_chain_open_history(v, magic, NULL, at->chain_id, &from);
+	struct chain *c;
+	int err = spm_chain_open_history(v, magic, NULL, at->chain_id, &c);
 
 	if (err)
 		return err;
-	from->seq = at->seq;
-	from->newest = at->info;
-	if (at->seq <= from->index_seq && at->seq > from->head.origin_seq && !spm_kept_has(&from->history, at->seq))
+	c->seq = at->seq;
+	c->newest = at->info;
+	if (at->seq <= c->index_seq && at->seq > c->head.origin_seq && !spm_kept_has(&c->history, at->seq))
 		err = spm_volume_fail(-ENOENT, "container %d: version %llu is not there any more", magic,
 		                      (unsigned long long)at->info.version);
 	if (!err)
-		err = reader_pin(from);
-	if (!err)
-		err = chain_make(v, magic, branch, from, &made);
-	if (!err)
-		spm_chain_free(made);
-	spm_chain_free(from);
+		err = reader_pin(c);
+	if (err)
+		spm_chain_free(c);
+	else
+		*out = c;
+	return err;
+}
+
+int spm_version_hold(struct volume *v, int magic, const struct version_found *at, struct chain **out)
+{
+	int err = -EAGAIN;
+
+	for (unsigned tries = 0; err == -EAGAIN && tries < 20; tries++) { /* its writer is at work */
+		if (tries)
+			spm_sleep_ms(tries);
+		err = version_hold_once(v, magic, at, out);
+	}
 	return err;
 }
 
@@ -712,13 +723,15 @@ int spm_branch_exists(struct volume *v, int magic, const char *branch)
 
 int spm_branch_create(struct volume *v, int magic, const char *branch, const struct version_found *at)
 {
-	int err = -EAGAIN;
+	struct chain *from, *made;
+	int err = spm_version_hold(v, magic, at, &from);
 
-	for (unsigned tries = 0; err == -EAGAIN && tries < 20; tries++) { /* its writer is at work */
-		if (tries)
-			spm_sleep_ms(tries);
-		err = branch_create_once(v, magic, branch, at);
-	}
+	if (err)
+		return err;
+	err = chain_make(v, magic, branch, from, &made);
+	if (!err)
+		spm_chain_free(made);
+	spm_chain_free(from);
 	return err;
 }
 

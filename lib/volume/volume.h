@@ -129,6 +129,8 @@ int spm_branch_create(struct volume *v, int magic, const char *branch, const str
 int spm_branch_exists(struct volume *v, int magic, const char *branch); /* 1, 0 or -errno */
 /* The branch is not deleted until the chain, which tells no more than its name, is closed. -ENOENT. */
 int spm_branch_hold(struct volume *v, int magic, const char *branch, struct chain **out);
+/* The same of a version that was found: it is not dropped. -ENOENT: it is there no more. */
+int spm_version_hold(struct volume *v, int magic, const struct version_found *at, struct chain **out);
 /* Recovers and opens. -EUCLEAN: volume_error() names the damage and the newest whole version. wait_ms: for the
  * writer's lock. */
 int spm_chain_open(struct volume *v, int magic, const char *branch, unsigned flags, unsigned wait_ms,

@@ -523,6 +523,13 @@ static int stop_at_once(const struct ptransfer *t, void *arg)
 	return 42;
 }
 
+/* Branch bare has no version of its own. */
+static int names_are_right(const struct ptransfer *t, void *arg)
+{
+	(void)arg;
+	return !strcmp(t->branch, "bare") || strcmp(t->name, "the book") ? 41 : 0;
+}
+
 static int a_callback_can_stop_it(const char *from, const char *to)
 {
 	struct pexport what = {.is_history = 1, .fn = stop_at_once};
@@ -531,7 +538,7 @@ static int a_callback_can_stop_it(const char *from, const char *to)
 	EXPECT(!pVOpen(from));
 	EXPECT(pExport(CONTAINER, &what, fd) == 42);
 	EXPECT(!ftruncate(fd, 0) && lseek(fd, 0, SEEK_SET) == 0);
-	EXPECT(pExport(CONTAINER, &all, fd) == 0);
+	EXPECT(pExport(CONTAINER, &(struct pexport){.is_history = 1, .fn = names_are_right}, fd) == 0);
 	EXPECT(pExport(12345, NULL, fd) && errno == ENOENT);
 	EXPECT(pExport(CONTAINER, NULL, -1) && errno == EBADF);
 	EXPECT(!pVClose());
@@ -539,6 +546,51 @@ static int a_callback_can_stop_it(const char *from, const char *to)
 	EXPECT(!pVOpen(to));
 	EXPECT(pImport(fd, &(struct pimport){.fn = stop_at_once}) == 42);
 	EXPECT(pImport(-1, NULL) && errno == EBADF);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+enum { OLD_VERSIONS = 5 };
+
+struct writer {
+	int id;
+	void *root;
+	unsigned told;
+};
+
+/* When the first version was told: later ones come, and none of the old ones is to be kept. */
+static int drop_the_rest(const struct ptransfer *t, void *arg)
+{
+	struct writer *w = arg;
+
+	w->told = (unsigned)t->versions;
+	for (unsigned i = 0; i < 3 && t->versions == 1; i++) {
+		steps(w->root, STEPS);
+		EXPECT(pPointSync(w->id));
+	}
+	return t->versions == 1 && pPrune(CONTAINER, &(struct pprune){.versions_kept = &(unsigned){1}});
+}
+
+/* It goes through all the same, with what is left. */
+static int versions_may_go_meanwhile(const char *from, const char *to)
+{
+	struct writer w;
+	struct pexport what = {.is_history = 1, .fn = drop_the_rest, .arg = &w};
+	int fd = memfd_create("stream", 0);
+
+	EXPECT(!pVOpen(from));
+	w.id = pCAlloc(CONTAINER, sizeof(struct book), &w.root);
+	EXPECT(w.id && !attributes_set(w.id, 0));
+	for (unsigned i = 0; i < OLD_VERSIONS; i++) {
+		steps(w.root, STEPS);
+		EXPECT(pPointSync(w.id));
+	}
+	EXPECT_ELSE(!pExport(CONTAINER, &what, fd), return fprintf(stderr, "%s\n", pErrorMsg()));
+	EXPECT(w.told < OLD_VERSIONS && !pVClose());
+	lseek(fd, 0, SEEK_SET);
+	EXPECT(!pVOpen(to) && !pImport(fd, NULL));
+	w.id = pCRestore(CONTAINER, &w.root);
+	EXPECT(w.id && book_is_right(w.root) && ((struct book *)w.root)->steps == OLD_VERSIONS * STEPS);
 	EXPECT(!pVClose());
 	return 0;
 }
@@ -595,6 +647,7 @@ static void others_and_callers_have_a_say(void **state)
 	in_process(others_are_not_disturbed, path("j.vol"), path("k.vol"));
 	in_process(a_callback_can_stop_it, path("j.vol"), path("l.vol"));
 	in_process(inputs_stay_behind, path("j.vol"), path("o.vol"));
+	in_process(versions_may_go_meanwhile, path("p.vol"), path("q.vol"));
 }
 
 /* ---- a large container: many batches, chunks, memory that does not grow with it ---- */
