@@ -14,9 +14,9 @@ static int damage_show(const char *damage, void *arg)
 
 	progress_clear();
 	if (k->is_json)
-		json_object_array_add(k->damages, json_object_new_string(damage));
+		json_object_array_add(k->damages, json_string(damage));
 	else
-		printf("  damage: %s\n", damage);
+		printf("  damage: %s\n", text_plain(damage));
 	return 0;
 }
 

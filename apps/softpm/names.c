@@ -167,10 +167,10 @@ struct json_object *json_version(const struct names *names, const struct pversio
 
 	for (size_t i = 0; i < names->branches; i++)
 		if (branch_is_on(&names->branch[i], v))
-			json_object_array_add(branches, json_object_new_string(names->branch[i].name));
+			json_object_array_add(branches, json_string(names->branch[i].name));
 	for (size_t i = 0; i < names->tags; i++)
 		if (tag_is_on(&names->tag[i], v))
-			json_object_array_add(tags, json_object_new_string(names->tag[i].name));
+			json_object_array_add(tags, json_string(names->tag[i].name));
 	json_count(o, "version", (uint64_t)v->version);
 	json_count(o, "parent", (uint64_t)v->parent);
 	json_time(o, "time", v->time_ns);

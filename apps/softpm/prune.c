@@ -23,7 +23,7 @@ static struct json_object *branch_json(const struct ppruned *p)
 
 static void branch_text(const struct options *o, const struct ppruned *p)
 {
-	printf("branch %s: %llu version%s %s, %s %s", p->branch, (unsigned long long)p->versions,
+	printf("branch %s: %llu version%s %s, %s %s", text_plain(p->branch), (unsigned long long)p->versions,
 	       p->versions == 1 ? "" : "s", o->is_dry ? "would be dropped" : "dropped", text_bytes(p->bytes),
 	       o->is_dry ? "would be free" : "free");
 	if (p->returned_bytes)

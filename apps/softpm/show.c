@@ -22,7 +22,7 @@ static void version_text(const struct listed *c, const struct names *names, cons
 		printf("names      %s\n", on);
 	printf("time       %s\n", text_time(v->time_ns));
 	if (v->message[0])
-		printf("message    %s\n", v->message);
+		printf("message    %s\n", text_plain(v->message));
 	printf("live       %s in %llu pages\n", text_bytes(v->live_bytes), (unsigned long long)v->pages);
 	printf("stored     %s in %llu pages\n", text_bytes(v->stored_bytes), (unsigned long long)v->stored_pages);
 	printf("pause      %s\n", text_span(v->pause_ns));

@@ -1,4 +1,8 @@
-/* text.c - numbers as people read them, tables, and JSON as programs read it. */
+/* text.c - numbers as people read them, tables, and JSON as programs read it.
+ *
+ * Names and messages are whatever a program, or whoever made a stream, put there: what would make a terminal do something is not shown,
+ * and what is no UTF-8 is neither shown nor told.
+ */
 #include "tool.h"
 
 #include <stdarg.h>
@@ -7,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { TEXT_BYTES = 128, TEXTS = 8 };
+enum { TEXT_BYTES = 1024, TEXTS = 8, SENTENCE_BYTES = 2048 };
 
 static char *next_text(void)
 {
@@ -17,16 +21,69 @@ static char *next_text(void)
 	return texts[next++ % TEXTS];
 }
 
+/* The bytes of the UTF-8 character that begins there; 0: none does. */
+static size_t character_bytes(const unsigned char *s)
+{
+	static const struct {
+		unsigned char from, to, second_from, second_to, bytes;
+	} kinds[] = {{0x00, 0x7f, 0x00, 0xff, 1}, {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+	             {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+	             {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
+	size_t k = 0, n;
+
+	while (k < sizeof(kinds) / sizeof(kinds[0]) && (*s < kinds[k].from || *s > kinds[k].to))
+		k++;
+	if (k == sizeof(kinds) / sizeof(kinds[0]))
+		return 0;
+	if (kinds[k].bytes > 1 && (s[1] < kinds[k].second_from || s[1] > kinds[k].second_to))
+		return 0;
+	for (n = 1; n < kinds[k].bytes; n++)
+		if ((s[n] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
+static bool is_control(const unsigned char *s, size_t bytes)
+{
+	return *s < ' ' || *s == 0x7f || (bytes == 2 && *s == 0xc2 && s[1] < 0xa0);
+}
+
+/* In place: what is no character becomes a question mark, and, unless they stay, what controls a terminal; ends of lines and tabs
+ * become spaces. */
+static void text_clean(char *text, bool controls_stay)
+{
+	unsigned char *s = (unsigned char *)text;
+
+	while (*s) {
+		size_t bytes = character_bytes(s);
+
+		if (bytes && (controls_stay || !is_control(s, bytes)))
+			s += bytes;
+		else
+			*s = *s == '\n' || *s == '\t' ? ' ' : '?', s++;
+	}
+}
+
 int complain(const char *format, ...)
 {
+	char sentence[SENTENCE_BYTES];
 	va_list args;
 
-	fputs("softpm: ", stderr);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	vsnprintf(sentence, sizeof(sentence), format, args);
 	va_end(args);
-	fputc('\n', stderr);
+	text_clean(sentence, false);
+	fprintf(stderr, "softpm: %s\n", sentence);
 	return TOOL_NO;
+}
+
+const char *text_plain(const char *text)
+{
+	char *plain = next_text();
+
+	snprintf(plain, TEXT_BYTES, "%s", text);
+	text_clean(plain, false);
+	return plain;
 }
 
 int no_memory(void)
@@ -89,6 +146,7 @@ const char *text_container(const struct listed *c)
 	char *text = next_text();
 
 	snprintf(text, TEXT_BYTES, c->name[0] ? "%d (%s)" : "%d", c->magic, c->name);
+	text_clean(text, false);
 	return text;
 }
 
@@ -97,6 +155,7 @@ const char *text_version(const char *branch, int64_t version)
 	char *text = next_text();
 
 	snprintf(text, TEXT_BYTES, "%s:%lld", branch, (long long)version);
+	text_clean(text, false);
 	return text;
 }
 
@@ -115,8 +174,9 @@ void table_add(struct table *t, const char *cell)
 			out_of_memory();
 	}
 	t->cell[t->cells] = strdup(cell);
-	if (!t->cell[t->cells++])
+	if (!t->cell[t->cells])
 		out_of_memory();
+	text_clean(t->cell[t->cells++], false);
 }
 
 void table_addf(struct table *t, const char *format, ...)
@@ -210,9 +270,22 @@ void table_print(struct table *t)
 	free(width);
 }
 
+struct json_object *json_string(const char *value)
+{
+	struct json_object *o;
+	char *text = strdup(value);
+
+	if (!text)
+		out_of_memory();
+	text_clean(text, true);
+	o = json_object_new_string(text);
+	free(text);
+	return o;
+}
+
 void json_text(struct json_object *o, const char *key, const char *value)
 {
-	json_object_object_add(o, key, value ? json_object_new_string(value) : NULL);
+	json_object_object_add(o, key, value ? json_string(value) : NULL);
 }
 
 void json_count(struct json_object *o, const char *key, uint64_t value)

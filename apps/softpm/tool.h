@@ -140,6 +140,8 @@ void out_of_memory(void) __attribute__((noreturn)); /* says so and ends the prog
 const char *text_bytes(uint64_t bytes);
 const char *text_span(uint64_t ns);
 const char *text_time(int64_t ns);
+/* A name or message, as a terminal may have it; at most 1023 bytes. Those that follow are so, too. */
+const char *text_plain(const char *text);
 /* "7 (accounts)" */
 const char *text_container(const struct listed *c);
 /* "main:42" */
@@ -160,6 +162,7 @@ void table_addf(struct table *t, const char *format, ...) __attribute__((format(
 void table_print(struct table *t); /* and frees it */
 
 /* An object to fill, and what it is filled with. */
+struct json_object *json_string(const char *value);
 void json_text(struct json_object *o, const char *key, const char *value); /* NULL: null */
 void json_count(struct json_object *o, const char *key, uint64_t value);
 void json_time(struct json_object *o, const char *key, int64_t ns);

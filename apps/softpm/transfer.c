@@ -179,10 +179,8 @@ static void import_tell(const struct options *o, const struct transfer *x)
 		transfer_json(x);
 		return;
 	}
-	printf("container %d", t->magic);
-	if (x->name[0])
-		printf(" (%s)", x->name);
-	printf(": %llu %s imported", (unsigned long long)t->versions, versions_text(t->versions));
+	printf("container %s: %llu %s imported", text_container(&(struct listed){.magic = t->magic, .name = x->name}),
+	       (unsigned long long)t->versions, versions_text(t->versions));
 	if (t->present)
 		printf(", %llu %s there already", (unsigned long long)t->present, t->present == 1 ? "was" : "were");
 	printf("; the last is %s\n", text_version(x->branch, t->version));

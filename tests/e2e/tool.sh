@@ -209,6 +209,19 @@ graph 3 <<'END'
 o   (*main) main 1
 END
 
+# Names and messages are whatever somebody put there: a terminal gets no sequence of control, JSON only UTF-8.
+odd=$(printf 'odd\302\23331m\377\303\244')
+SOFTPM_VOLUME=odd.vol ./story main "main/$odd" "$odd" || fail "story failed"
+for command in "log" "branch" "show 7 $odd"; do
+	status 0 "$tool" -v odd.vol $command
+	has out 'odd??31m?'
+done
+if command -v python3 >/dev/null; then
+	status 0 "$tool" -v odd.vol log --json
+	python3 -c 'open("out", "rb").read().decode("utf-8")' 2>err || fail "JSON is no UTF-8"
+	json 'v[0]["branches"][0].startswith("odd")'
+fi
+
 # A column is free again, to the left of that from which another branch comes: lines join to the left only
 SOFTPM_VOLUME=left.vol ./story main main/a a a/b b a main main/c a c main || fail "story failed"
 status 0 "$tool" -v left.vol log
