@@ -6,7 +6,7 @@
  *     pages copied      live slots that differ, byte by byte of those pages
  *
  * Slots of other containers, and what the program keeps for itself in the same pages, stay. Where that is not possible (a slot that
- * the other version wants is somebody else's by now), or not worth it (too much differs), the caller restores the other version
+ * the other version wants is somebody else's by now, or one that stays is another container's, too), or not worth it (too much differs), the caller restores the other version
  * beside the present one (switch.c).
  */
 #ifndef SPM_IN_PLACE_H

@@ -191,7 +191,8 @@ SOFTPM_API int pCUse(int cID);
 SOFTPM_API int64_t pRecord(int cID, const void *bytes, size_t n);
 /* Hands fn the inputs that the container's state lacks, in order: those recorded since its version (of an open container: and that it has
  * neither recorded nor been handed). bytes: aligned to 8, good during the call. fn applies the input, and may make a point then. It
- * returns 0; anything else stops the replay, which goes on with that input if it is called again. A view lacks the same inputs each
+ * returns 0; anything else stops the replay, which goes on with that input if it is called again. fn may not switch the container to
+ * another version, and a child that it forks may not return from it. A view lacks the same inputs each
  * time: fn may apply them to a clone of it. Returns how many were applied, -1 on failure.
  *
  * ECANCELED: fn stopped it; EUCLEAN: inputs are damaged; ENOENT: inputs that the version lacks are not kept any more (as a version that is only being
@@ -229,7 +230,8 @@ SOFTPM_API int pCOpenAt(int magic, const char *ref, void **cStruct);
  * up changes that no point has saved. No other thread may use the container meanwhile. On failure all is as it was.
  *
  * Only pages that differ are read and touched, as long as these are not more than 16,384; else, or if the program has something else
- * by now where the other version has an object, that version is restored as by pCRestore, at other addresses.
+ * by now where the other version has an object, or another container holds what is to change, that version is restored as by
+ * pCRestore, at other addresses.
  *
  * EBUSY: there are unsaved changes, or the branch is open in this process; EAGAIN: another process (named) writes it; EUCLEAN. */
 SOFTPM_API int pCSwitch(int cID, const char *ref, void **cStruct);
