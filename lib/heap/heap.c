@@ -881,13 +881,16 @@ static int place_check(const struct slots_taken *t, struct slots_given *given, s
 	return 0;
 }
 
-/* Before the window is locked: what needs its lock. heaps_lock is held. */
+/* Before the window is locked: what may fail, or takes its lock by itself. heaps_lock is held. */
 static int taken_prepare(struct slots_taken *t, uint32_t arena)
 {
 	int err = t->row.spans == 1 ? row_check(&t->row) : -EINVAL;
 
-	if (!err)
-		err = spm_run_have_slices(t->row.first, t->row.pages, arena, &t->arena);
+	if (err)
+		return err;
+	spm_window_lock();
+	err = spm_run_have_slices(t->row.first, t->row.pages, arena, &t->arena);
+	spm_window_unlock();
 	return err ? err : stock(t->arena) ? 0 : -ENOMEM;
 }
 
@@ -934,6 +937,7 @@ static void span_drop(struct span *s)
 /* It was checked, so nothing fails. */
 static void span_put(const struct slots_taken *t, struct slots_given *given, size_t gives)
 {
+	uint32_t arena;
 	bool is_zero;
 
 	for (pageno_t page = t->row.first; page < t->row.first + t->row.pages; page++) {
@@ -945,7 +949,9 @@ static void span_put(const struct slots_taken *t, struct slots_given *given, siz
 		if (s)
 			span_drop(s);
 	}
-	if (spm_run_take_at(t->arena, t->row.first, t->row.pages, &is_zero))
+	/* with their last spans, the slices went back to the window */
+	if (spm_run_have_slices(t->row.first, t->row.pages, t->arena, &arena) ||
+	    spm_run_take_at(t->arena, t->row.first, t->row.pages, &is_zero))
 		spm_panic("heap: pages that were just free are not");
 	restored_to(spm_span_restore(&t->row, 0, t->arena), stock_find(t->arena));
 }

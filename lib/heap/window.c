@@ -609,23 +609,15 @@ int spm_heap_claim(pageno_t first, uint32_t pages, uint32_t arena)
 	return err;
 }
 
-static int slices_have(uint32_t from, uint32_t to, uint32_t arena, uint32_t *whose)
+int spm_run_have_slices(pageno_t first, uint32_t pages, uint32_t arena, uint32_t *whose)
 {
+	uint32_t from = first / SPM_SLICE_PAGES, to = (first + pages - 1) / SPM_SLICE_PAGES + 1;
+
 	*whose = slices[from].is_used ? slices[from].arena : arena;
 	for (uint32_t n = from; n < to; n++)
 		if ((slices[n].is_used ? slices[n].arena : arena) != *whose)
 			return -EEXIST;
 	return claim_slices(from, to, *whose);
-}
-
-int spm_run_have_slices(pageno_t first, uint32_t pages, uint32_t arena, uint32_t *whose)
-{
-	int err;
-
-	spm_window_lock();
-	err = slices_have(first / SPM_SLICE_PAGES, (first + pages - 1) / SPM_SLICE_PAGES + 1, arena, whose);
-	spm_window_unlock();
-	return err;
 }
 
 int spm_heap_find_slices(uint32_t count, pageno_t *first)

@@ -40,7 +40,8 @@ int spm_run_take(uint32_t arena, uint32_t pages, uint32_t align, pageno_t *first
 int spm_run_take_at(uint32_t arena, pageno_t first, uint32_t pages, bool *is_zero);
 /* Locked. Whether a span that is made longer by these pages crosses a fence. */
 bool spm_run_is_fenced(pageno_t first, uint32_t pages);
-/* Claims those slices of the run that nobody uses. *whose: the arena that has all of them. -EEXIST: several have; -ENOMEM. */
+/* Locked. Claims those slices of the run that nobody uses. *whose: the arena that has all of them. -EEXIST: several have; -ENOMEM, but
+ * not for slices that were in use once. */
 int spm_run_have_slices(pageno_t first, uint32_t pages, uint32_t arena, uint32_t *whose);
 /* Locked. */
 bool spm_run_is_free(uint32_t arena, pageno_t first, uint32_t pages);

@@ -443,6 +443,42 @@ static int an_object_is_shared(const char *volume)
 	return 0;
 }
 
+static int big_point(int id, struct block *b, size_t mb)
+{
+	pFree(b->data);
+	*b = (struct block){mb << 20, mb ? pCalloc(1, mb << 20) : NULL};
+	if (mb)
+		b->data[0] = (unsigned char)mb;
+	return pPointSync(id) > 0 ? 0 : -1;
+}
+
+static bool big_is(const struct block *b, size_t mb, const void *at)
+{
+	return b->bytes == mb << 20 && b->data == at && b->data[0] == mb && !b->data[b->bytes - 1];
+}
+
+/* Objects that are alone in a slice give way to each other there. */
+static int a_slice_changes_hands(const char *volume)
+{
+	struct block *b;
+	void *root, *at;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = kept_alloc(CONTAINER, 2 * sizeof(*b), &root);
+	EXPECT(id);
+	b = root;
+	EXPECT(!big_point(id, &b[1], 20) && !big_point(id, b, 20));
+	at = b->data;
+	EXPECT(!big_point(id, b, 0) && !big_point(id, b, 0) && !big_point(id, b, 18));
+	EXPECT(b->data == at);
+	EXPECT(!pCSwitch(id, "2", &root) && root == b && big_is(b, 20, at));
+	EXPECT(!pCSwitch(id, "main", &root) && root == b && big_is(b, 18, at));
+	spm_heap_check();
+	EXPECT(!pVClose());
+	return 0;
+}
+
 /* A branch, and on it a version with one page more, which makes no sense. */
 static int evil_write(const char *volume, const char *branch, const struct page_meta *meta, size_t pages)
 {
@@ -523,6 +559,12 @@ static void test_sharing(void **state)
 	in_process(an_object_is_shared, scratch("shared"));
 }
 
+static void test_slices(void **state)
+{
+	(void)state;
+	in_process(a_slice_changes_hands, scratch("slices"));
+}
+
 static void test_evil_versions(void **state)
 {
 	(void)state;
@@ -537,6 +579,7 @@ int main(void)
 	        cmocka_unit_test(test_wandering_by_mprotect),
 	        cmocka_unit_test(test_wandering_lazily),
 	        cmocka_unit_test(test_sharing),
+	        cmocka_unit_test(test_slices),
 	        cmocka_unit_test(test_evil_versions),
 	};
 
