@@ -87,7 +87,9 @@ static int branch_prune(int magic, const char *branch, void *arg)
 		return 0;
 	p->is_there = true;
 	err = named_prune(magic, branch, p->how, &out);
-	if (err == -EAGAIN || err == -EUCLEAN || err == -ENOENT)
+	if (err == -ENOENT) /* it was deleted meanwhile */
+		return 0;
+	if (err == -EAGAIN || err == -EBUSY || err == -EUCLEAN)
 		out.skipped = branch ? spm_volume_error_of(err) : "its head is damaged in both copies";
 	else if (err)
 		return err;

@@ -571,6 +571,23 @@ static int drop_the_rest(const struct ptransfer *t, void *arg)
 	return t->versions == 1 && pPrune(CONTAINER, &(struct pprune){.versions_kept = &(unsigned){1}});
 }
 
+static int skipped_note(const struct ppruned *branch, void *arg)
+{
+	*(unsigned *)arg += branch->skipped != NULL;
+	return 0;
+}
+
+/* What is being imported is left alone, and in nobody's way. */
+static int prune_beside(const struct ptransfer *t, void *arg)
+{
+	unsigned skipped = 0;
+
+	(void)arg;
+	if (t->versions && !t->is_over)
+		EXPECT(!pPrune(CONTAINER, &(struct pprune){.fn = skipped_note, .arg = &skipped}) && skipped == 1);
+	return 0;
+}
+
 /* It goes through all the same, with what is left. */
 static int versions_may_go_meanwhile(const char *from, const char *to)
 {
@@ -588,7 +605,7 @@ static int versions_may_go_meanwhile(const char *from, const char *to)
 	EXPECT_ELSE(!pExport(CONTAINER, &what, fd), return fprintf(stderr, "%s\n", pErrorMsg()));
 	EXPECT(w.told < OLD_VERSIONS && !pVClose());
 	lseek(fd, 0, SEEK_SET);
-	EXPECT(!pVOpen(to) && !pImport(fd, NULL));
+	EXPECT(!pVOpen(to) && !pImport(fd, &(struct pimport){.fn = prune_beside}));
 	w.id = pCRestore(CONTAINER, &w.root);
 	EXPECT(w.id && book_is_right(w.root) && ((struct book *)w.root)->steps == OLD_VERSIONS * STEPS);
 	EXPECT(!pVClose());
