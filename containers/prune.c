@@ -63,35 +63,46 @@ static int closed_prune(int magic, const char *branch, const struct pprune *how,
 	return err;
 }
 
-/* Where the head is damaged in both copies nobody knows what its versions were. */
+/* What a parent had open at the fork is not this process's, which has only a copy of what its writer knows. */
+static int open_or_inherited_prune(struct container *c, const struct pprune *how, struct ppruned *out)
+{
+	int err = c->is_inherited ? -ECHILD : open_prune(c, how, out);
+
+	spm_container_put(c);
+	return err;
+}
+
 static int named_prune(int magic, const char *branch, const struct pprune *how, struct ppruned *out)
 {
-	struct container *open = branch ? spm_container_open(magic, branch) : NULL;
-	int err;
+	struct container *open = spm_container_open(magic, branch);
 
-	if (!branch)
-		return -EUCLEAN;
-	err = open ? open_prune(open, how, out) : closed_prune(magic, branch, how, out);
-	if (open)
-		spm_container_put(open);
-	return err;
+	return open ? open_or_inherited_prune(open, how, out) : closed_prune(magic, branch, how, out);
+}
+
+/* NULL: for no reason that is the branch's alone. */
+static const char *why_skipped(int err)
+{
+	if (err == -ECHILD)
+		return "it belongs to the process that forked this one";
+	return err == -EAGAIN || err == -EBUSY || err == -EUCLEAN ? spm_volume_error_of(err) : NULL;
 }
 
 static int branch_prune(int magic, const char *branch, void *arg)
 {
 	struct pruning *p = arg;
 	struct ppruned out = {.branch = branch ? branch : ""};
-	int err;
+	int err = 0;
 
 	if (magic != p->magic)
 		return 0;
 	p->is_there = true;
-	err = named_prune(magic, branch, p->how, &out);
+	if (branch)
+		err = named_prune(magic, branch, p->how, &out);
 	if (err == -ENOENT) /* it was deleted meanwhile */
 		return 0;
-	if (err == -EAGAIN || err == -EBUSY || err == -EUCLEAN)
-		out.skipped = branch ? spm_volume_error_of(err) : "its head is damaged in both copies";
-	else if (err)
+	/* Where the head is damaged nobody knows what its versions were. */
+	out.skipped = branch ? why_skipped(err) : "its head is damaged in both copies";
+	if (err && !out.skipped)
 		return err;
 	p->stopped = p->how->fn ? p->how->fn(&out, p->how->arg) : 0;
 	return p->stopped != 0;

@@ -390,7 +390,7 @@ struct ppruned {
 	const char *branch;
 	uint64_t versions, bytes; /* that were dropped; that became free by that */
 	uint64_t returned_bytes;  /* of what is free, given back to the volume for others; a dry run does not know */
-	const char *skipped;      /* NULL, or why nothing was done: somebody else writes it, or it is damaged */
+	const char *skipped;      /* NULL, or why nothing was done: others have it open, or it is damaged */
 };
 struct pprune {
 	const unsigned *versions_kept,

@@ -806,6 +806,56 @@ static void the_parent_is_still_named_as_the_writer(void **state)
 	with_both_trackers(writer_is_named, "named.vol");
 }
 
+/* ---- what the parent had open is not the child's, though a branch of its own is ---- */
+
+struct pruned_branches {
+	unsigned pruned, skipped;
+};
+
+static int pruned_note(const struct ppruned *b, void *arg)
+{
+	struct pruned_branches *p = arg;
+
+	p->pruned += b->versions && !b->skipped;
+	p->skipped += b->skipped != NULL;
+	return 0;
+}
+
+static int prune_beside(const char *volume)
+{
+	struct pprune to_one = {.versions_kept = &(unsigned){1}, .fn = pruned_note};
+	struct pruned_branches p = {0, 0};
+	struct book *b;
+	void *clone;
+	int id, other;
+	pid_t child;
+
+	b = book_make(volume, 10, &id);
+	EXPECT(b);
+	other = pCClone(id, "other", &clone);
+	EXPECT(other && go_on(clone, other, 50) && go_on(b, id, 50));
+	to_one.arg = &p;
+	child = fork();
+	if (!child) {
+		EXPECT_IN_CHILD(!pCFork(id, "child") && go_on(b, id, 50));
+		EXPECT_IN_CHILD(!pPrune(CONTAINER, &to_one) && p.skipped == 2 && p.pruned == 1);
+		EXPECT_IN_CHILD(go_on(b, id, 10));
+		_exit(pVClose() != 0);
+	}
+	EXPECT(is_well(child));
+	EXPECT(go_on(clone, other, 50));
+	EXPECT(!pPrune(CONTAINER, &to_one) && !p.skipped && p.pruned == 3);
+	EXPECT(go_on(clone, other, 50) && is_at(clone, 160));
+	EXPECT(!pCheck(CONTAINER, NULL, NULL, &(int64_t){0}));
+	return pVClose();
+}
+
+static void a_child_prunes_only_what_is_its_own(void **state)
+{
+	(void)state;
+	with_both_trackers(prune_beside, "prune_beside.vol");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -824,6 +874,7 @@ int main(void)
 	        cmocka_unit_test(a_container_that_comes_lazily_can_be_forked),
 	        cmocka_unit_test(a_killed_childs_branch_has_all_its_synced_points),
 	        cmocka_unit_test(the_parent_is_still_named_as_the_writer),
+	        cmocka_unit_test(a_child_prunes_only_what_is_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
