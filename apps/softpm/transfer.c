@@ -76,6 +76,19 @@ struct output {
 	char *part;
 };
 
+/* An older stream is replaced, anything else is not: it may be the volume, say. */
+static bool may_replace(const char *path)
+{
+	char magic[8];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, magic, sizeof(magic));
+	bool is_absent = fd < 0 && errno == ENOENT;
+
+	if (fd >= 0)
+		close(fd);
+	return is_absent || !n || (n == sizeof(magic) && !memcmp(magic, "SPSTREAM", sizeof(magic)));
+}
+
 static int output_open(const char *path, struct output *out)
 {
 	struct stat st;
@@ -86,6 +99,8 @@ static int output_open(const char *path, struct output *out)
 		return complain("a stream is no text for a terminal: send it through a pipe, or to a file (-o FILE)");
 	if (!path)
 		return TOOL_OK;
+	if (is_file && !may_replace(path))
+		return complain("%s is there already, and no stream: remove it, or give another name", path);
 	if (is_file && asprintf(&out->part, "%s.part", path) < 0)
 		out_of_memory();
 	out->fd = open(is_file ? out->part : path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

@@ -184,6 +184,13 @@ if status 0 "$tool" -v a.vol export --all -o full.sp && [ -e /dev/full ]; then
 fi
 status 1 "$tool" -v a.vol export -o nowhere/x.sp
 status 1 "$tool" -v a.vol export -o x.sp 7 nonsense
+status 1 "$tool" -v a.vol export -o a.vol
+has err 'no stream: remove it'
+status 0 "$tool" -v a.vol check
+: >x.sp
+status 0 "$tool" -v a.vol export -o x.sp
+status 0 "$tool" -v a.vol export -o x.sp
+rm x.sp
 [ ! -e x.sp ] && [ ! -e x.sp.part ] || fail "a failed export left a file"
 if command -v script >/dev/null; then # a terminal
 	got=0
