@@ -19,17 +19,18 @@
  * and is_marked, does without. Spans are held meanwhile: a free that was unmarked when it looked may not give one back.
  *
  * A thread that ends leaves its heaps, whole, on a list; a thread that begins takes one over. While heaps lie
- * there, others take single spans from them. Only the owner of a span, or the holder of heaps_lock for a heap on the
+ * there, others take single spans from them. Only the owner of a span, or the holder of spm_heaps_lock for a heap on the
  * list, changes owner; whoever meets a span in the wrong inbox forwards it.
  *
  * is_queued and queue are never reset with a span: the struct may still be on an inbox when its span is given
  * back or made anew, and whoever finds it there looks at what it is now.
  *
- * Lock order: heaps_lock, then the window's.
+ * Lock order: spm_heaps_lock, then the window's.
  */
 #include "heap/heap.h"
 #include "heap/class.h"
 #include "heap/guard.h"
+#include "heap/internal.h"
 #include "heap/span.h"
 #include "heap/window.h"
 
@@ -42,35 +43,19 @@
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-enum { KINDS = 2 * SPM_CLASSES, HEAPS_MAX = 1 << 20 };
-
-struct heap {
-	struct span *current[KINDS]; /* never NULL: at least `exhausted` */
-	struct span *listed[KINDS];
-	uint32_t arena;
-	struct heap *sibling;   /* the same thread's heap for another arena */
-	struct heap *abandoned; /* next on the list */
-	_Alignas(64) _Atomic(struct span *) inbox;
-};
-
-static pthread_mutex_t heaps_lock = PTHREAD_MUTEX_INITIALIZER;
+pthread_mutex_t spm_heaps_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct heap *heaps; /* table; the first heap_count are in use */
 static uint32_t heap_count;
-static struct heap *abandoned_heaps;
+struct heap *spm_abandoned_heaps;
 static _Atomic bool *arena_was_used; /* by threads that may still allocate there */
 static _Atomic uint32_t abandoned_count;
 static _Atomic(struct span *) idle_large; /* an inbox for spans without owner */
 static pthread_key_t exit_key;
-static struct span exhausted; /* has no slot: what a heap without spans of a kind takes from */
+struct span spm_exhausted; /* has no slot: what a heap without spans of a kind takes from */
 
 static __thread struct heap *mine __attribute__((tls_model("initial-exec")));
-static __thread struct heap *my_heaps __attribute__((tls_model("initial-exec")));
+__thread struct heap *spm_my_heaps __attribute__((tls_model("initial-exec")));
 static __thread uint32_t my_arena __attribute__((tls_model("initial-exec")));
-
-static unsigned kind_of(const struct span *s)
-{
-	return s->class + ((s->flags & HEAP_NOPTR) ? (unsigned)SPM_CLASSES : 0);
-}
 
 /* ---- inboxes ---- */
 
@@ -99,9 +84,9 @@ void spm_heap_queue_idle(struct span *s)
 	inbox_push(owner ? &owner->inbox : &idle_large, s);
 }
 
-static void list_add(struct heap *h, struct span *s)
+void spm_heap_list(struct heap *h, struct span *s)
 {
-	struct span **head = &h->listed[kind_of(s)];
+	struct span **head = &h->listed[spm_heap_kind(s)];
 
 	s->prev = NULL;
 	s->next = *head;
@@ -111,12 +96,12 @@ static void list_add(struct heap *h, struct span *s)
 	s->state = SPAN_LISTED;
 }
 
-static void list_remove(struct heap *h, struct span *s)
+void spm_heap_unlist(struct heap *h, struct span *s)
 {
 	if (s->prev)
 		s->prev->next = s->next;
 	else
-		h->listed[kind_of(s)] = s->next;
+		h->listed[spm_heap_kind(s)] = s->next;
 	if (s->next)
 		s->next->prev = s->prev;
 }
@@ -148,16 +133,16 @@ static void release_if_idle(struct heap *h, struct span *s)
 		return;
 	if (!s->next && !s->prev)
 		return;
-	list_remove(h, s);
+	spm_heap_unlist(h, s);
 	if (!spm_span_release(s, SPAN_LISTED))
-		list_add(h, s);
+		spm_heap_list(h, s);
 }
 
 /* The owner: the span got free slots. */
-static void span_refilled(struct heap *h, struct span *s)
+void spm_heap_refilled(struct heap *h, struct span *s)
 {
 	if (s->state == SPAN_FULL && !slotset_empty(&s->free))
-		list_add(h, s);
+		spm_heap_list(h, s);
 	release_if_idle(h, s);
 }
 
@@ -174,7 +159,7 @@ static void read_inbox(struct heap *h)
 		owner = __atomic_load_n(&s->owner, __ATOMIC_ACQUIRE);
 		if (owner == h) {
 			collect(s);
-			span_refilled(h, s);
+			spm_heap_refilled(h, s);
 		} else if (owner) {
 			inbox_push(&owner->inbox, s);
 		}
@@ -184,7 +169,7 @@ static void read_inbox(struct heap *h)
 
 /* ---- heaps of threads ---- */
 
-static struct heap *heap_new(uint32_t arena)
+struct heap *spm_heap_new(uint32_t arena)
 {
 	struct heap *h;
 
@@ -192,14 +177,14 @@ static struct heap *heap_new(uint32_t arena)
 		return NULL;
 	h = &heaps[heap_count++];
 	for (unsigned k = 0; k < KINDS; k++)
-		h->current[k] = &exhausted;
+		h->current[k] = &spm_exhausted;
 	h->arena = arena;
 	return h;
 }
 
 static struct heap *heap_adopt(uint32_t arena)
 {
-	for (struct heap **link = &abandoned_heaps; *link; link = &(*link)->abandoned) {
+	for (struct heap **link = &spm_abandoned_heaps; *link; link = &(*link)->abandoned) {
 		struct heap *h = *link;
 
 		if (h->arena != arena)
@@ -217,22 +202,22 @@ static void heap_rest(struct heap *h)
 	for (unsigned k = 0; k < KINDS; k++) {
 		struct span *s = h->current[k];
 
-		if (s == &exhausted)
+		if (s == &spm_exhausted)
 			continue;
-		h->current[k] = &exhausted;
+		h->current[k] = &spm_exhausted;
 		collect(s);
 		s->state = SPAN_FULL;
-		span_refilled(h, s);
+		spm_heap_refilled(h, s);
 	}
 	read_inbox(h);
 }
 
-/* heaps_lock is held. */
-static void heap_abandon(struct heap *h)
+/* spm_heaps_lock is held. */
+void spm_heap_abandon(struct heap *h)
 {
 	heap_rest(h);
-	h->abandoned = abandoned_heaps;
-	abandoned_heaps = h;
+	h->abandoned = spm_abandoned_heaps;
+	spm_abandoned_heaps = h;
 	atomic_fetch_add(&abandoned_count, 1);
 }
 
@@ -240,15 +225,15 @@ static void thread_exit(void *first)
 {
 	struct heap *h = first;
 
-	mine = my_heaps = NULL;
-	pthread_mutex_lock(&heaps_lock);
+	mine = spm_my_heaps = NULL;
+	pthread_mutex_lock(&spm_heaps_lock);
 	while (h) {
 		struct heap *next = h->sibling;
 
-		heap_abandon(h);
+		spm_heap_abandon(h);
 		h = next;
 	}
-	pthread_mutex_unlock(&heaps_lock);
+	pthread_mutex_unlock(&spm_heaps_lock);
 }
 
 /* This thread's heap for my_arena. */
@@ -258,26 +243,26 @@ static struct heap *attach(void)
 
 	if (spm_heap_init())
 		return NULL;
-	for (h = my_heaps; h && h->arena != my_arena; h = h->sibling)
+	for (h = spm_my_heaps; h && h->arena != my_arena; h = h->sibling)
 		;
 	if (h)
 		return mine = h;
-	pthread_mutex_lock(&heaps_lock);
+	pthread_mutex_lock(&spm_heaps_lock);
 	h = heap_adopt(my_arena);
 	if (!h)
-		h = heap_new(my_arena);
-	pthread_mutex_unlock(&heaps_lock);
+		h = spm_heap_new(my_arena);
+	pthread_mutex_unlock(&spm_heaps_lock);
 	if (!h)
 		return NULL;
-	h->sibling = my_heaps;
-	mine = my_heaps = h; /* before the call: it may allocate */
+	h->sibling = spm_my_heaps;
+	mine = spm_my_heaps = h; /* before the call: it may allocate */
 	pthread_setspecific(exit_key, h);
-	if (my_heaps != h)
-		pthread_setspecific(exit_key, my_heaps);
+	if (spm_my_heaps != h)
+		pthread_setspecific(exit_key, spm_my_heaps);
 	return h;
 }
 
-/* Also of what others freed, and the one of a kind that is kept. By its owner; or it is abandoned, and heaps_lock is held. */
+/* Also of what others freed, and the one of a kind that is kept. By its owner; or it is abandoned, and spm_heaps_lock is held. */
 static void heap_empty(struct heap *h)
 {
 	heap_rest(h);
@@ -286,9 +271,9 @@ static void heap_empty(struct heap *h)
 			next = s->next;
 			if (s->used || atomic_load(&s->is_marked))
 				continue;
-			list_remove(h, s);
+			spm_heap_unlist(h, s);
 			if (!spm_span_release(s, SPAN_LISTED))
-				list_add(h, s);
+				spm_heap_list(h, s);
 		}
 }
 
@@ -296,14 +281,14 @@ void spm_arena_end(uint32_t arena)
 {
 	if (!arena || spm_heap_init())
 		return;
-	for (struct heap *h = my_heaps; h; h = h->sibling)
+	for (struct heap *h = spm_my_heaps; h; h = h->sibling)
 		if (h->arena == arena)
 			heap_empty(h);
-	pthread_mutex_lock(&heaps_lock);
-	for (struct heap *h = abandoned_heaps; h; h = h->abandoned)
+	pthread_mutex_lock(&spm_heaps_lock);
+	for (struct heap *h = spm_abandoned_heaps; h; h = h->abandoned)
 		if (h->arena == arena)
 			heap_empty(h);
-	pthread_mutex_unlock(&heaps_lock);
+	pthread_mutex_unlock(&spm_heaps_lock);
 	spm_arena_clear(arena, !arena_was_used[arena]);
 }
 
@@ -354,14 +339,14 @@ int spm_heap_init(void)
 /* The child has one thread; the locks must not stay with those it has not. */
 static void before_fork(void)
 {
-	pthread_mutex_lock(&heaps_lock);
+	pthread_mutex_lock(&spm_heaps_lock);
 	spm_window_lock();
 }
 
 static void after_fork(void)
 {
 	spm_window_unlock();
-	pthread_mutex_unlock(&heaps_lock);
+	pthread_mutex_unlock(&spm_heaps_lock);
 }
 
 static void after_fork_in_child(void)
@@ -393,7 +378,7 @@ static inline unsigned take_slot(struct span *s)
 	return SPM_SPAN_SLOTS_MAX;
 }
 
-/* From a heap that no thread has. heaps_lock is held. */
+/* From a heap that no thread has. spm_heaps_lock is held. */
 static struct span *steal_from(struct heap *h, unsigned kind)
 {
 	struct span *s;
@@ -401,7 +386,7 @@ static struct span *steal_from(struct heap *h, unsigned kind)
 	read_inbox(h);
 	s = h->listed[kind];
 	if (s)
-		list_remove(h, s);
+		spm_heap_unlist(h, s);
 	return s;
 }
 
@@ -411,14 +396,14 @@ static struct span *steal(struct heap *h, unsigned kind)
 
 	if (!atomic_load_explicit(&abandoned_count, memory_order_relaxed))
 		return NULL;
-	if (pthread_mutex_trylock(&heaps_lock))
+	if (pthread_mutex_trylock(&spm_heaps_lock))
 		return NULL;
-	for (struct heap *a = abandoned_heaps; a && !s; a = a->abandoned)
+	for (struct heap *a = spm_abandoned_heaps; a && !s; a = a->abandoned)
 		if (a->arena == h->arena)
 			s = steal_from(a, kind);
 	if (s)
 		__atomic_store_n(&s->owner, h, __ATOMIC_RELEASE);
-	pthread_mutex_unlock(&heaps_lock);
+	pthread_mutex_unlock(&spm_heaps_lock);
 	return s;
 }
 
@@ -427,7 +412,7 @@ static struct span *next_listed(struct heap *h, unsigned kind)
 	struct span *s = h->listed[kind];
 
 	if (s)
-		list_remove(h, s);
+		spm_heap_unlist(h, s);
 	return s;
 }
 
@@ -438,11 +423,11 @@ static struct span *refill(struct heap *h, unsigned kind)
 	unsigned class = kind % SPM_CLASSES;
 
 	read_inbox(h);
-	if (s != &exhausted) {
+	if (s != &spm_exhausted) {
 		collect(s);
 		if (!slotset_empty(&s->free))
 			return s;
-		h->current[kind] = &exhausted;
+		h->current[kind] = &spm_exhausted;
 		s->state = SPAN_FULL;
 	}
 	s = next_listed(h, kind);
@@ -486,7 +471,7 @@ static inline void *alloc_small(unsigned class, unsigned flags, size_t from)
 {
 	unsigned kind = class + ((flags & HEAP_NOPTR) ? SPM_CLASSES : 0);
 	struct heap *h = mine;
-	struct span *s = LIKELY(h) ? h->current[kind] : &exhausted;
+	struct span *s = LIKELY(h) ? h->current[kind] : &spm_exhausted;
 	unsigned slot = take_slot(s);
 
 	if (UNLIKELY(slot == SPM_SPAN_SLOTS_MAX)) {
@@ -499,7 +484,7 @@ static inline void *alloc_small(unsigned class, unsigned flags, size_t from)
 }
 
 /* Large spans that a drain found wholly free. */
-static void release_idle_large(void)
+void spm_heap_release_idle_large(void)
 {
 	struct span *s =
 	        atomic_load_explicit(&idle_large, memory_order_relaxed) ? atomic_exchange(&idle_large, NULL) : NULL;
@@ -520,7 +505,7 @@ static void *alloc_large(size_t align, size_t bytes, unsigned flags, size_t from
 
 	if (spm_heap_init() || bytes > SPM_WINDOW_END - SPM_WINDOW_START - SPM_SLICE_BYTES)
 		return NULL;
-	release_idle_large();
+	spm_heap_release_idle_large();
 	pages = (uint32_t)((bytes + SPM_PAGE_BYTES - 1) >> SPM_PAGE_SHIFT);
 	s = spm_span_new_large(pages ? pages : 1, (uint32_t)(align >> SPM_PAGE_SHIFT), flags & HEAP_NOPTR, my_arena);
 	if (!s)
@@ -628,7 +613,7 @@ static __attribute__((noinline)) void free_seldom(struct heap *h, struct span *s
 {
 	if (atomic_load(&s->is_marked))
 		spm_span_note_freed(s, slot >> 6, UINT64_C(1) << (slot & 63));
-	span_refilled(h, s);
+	spm_heap_refilled(h, s);
 }
 
 void spm_heap_free(void *p)
@@ -711,288 +696,4 @@ void *spm_heap_realloc(void *p, size_t bytes)
 	if (bytes > have && s->state == SPAN_LARGE && grow_large(s, bytes))
 		return p;
 	return move(p, bytes, bytes < have ? bytes : have, s->flags);
-}
-
-/* ---- restore ---- */
-
-/* Each span has a live slot, and none beyond its slots. */
-static int lives_check(const struct span_row *r, unsigned slots)
-{
-	struct slotset all = spm_slots_all(slots);
-
-	for (uint32_t i = 0; i < r->spans; i++) {
-		struct slotset live = spm_row_live(r, i);
-		uint64_t beyond = 0;
-
-		for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
-			beyond |= live.word[w] & ~all.word[w];
-		if (beyond || slotset_empty(&live))
-			return -EINVAL;
-	}
-	return 0;
-}
-
-static int row_check(const struct span_row *r)
-{
-	uint64_t pages = (uint64_t)r->spans * r->pages;
-	unsigned slots = 1;
-
-	if (r->flags & ~(unsigned)HEAP_NOPTR)
-		return -EINVAL;
-	if (r->class != SPM_CLASS_LARGE && (r->class >= SPM_CLASSES || r->pages > SPM_SPAN_PAGES_MAX))
-		return -EINVAL;
-	if (r->class != SPM_CLASS_LARGE) {
-		slots = r->pages * SPM_PAGE_BYTES / spm_classes[r->class].slot_bytes;
-		if (r->pages * SPM_PAGE_BYTES % spm_classes[r->class].slot_bytes || slots > SPM_SPAN_SLOTS_MAX)
-			return -EINVAL;
-	}
-	if (!r->first || !pages || r->first + pages > (uint64_t)SPM_SLICES * SPM_SLICE_PAGES)
-		return -EINVAL;
-	return lives_check(r, slots);
-}
-
-/* heaps_lock is held. */
-static struct heap *stock_find(uint32_t arena)
-{
-	struct heap *h = abandoned_heaps;
-
-	while (h && h->arena != arena)
-		h = h->abandoned;
-	return h;
-}
-
-/* A heap on the list for the arena, to own restored spans until a thread takes it over. heaps_lock is held. */
-static struct heap *stock(uint32_t arena)
-{
-	struct heap *h = stock_find(arena);
-
-	if (h)
-		return h;
-	h = heap_new(arena);
-	if (h)
-		heap_abandon(h);
-	return h;
-}
-
-static void restored_to(struct span *s, struct heap *h)
-{
-	if (s->class == SPM_CLASS_LARGE)
-		return;
-	s->state = SPAN_FULL;
-	__atomic_store_n(&s->owner, h, __ATOMIC_RELEASE);
-	span_refilled(h, s);
-}
-
-static int restore_locked(const struct span_row *row, uint32_t arena)
-{
-	struct heap *h = stock(arena);
-	int err = h ? spm_span_restore_begin(row, arena) : -ENOMEM;
-
-	for (uint32_t i = 0; i < row->spans && !err; i++)
-		restored_to(spm_span_restore(row, i, arena), h);
-	return err;
-}
-
-int spm_heap_restore_spans(const struct span_row *row, uint32_t arena)
-{
-	int err = spm_heap_init();
-
-	if (!err)
-		err = arena < SPM_ARENAS ? row_check(row) : -EINVAL;
-	if (err)
-		return err;
-	pthread_mutex_lock(&heaps_lock);
-	err = restore_locked(row, arena);
-	pthread_mutex_unlock(&heaps_lock);
-	return err;
-}
-
-/* ---- another version in place ---- */
-
-/* Nobody but the caller allocates in it meanwhile. heaps_lock is held. */
-static bool is_at_hand(const struct span *s)
-{
-	const struct heap *owner = s->owner, *h = my_heaps;
-
-	if (!owner)
-		return s->state == SPAN_LARGE;
-	while (h && h != owner)
-		h = h->sibling;
-	for (const struct heap *a = h ? NULL : abandoned_heaps; a && !h; a = a->abandoned)
-		h = a == owner ? a : NULL;
-	return h;
-}
-
-static struct span *span_like(const struct span_row *r)
-{
-	struct span *s = spm_span_of(spm_page_address(r->first));
-
-	return s && s->first == r->first && s->pages == r->pages && s->class == r->class && s->flags == r->flags ? s
-	                                                                                                         : NULL;
-}
-
-static int slots_check(const struct span *s, const struct span_row *r)
-{
-	struct slotset want = spm_row_live(r, 0);
-	uint64_t taken = 0;
-
-	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
-		taken |= want.word[w] & ~(s->free.word[w] | atomic_load(&s->remote[w]));
-	return taken || !is_at_hand(s) || spm_span_has_news(s, &want) ? -EEXIST : 0;
-}
-
-static int by_span(const void *a, const void *b)
-{
-	const struct slots_given *x = a, *y = b;
-
-	return (x->span > y->span) - (x->span < y->span);
-}
-
-static struct slots_given *given_of(struct slots_given *given, size_t gives, struct span *s)
-{
-	return bsearch(&(struct slots_given){.span = s}, given, gives, sizeof(*given), by_span);
-}
-
-/* A large one that is free may be just being freed by another thread. */
-static bool may_be_unmade(struct span *s, const struct slots_given *g)
-{
-	struct slotset all = spm_span_allocated(s);
-
-	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++)
-		if (all.word[w] & ~(g ? g->slots.word[w] : 0))
-			return false;
-	return is_at_hand(s) && !spm_span_has_news(s, NULL) && (s->state != SPAN_LARGE || !slotset_empty(&all));
-}
-
-/* The window is locked. */
-static int place_check(const struct slots_taken *t, struct slots_given *given, size_t gives)
-{
-	pageno_t page = t->row.first, end = page + t->row.pages;
-
-	if (t->row.pages > 1 && spm_run_is_fenced(page + 1, t->row.pages - 1))
-		return -EEXIST;
-	while (page < end) {
-		struct span *s = spm_span_of(spm_page_address(page));
-
-		if (s ? !may_be_unmade(s, given_of(given, gives, s)) : !spm_run_is_free(t->arena, page, 1))
-			return -EEXIST;
-		page = s ? s->first + s->pages : page + 1;
-	}
-	return 0;
-}
-
-/* Before the window is locked: what may fail, or takes its lock by itself. heaps_lock is held. */
-static int taken_prepare(struct slots_taken *t, uint32_t arena)
-{
-	int err = t->row.spans == 1 ? row_check(&t->row) : -EINVAL;
-
-	if (err)
-		return err;
-	spm_window_lock();
-	err = spm_run_have_slices(t->row.first, t->row.pages, arena, &t->arena);
-	spm_window_unlock();
-	return err ? err : stock(t->arena) ? 0 : -ENOMEM;
-}
-
-static int taken_check(const struct slots_taken *t, const struct slots_taken *before, struct slots_given *given,
-                       size_t gives)
-{
-	struct span *s = span_like(&t->row);
-
-	if (before && t->row.first < before->row.first + before->row.pages)
-		return -EINVAL;
-	return s ? slots_check(s, &t->row) : place_check(t, given, gives);
-}
-
-/* Those in `remote` still count as used, and the last drain told of them. */
-static void slots_take(struct span *s, const struct slotset *want)
-{
-	for (unsigned slot = 0; slot < s->slots; slot++)
-		if (slotset_has(want, slot)) {
-			spm_guard_clear(s, slot);
-			s->fresh = s->fresh > slot ? s->fresh : (uint16_t)(slot + 1);
-		}
-	for (unsigned w = 0; w < SPM_SLOT_WORDS; w++) {
-		s->used = (uint16_t)(s->used + __builtin_popcountll(s->free.word[w] & want->word[w]));
-		__atomic_store_n(&s->free.word[w], s->free.word[w] & ~want->word[w], __ATOMIC_RELEASE);
-		atomic_fetch_and(&s->remote[w], ~want->word[w]);
-	}
-	if (s->state == SPAN_LISTED && slotset_empty(&s->free)) {
-		list_remove(s->owner, s);
-		s->state = SPAN_FULL;
-	}
-}
-
-static void span_drop(struct span *s)
-{
-	struct heap *h = s->owner;
-
-	if (s->state == SPAN_LISTED)
-		list_remove(h, s);
-	if (s->state == SPAN_CURRENT)
-		h->current[kind_of(s)] = &exhausted;
-	spm_span_unmake(s);
-}
-
-/* It was checked, so nothing fails. */
-static void span_put(const struct slots_taken *t, struct slots_given *given, size_t gives)
-{
-	uint32_t arena;
-	bool is_zero;
-
-	for (pageno_t page = t->row.first; page < t->row.first + t->row.pages; page++) {
-		struct span *s = spm_span_of(spm_page_address(page));
-		struct slots_given *g = s ? given_of(given, gives, s) : NULL;
-
-		if (g)
-			g->is_unmade = true;
-		if (s)
-			span_drop(s);
-	}
-	/* with their last spans, the slices went back to the window */
-	if (spm_run_have_slices(t->row.first, t->row.pages, t->arena, &arena) ||
-	    spm_run_take_at(t->arena, t->row.first, t->row.pages, &is_zero))
-		spm_panic("heap: pages that were just free are not");
-	restored_to(spm_span_restore(&t->row, 0, t->arena), stock_find(t->arena));
-}
-
-static void taken_put(const struct slots_taken *t, struct slots_given *given, size_t gives)
-{
-	struct span *s = span_like(&t->row);
-	struct slotset want = spm_row_live(&t->row, 0);
-
-	if (s)
-		slots_take(s, &want);
-	else
-		span_put(t, given, gives);
-}
-
-static int exchange_locked(struct slots_given *given, size_t gives, struct slots_taken *taken, size_t takes)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < takes && !err; i++)
-		err = taken_check(&taken[i], i ? &taken[i - 1] : NULL, given, gives);
-	for (size_t i = 0; i < takes && !err; i++)
-		taken_put(&taken[i], given, gives);
-	return err;
-}
-
-int spm_heap_exchange(struct slots_given *given, size_t gives, struct slots_taken *taken, size_t takes, uint32_t arena)
-{
-	int err = spm_heap_init();
-
-	if (err)
-		return err;
-	release_idle_large();
-	pthread_mutex_lock(&heaps_lock);
-	for (size_t i = 0; i < takes && !err; i++)
-		err = taken_prepare(&taken[i], arena);
-	if (!err) {
-		spm_window_lock();
-		err = exchange_locked(given, gives, taken, takes);
-		spm_window_unlock();
-	}
-	pthread_mutex_unlock(&heaps_lock);
-	return err;
 }

@@ -59,147 +59,6 @@ int spm_record_add(struct chain *c, const struct record_place *r)
 	return err;
 }
 
-static uint64_t head_block_of(uint64_t first_block)
-{
-	return first_block + (first_block % GROUP_BLOCKS == 0 ? GROUP_RESERVED_BLOCKS : 0);
-}
-
-struct search {
-	struct volume *volume;
-	int magic;
-	const char *branch; /* NULL: any, or that with the id */
-	uint64_t id;
-	struct chain_head head;
-	uint64_t first_block;
-	int (*fn)(int magic, const char *branch, void *arg);
-	int (*head_fn)(const struct chain_head *head, void *arg);
-	int (*place_fn)(uint64_t first_block, const struct chain_head *head, void *arg);
-	void *arg;
-	bool is_damaged; /* a head that was passed over */
-};
-
-static bool origin_is_sane(const struct chain_head *h)
-{
-	return h->parent_chain ? h->origin_seq && h->origin_version && h->origin_seq <= INT64_MAX &&
-	                                 h->origin_version <= INT64_MAX
-	                       : !h->origin_seq && !h->origin_version;
-}
-
-static bool is_chain(const struct extent_entry *e)
-{
-	return e->owner && (e->flags & (EXTENT_FIRST | EXTENT_DELETING)) == EXTENT_FIRST;
-}
-
-/* What lies there may be another chain's head by now. */
-static bool is_deleted(struct volume *v, uint64_t first_block, uint64_t owner)
-{
-	struct extent_entry e;
-
-	return !spm_extent_read(v, first_block, &e) && !(is_chain(&e) && e.owner == owner);
-}
-
-/* 1: the chain has just been deleted. */
-static int head_read(struct volume *v, uint64_t first_block, uint64_t owner, struct chain_head *out)
-{
-	uint64_t at = head_block_of(first_block);
-	struct chain_head *h = aligned_alloc(SPM_BLOCK_BYTES, SPM_BLOCK_BYTES);
-	int err = h ? spm_mirror_read(v, at, h, offsetof(struct chain_head, sum), FORMAT_HEAD_MAGIC) : -ENOMEM;
-
-	if (!err && (h->chain_id != owner || h->run_count > HEAD_RUNS_MAX || !memchr(h->branch, 0, sizeof(h->branch)) ||
-	             !origin_is_sane(h)))
-		err = -EUCLEAN;
-	if (err == -EUCLEAN && is_deleted(v, first_block, owner))
-		err = 1;
-	else if (err == -EUCLEAN)
-		spm_volume_fail(err,
-		                "the head of the container's chain (blocks %llu and %llu) is damaged in both copies; "
-		                "none of its "
-		                "versions can be found without it: restore the volume from a copy",
-		                (unsigned long long)at, (unsigned long long)at + 1);
-	if (!err)
-		*out = *h;
-	free(h);
-	return err;
-}
-
-static int search_step(uint64_t first_block, const struct extent_entry *e, void *arg)
-{
-	struct search *s = arg;
-	int err;
-
-	if (!is_chain(e) || e->magic != s->magic)
-		return 0;
-	if (s->branch ? spm_name_hash(s->branch) != e->flags >> EXTENT_HASH_SHIFT : s->id && s->id != e->owner)
-		return 0;
-	err = head_read(s->volume, first_block, e->owner, &s->head);
-	if (err)
-		return err < 0 ? err : 0;
-	if (s->branch && strcmp(s->head.branch, s->branch))
-		return 0;
-	s->first_block = first_block;
-	s->id = e->owner;
-	return 1;
-}
-
-int spm_head_find(struct volume *v, int magic, const char *branch, uint64_t id, struct chain_head *head,
-                  uint64_t *first_block)
-{
-	struct search s = {.volume = v, .magic = magic, .branch = branch, .id = id};
-	int found = spm_extents_each(v, search_step, &s);
-
-	if (found == 1) {
-		*head = s.head;
-		*first_block = s.first_block;
-	}
-	return found;
-}
-
-static int head_visit(uint64_t first_block, const struct extent_entry *e, void *arg)
-{
-	struct search *s = arg;
-	int err;
-
-	if (!is_chain(e) || e->magic != s->magic)
-		return 0;
-	err = head_read(s->volume, first_block, e->owner, &s->head);
-	if (err == -EUCLEAN) {
-		s->is_damaged = true;
-		s->head = (struct chain_head){.chain_id = e->owner, .container = e->magic};
-		return s->place_fn ? s->place_fn(first_block, &s->head, s->arg) : 0;
-	}
-	if (err)
-		return err < 0 ? err : 0;
-	return s->head_fn ? s->head_fn(&s->head, s->arg) : s->place_fn(first_block, &s->head, s->arg);
-}
-
-int spm_heads_each(struct volume *v, int magic, int (*fn)(const struct chain_head *head, void *arg), void *arg)
-{
-	struct search s = {.volume = v, .magic = magic, .head_fn = fn, .arg = arg};
-	int result = spm_extents_each(v, head_visit, &s);
-
-	return result || !s.is_damaged ? result : -EUCLEAN;
-}
-
-static int chain_visit(uint64_t first_block, const struct extent_entry *e, void *arg)
-{
-	struct search *s = arg;
-	int err;
-
-	if (!is_chain(e))
-		return 0;
-	err = head_read(s->volume, first_block, e->owner, &s->head);
-	if (err < 0)
-		return s->fn(e->magic, NULL, s->arg);
-	return !err && spm_is_branch(s->head.branch) ? s->fn(e->magic, s->head.branch, s->arg) : 0;
-}
-
-int spm_volume_each_chain(struct volume *v, int (*fn)(int magic, const char *branch, void *arg), void *arg)
-{
-	struct search s = {.volume = v, .fn = fn, .arg = arg};
-
-	return spm_extents_each(v, chain_visit, &s);
-}
-
 struct chain *spm_chain_new(struct volume *v, int magic, const char *branch)
 {
 	struct chain *c = calloc(1, sizeof(*c));
@@ -220,12 +79,12 @@ struct chain *spm_chain_new(struct volume *v, int magic, const char *branch)
 }
 
 /* What a chain is that is no branch. */
-static const char *kind_of(const char *name)
+const char *spm_chain_kind(const char *name)
 {
 	return spm_is_log(name) ? "its recorded inputs" : "the list of its names";
 }
 
-static void writer_unlock(struct chain *c)
+void spm_writer_unlock(struct chain *c)
 {
 	if (!c->is_writer)
 		return;
@@ -236,7 +95,7 @@ static void writer_unlock(struct chain *c)
 
 void spm_chain_free(struct chain *c)
 {
-	writer_unlock(c);
+	spm_writer_unlock(c);
 	if (c->pinned_seq)
 		spm_version_unpin(c, c->pinned_seq);
 	spm_map_free(&c->map);
@@ -267,13 +126,13 @@ static int driver_lock(struct chain *c, unsigned wait_ms)
 	return 0;
 }
 
-static int writer_lock(struct chain *c, unsigned wait_ms)
+int spm_writer_lock(struct chain *c, unsigned wait_ms)
 {
 	int err = spm_writing_begin(c, wait_ms);
 
 	if (err == -EBUSY)
 		return spm_volume_fail(err, "container %d, %s%s, is open for writing in this process", c->magic,
-		                       spm_is_branch(c->branch) ? "branch " : kind_of(c->branch),
+		                       spm_is_branch(c->branch) ? "branch " : spm_chain_kind(c->branch),
 		                       spm_is_branch(c->branch) ? c->branch : "");
 	if (err)
 		return err;
@@ -290,13 +149,13 @@ static int extent_note(uint64_t first_block, const struct extent_entry *e, void 
 
 	if (e->owner != c->id)
 		return 0;
-	if (is_chain(e) && head_block_of(first_block) != c->head_block)
+	if (spm_is_chain(e) && spm_head_block_of(first_block) != c->head_block)
 		return spm_volume_fail(
 		        -EUCLEAN,
 		        "container %d: the extents at blocks %llu and %llu both claim to begin its chain; it "
 		        "can be read but not written: restore the volume from a copy",
 		        c->magic, (unsigned long long)c->head_block, (unsigned long long)first_block);
-	return spm_free_add_extent(c, first_block, is_chain(e));
+	return spm_free_add_extent(c, first_block, spm_is_chain(e));
 }
 
 static int chain_must_be_absent(struct chain *c)
@@ -350,7 +209,7 @@ static int head_make(uint64_t first_block, void *arg)
 
 	if (!err)
 		err = spm_free_add_extent(c, first_block, true);
-	c->head_block = head_block_of(first_block);
+	c->head_block = spm_head_block_of(first_block);
 	for (unsigned i = 0; i < 2 && !err; i++) {
 		c->next[i] = (struct block_run){c->head_block + 2 + i * PLACE_BLOCKS, PLACE_BLOCKS};
 		err = spm_free_use(c, c->next[i].block, PLACE_BLOCKS);
@@ -377,7 +236,7 @@ static int chain_make(struct volume *v, int magic, const char *branch, const str
 		return -ENOMEM;
 	if (getrandom(&c->id, 5, 0) != 5 || !c->id)
 		c->id = spm_now_ns() & 0xffffffffff;
-	err = writer_lock(c, 0);
+	err = spm_writer_lock(c, 0);
 	if (!err)
 		err = spm_extents_take(v, c->id, magic, spm_name_hash(branch), head_make, &(struct birth){c, from}, 1,
 		                       &first, &got);
@@ -591,7 +450,7 @@ static int chain_find(struct volume *v, const struct wanted *w, struct chain **o
 		goto fail;
 	c->id = c->head.chain_id;
 	memcpy(c->branch, c->head.branch, sizeof(c->branch));
-	err = w->flags & CHAIN_WRITE ? writer_lock(c, w->wait_ms) : 0;
+	err = w->flags & CHAIN_WRITE ? spm_writer_lock(c, w->wait_ms) : 0;
 	/* The lock is ours now; what was read before it may be old. */
 	if (!err && w->flags & CHAIN_WRITE) {
 		err = spm_head_find(v, w->magic, NULL, c->id, &c->head, &first);
@@ -601,7 +460,7 @@ static int chain_find(struct volume *v, const struct wanted *w, struct chain **o
 	}
 	if (err)
 		goto fail;
-	c->head_block = head_block_of(first);
+	c->head_block = spm_head_block_of(first);
 	*out = c;
 	return 0;
 fail:
@@ -804,237 +663,6 @@ void spm_chain_close(struct chain *c)
 	if (c->is_writer && c->head.durable_seq < c->seq)
 		spm_chain_note_durable(c); /* a failure costs only the knowledge */
 	spm_chain_free(c);
-}
-
-/* ---- deleting ---- */
-
-/* A chain that is to go: nobody else writes or reads it. */
-struct doomed {
-	struct chain c;
-	struct chain_head head;
-	bool is_seized, is_gone;
-};
-
-static int doomed_seize(struct doomed *d)
-{
-	const char *name = d->head.branch;
-	int err = writer_lock(&d->c, 0);
-
-	if (err)
-		return err;
-	err = spm_chain_seize(&d->c);
-	d->is_seized = !err;
-	if (err == -EAGAIN)
-		return spm_volume_fail(err, "container %d, %s%s: somebody reads a version of it", d->c.magic,
-		                       spm_is_branch(name) ? "branch " : kind_of(name),
-		                       spm_is_branch(name) ? name : "");
-	return err ? spm_volume_fail(err, "container %d: whether somebody reads it can't be found out: %s", d->c.magic,
-	                             strerror(-err))
-	           : 0;
-}
-
-static void doomed_spare(struct doomed *d)
-{
-	if (d->is_seized)
-		spm_chain_unseize(&d->c);
-	writer_unlock(&d->c);
-}
-
-static struct doomed doomed_of(struct volume *v, const struct chain_head *head, uint64_t first_block)
-{
-	struct doomed d = {.head = *head};
-
-	d.c.volume = v;
-	d.c.id = head->chain_id;
-	d.c.magic = head->container;
-	d.c.head_block = head_block_of(first_block);
-	memcpy(d.c.branch, head->branch, sizeof(d.c.branch));
-	return d;
-}
-
-struct doomed_list {
-	struct volume *v;
-	struct doomed *d;
-	size_t n;
-};
-
-static int doomed_add(uint64_t first_block, const struct chain_head *head, void *arg)
-{
-	struct doomed_list *l = arg;
-	struct doomed *more = realloc(l->d, (l->n + 1) * sizeof(*more));
-
-	if (!more)
-		return -ENOMEM;
-	l->d = more;
-	more[l->n++] = doomed_of(l->v, head, first_block);
-	return 0;
-}
-
-static bool has_child(const struct doomed_list *l, const struct doomed *d)
-{
-	for (size_t i = 0; i < l->n; i++)
-		if (!l->d[i].is_gone && l->d[i].head.parent_chain == d->head.chain_id)
-			return true;
-	return false;
-}
-
-/* A branch before what it begins with, then the names, then main: a crash leaves a container that is whole but for the branches that
- * are gone. Logs go last: no branch is left without its inputs; a log that is left without its branch is nobody's. */
-static int lateness(const struct doomed_list *l, const struct doomed *d)
-{
-	if (spm_is_log(d->head.branch))
-		return 4;
-	return has_child(l, d) ? 3 : !strcmp(d->head.branch, "main") ? 2 : !*d->head.branch;
-}
-
-static struct doomed *doomed_next(struct doomed_list *l)
-{
-	struct doomed *next = NULL;
-
-	for (size_t i = 0; i < l->n; i++)
-		if (!l->d[i].is_gone && (!next || lateness(l, &l->d[i]) < lateness(l, next)))
-			next = &l->d[i];
-	return next;
-}
-
-/* All of it or nothing. */
-static int doomed_seize_all(struct doomed_list *l)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < l->n && !err; i++)
-		err = doomed_seize(&l->d[i]);
-	return err;
-}
-
-static int doomed_release_all(struct doomed_list *l)
-{
-	struct doomed *d;
-	int err = 0;
-
-	while (!err && (d = doomed_next(l))) {
-		err = spm_extents_release(l->v, d->c.id);
-		d->is_gone = true;
-	}
-	return err;
-}
-
-static void doomed_end(struct doomed_list *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		doomed_spare(&l->d[i]);
-	free(l->d);
-}
-
-static int places_each(struct doomed_list *l, int magic,
-                       int (*fn)(uint64_t first_block, const struct chain_head *head, void *arg))
-{
-	return spm_extents_each(l->v, head_visit,
-	                        &(struct search){.volume = l->v, .magic = magic, .place_fn = fn, .arg = l});
-}
-
-int spm_chain_delete(struct volume *v, int magic)
-{
-	struct doomed_list l = {.v = v};
-	int err = places_each(&l, magic, doomed_add);
-
-	if (!err && !l.n)
-		err = spm_volume_fail(-ENOENT, "the volume has no container %d", magic);
-	if (!err)
-		err = doomed_seize_all(&l);
-	if (!err)
-		err = doomed_release_all(&l);
-	doomed_end(&l);
-	return err;
-}
-
-static int child_find(const struct chain_head *head, void *arg)
-{
-	const struct chain_head *parent = arg;
-
-	if (head->parent_chain != parent->chain_id)
-		return 0;
-	return spm_volume_fail(-EBUSY, "branch %.63s has a branch itself: delete %.63s first", parent->branch,
-	                       head->branch);
-}
-
-/* The log of the first that is doomed, and those whose branch is gone already. */
-static int log_add(uint64_t first_block, const struct chain_head *head, void *arg)
-{
-	struct doomed_list *l = arg;
-	struct chain_head branch;
-	uint64_t id, first;
-	int found;
-
-	if (!spm_is_log(head->branch) || head->chain_id == l->d[0].c.id)
-		return 0;
-	id = strtoull(head->branch + 1, NULL, 16);
-	found = id == l->d[0].c.id ? 0 : spm_head_find(l->v, head->container, NULL, id, &branch, &first);
-	return found < 0 ? found : found ? 0 : doomed_add(first_block, head, l);
-}
-
-static bool is_damaged(struct volume *v, int magic, const char *branch)
-{
-	struct chain *c;
-	int err = spm_chain_open(v, magic, branch, 0, 0, &c);
-
-	if (!err)
-		spm_chain_close(c);
-	return err == -EUCLEAN;
-}
-
-/* The current branch is there, and a version with a tag. What can't be read may go with its tags, though. */
-static int name_find(struct volume *v, const struct chain_head *head, bool has_tags)
-{
-	struct refs refs;
-	int err = spm_refs_load(v, head->container, &refs);
-
-	if (!err && spm_refs_find(&refs, REF_CURRENT, head->branch))
-		err = spm_volume_fail(-EBUSY,
-		                      "branch %.63s is the current one of container %d: switch to another first",
-		                      head->branch, head->container);
-	for (size_t i = 0; i < refs.n && !err && has_tags; i++)
-		if (refs.ref[i].kind == REF_TAG && refs.ref[i].chain_id == head->chain_id)
-			err = spm_volume_fail(
-			        -EBUSY,
-			        "container %d, branch %.63s: tag %.63s names a version of it: delete the tag first",
-			        head->container, head->branch, refs.ref[i].name);
-	spm_refs_free(&refs);
-	return err;
-}
-
-static int doomed_must_be_unused(struct volume *v, const struct chain_head *head, bool has_tags)
-{
-	int err = name_find(v, head, has_tags);
-
-	return err ? err : spm_heads_each(v, head->container, child_find, (void *)(uintptr_t)head);
-}
-
-/* Once it is seized nobody begins another branch with it, gives one of its versions a tag, or makes it the current one: all these
- * hold it meanwhile. */
-int spm_branch_delete(struct volume *v, int magic, const char *branch)
-{
-	bool has_tags = !is_damaged(v, magic, branch);
-	struct doomed_list l = {.v = v};
-	struct chain_head head;
-	uint64_t first;
-	int err = spm_head_find(v, magic, branch, 0, &head, &first);
-
-	if (err <= 0)
-		return err ? err : spm_volume_fail(-ENOENT, "container %d has no branch %s", magic, branch);
-	err = doomed_add(first, &head, &l);
-	if (!err)
-		err = doomed_must_be_unused(v, &head, has_tags);
-	if (!err)
-		err = places_each(&l, magic, log_add);
-	if (!err)
-		err = doomed_seize_all(&l);
-	if (!err)
-		err = doomed_must_be_unused(v, &head, has_tags);
-	if (!err)
-		err = doomed_release_all(&l);
-	doomed_end(&l);
-	return err;
 }
 
 /* A branch without versions of its own is at its parent's. */

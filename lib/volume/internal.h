@@ -244,13 +244,24 @@ int spm_dead_add(struct chain *c, const struct place *p, uint64_t death); /* if 
 int spm_record_add(struct chain *c, const struct record_place *r);
 struct chain *spm_chain_new(struct volume *v, int magic, const char *branch); /* NULL: no memory */
 void spm_chain_free(struct chain *c);
-/* The chain of that branch, or, if branch is NULL, with that id: its head. 1: found, 0: not there, or -errno. */
-int spm_head_find(struct volume *v, int magic, const char *branch, uint64_t id, struct chain_head *head,
-                  uint64_t *first_block);
 /* For writing; it is made if it is not there. */
 int spm_chain_have(struct volume *v, int magic, const char *branch, unsigned wait_ms, struct chain **out);
 /* A chain without its map, or version: only head and history. Nothing is pinned. */
 int spm_chain_open_history(struct volume *v, int magic, const char *branch, uint64_t id, struct chain **out);
+/* The writer's lock: -EAGAIN, and the sentence. Unlocking what is not locked does nothing. */
+int spm_writer_lock(struct chain *c, unsigned wait_ms);
+void spm_writer_unlock(struct chain *c);
+const char *spm_chain_kind(const char *name); /* in words: of one that is no branch */
+
+/* heads.c */
+uint64_t spm_head_block_of(uint64_t first_block); /* of a chain's first extent */
+bool spm_is_chain(const struct extent_entry *e);  /* the first extent of one that is there */
+/* Calls fn with the place of each head of the container; of a damaged one only id and container are told. */
+int spm_head_places_each(struct volume *v, int magic,
+                         int (*fn)(uint64_t first_block, const struct chain_head *head, void *arg), void *arg);
+/* The chain of that branch, or, if branch is NULL, with that id: its head. 1: found, 0: not there, or -errno. */
+int spm_head_find(struct volume *v, int magic, const char *branch, uint64_t id, struct chain_head *head,
+                  uint64_t *first_block);
 /* Calls fn for the head of each chain of the container until it returns non-zero, which is returned. -EUCLEAN, at the end: some can't be
  * read. */
 int spm_heads_each(struct volume *v, int magic, int (*fn)(const struct chain_head *head, void *arg), void *arg);
