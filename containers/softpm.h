@@ -227,7 +227,8 @@ SOFTPM_API int pCOpenAt(int magic, const char *ref, void **cStruct);
 /* Goes to another version: the container's state in memory is replaced by that of a branch, tag or version, *cStruct becomes its
  * root's address; all pointers into the state before are void. A branch becomes the one that points extend, and the current one,
  * which pCRestore brings back; a tag or version is read-only (points fail with EROFS) until it is cloned. "!" before the ref gives
- * up changes that no point has saved. No other thread may use the container meanwhile. On failure all is as it was.
+ * up changes that no point has saved, also because a point failed or a lazy restore met damage. No other thread may use the container
+ * meanwhile. On failure all is as it was.
  *
  * Only pages that differ are read and touched, as long as these are not more than 16,384; else, or if the program has something else
  * by now where the other version has an object, or another container holds what is to change, that version is restored as by

@@ -17,22 +17,21 @@
 /* Pages that were written need not differ: they may be others', too. 1: it has; 0: it has not; or -errno. */
 static int has_unsaved(struct container *c)
 {
-	bool is_written = false;
-	int err = spm_capture_look(c, &is_written);
+	int err = spm_capture(c);
 
-	if (err || c->is_view || !is_written)
-		return err;
-	err = spm_capture(c);
 	if (!err)
 		err = spm_capture_finish(c);
 	return err ? err : spm_image_is_news(c);
 }
 
-/* Looks for them in any case: the marks tell of them then. */
+/* Looks at what was written in any case: the marks tell of it then. */
 static int unsaved_refuse(struct container *c, bool is_forced)
 {
-	int has = has_unsaved(c);
+	bool is_written = false;
+	int has = spm_capture_look(c, &is_written);
 
+	if (!has && is_written && !is_forced && !c->is_view)
+		has = has_unsaved(c);
 	if (has < 0)
 		return spm_fail(-has, "container %d: its changes can't be looked for: %s", c->magic, strerror(-has));
 	if (is_forced || c->is_view || (!has && c->durable))
@@ -263,7 +262,7 @@ int pCSwitch(int cID, const char *ref, void **cStruct)
 		return spm_fail(EINVAL, "pCSwitch: no ref, or no place for the root's address");
 	}
 	result = spm_containers_sync(c->magic);
-	if (!result) {
+	if (!result || *ref == '!') { /* who gives up changes gives up points that failed */
 		spm_container_halt(c);
 		result = switch_halted(c, ref, cStruct);
 		spm_container_go_on(c);

@@ -115,9 +115,50 @@ static void a_failed_restore_leaves_no_memory_behind(void **state)
 	in_process(try_and_try, volume);
 }
 
+static void make_two(const char *volume)
+{
+	struct root *r;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(1, sizeof(*r), (void **)&r);
+	EXPECT(id && pPointSync(id) == 1);
+	r->bulk = pMallocNoPtr(BULK);
+	memset(r->bulk, 'b', BULK);
+	memcpy(r->bulk + BULK - sizeof(mark), mark, sizeof(mark));
+	EXPECT(pPointSync(id) == 2 && !pVClose());
+	mark_flip(volume);
+}
+
+static void go_away(const char *volume)
+{
+	struct root *r;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCRestore(1, (void **)&r);
+	EXPECT(id && pRestoreWait(id) && errno == EUCLEAN);
+	strcpy(r->text, "changed");
+	EXPECT(pCSwitch(id, "1", (void **)&r) && errno == EUCLEAN);
+	EXPECT(!pCSwitch(id, "!1", (void **)&r) && !r->bulk && !*r->text);
+	EXPECT(!pVClose());
+}
+
+/* A version that is damaged, which a lazy restore finds later, holds nobody who gives up what he changed. */
+static void one_may_go_from_damage_to_what_is_whole(void **state)
+{
+	const char *volume = scratch("left.vol");
+
+	(void)state;
+	setenv("SOFTPM_RESTORE", "lazy", 1);
+	in_process(make_two, volume);
+	in_process(go_away, volume);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(a_failed_restore_leaves_no_memory_behind)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(a_failed_restore_leaves_no_memory_behind),
+	                                   cmocka_unit_test(one_may_go_from_damage_to_what_is_whole)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
