@@ -5,7 +5,8 @@
  * A container of MIB in one array, VERSIONS versions of it, each with 1% of its pages changed at random; all are kept. Bytes of the
  * volume a version, to the changed pages; a durable point at the beginning and at the end of history; and how long a process takes
  * to open the oldest, the middle and the newest version, to a word in its middle and until all is read. Then containers of 10
- * MiB to LARGEST_MIB: the first and the 500th branch of each, from pBranch to its return (durable), and bytes a branch.
+ * MiB to LARGEST_MIB: the first, the next and the 500th branch of each while it is open here, and some after it was closed, from pBranch to its return
+ * (durable), and bytes a branch.
  */
 #include <softpm.h>
 
@@ -17,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAGIC = 5, RUNS = 5, BRANCHES = 500, PAGE = 4096 };
+enum { MAGIC = 5, RUNS = 5, BRANCHES = 500, PAGE = 4096, SOME = 20 };
 
 struct root {
 	uint64_t bytes;
@@ -146,7 +147,6 @@ static void open_row(const char *path, const char *what, const char *ref)
 
 static void history(const char *path, unsigned versions, uint64_t mib)
 {
-	enum { SOME = 20 };
 	double early[SOME], late[SOME], base;
 	uint64_t random = 88172645463325252u, stored;
 	struct root *root;
@@ -179,25 +179,33 @@ static void history(const char *path, unsigned versions, uint64_t mib)
 	unlink(path);
 }
 
-static void branches(const char *path, uint64_t mib)
+static void branches_make(const char *prefix, double *ms, unsigned n)
 {
-	double ms[BRANCHES], base, last[21];
-	struct root *root;
 	char name[32];
 
-	container_make(path, mib, &root);
-	need(!pVClose() && !pVOpen(path), "the volume");
-	base = file_mib(path);
-	for (unsigned i = 0; i < BRANCHES; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		uint64_t begin = now_ns();
 
-		snprintf(name, sizeof(name), "b%u", i);
+		snprintf(name, sizeof(name), "%s%u", prefix, i);
 		need(!pBranch(MAGIC, name, "main"), name);
 		ms[i] = (double)(now_ns() - begin) / 1e6;
 	}
-	memcpy(last, ms + BRANCHES - 21, sizeof(last));
-	printf("| %llu | %.2f | %.2f | %.0f |\n", (unsigned long long)mib, ms[0], median(last, 21),
-	       (file_mib(path) - base) * 1024 / BRANCHES);
+}
+
+static void branches(const char *path, uint64_t mib)
+{
+	double open[BRANCHES], closed[SOME], base, grown;
+	struct root *root;
+
+	container_make(path, mib, &root);
+	base = file_mib(path);
+	branches_make("open", open, BRANCHES);
+	grown = file_mib(path) - base;
+	need(!pVClose() && !pVOpen(path), "the volume");
+	branches_make("closed", closed, SOME);
+	printf("| %llu | %.2f | %.2f | %.2f | %.2f | %.0f |\n", (unsigned long long)mib, open[0],
+	       median(open + 1, SOME), median(open + BRANCHES - SOME, SOME), median(closed, SOME),
+	       grown * 1024 / BRANCHES);
 	fflush(stdout);
 	need(!pVClose(), "pVClose");
 	unlink(path);
@@ -215,8 +223,9 @@ int main(int argc, char **argv)
 	}
 	snprintf(path, sizeof(path), "%s/bench_versions.vol", argv[1]);
 	history(path, versions, mib);
-	printf("\nA branch, durable:\n\n| container, MiB | first, ms | 500th, ms | KiB a branch |\n| ---: | ---: | "
-	       "---: | ---: |\n");
+	printf("\nA branch, durable:\n\n| container, MiB | first, ms | the next, ms | 500th, ms | while it is closed, "
+	       "ms | KiB a branch "
+	       "|\n| ---: | ---: | ---: | ---: | ---: | ---: |\n");
 	for (uint64_t size = 10; size <= largest; size = size == 10 ? 100 : size == 100 ? 1024 : size * 4)
 		branches(path, size);
 	return 0;
