@@ -49,7 +49,7 @@ foreach(target ${fuzz_targets})
   add_custom_target(${target} ALL DEPENDS ${fuzz_folder}/${target})
 endforeach()
 
-add_executable(fuzz_seeds tests/fuzz/fuzz_seeds.c tests/fuzz/packed.c ${SPM_TEST_SUPPORT})
+add_executable(fuzz_seeds tests/fuzz/fuzz_seeds.c tests/fuzz/packed.c $<TARGET_OBJECTS:test_support>)
 target_include_directories(fuzz_seeds PRIVATE tests/support)
 target_compile_definitions(fuzz_seeds PRIVATE TEST_SOURCE="${PROJECT_SOURCE_DIR}")
 target_link_libraries(fuzz_seeds PRIVATE softpm_objects ${CMAKE_DL_LIBS})

@@ -1,6 +1,7 @@
 /* test_container.c - the contract of containers and points, call by call, on real files. */
 #include "book.h"
 #include "expect.h"
+#include "process.h"
 #include "scratch.h"
 #include "softpm.h"
 
@@ -21,19 +22,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-/* Runs fn in a process of its own, so that the heap begins anew; fails if it does not return 0. */
-static void in_process(int (*fn)(const char *volume), const char *volume)
-{
-	int status;
-	pid_t child = fork();
-
-	if (!child)
-		_exit(fn(volume));
-	waitpid(child, &status, 0);
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		fail_msg("the process ended with status 0x%x", status);
-}
 
 #define EXPECT(cond) EXPECT_ELSE(cond, return 1)
 

@@ -1,6 +1,7 @@
 /* test_hints.c - pExclude and pHint: what a program says of its pointers holds in all versions, and ends with the
  * object. */
 #include "expect.h"
+#include "process.h"
 #include "scratch.h"
 #include "softpm.h"
 
@@ -17,18 +18,6 @@
 #include <cmocka.h>
 
 #define EXPECT(cond) EXPECT_ELSE(cond, return 1)
-
-/* Runs fn in a process of its own, so that the heap begins anew. */
-static void in_process(int (*fn)(const char *volume), const char *volume)
-{
-	int status;
-	pid_t child = fork();
-
-	if (!child)
-		_exit(fn(volume));
-	waitpid(child, &status, 0);
-	assert_int_equal(status, 0);
-}
 
 enum { KEY = 0x5a5a5a5a };
 struct node {

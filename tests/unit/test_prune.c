@@ -2,6 +2,7 @@
 #include "book.h"
 #include "branch_off.h"
 #include "expect.h"
+#include "process.h"
 #include "scratch.h"
 #include "sim_driver.h"
 #include "softpm.h"
@@ -220,18 +221,6 @@ static void age_and_thinning_hold_at_once(void **state)
 
 #define EXPECT(cond) EXPECT_ELSE(cond, return 1)
 enum { CONTAINER = 7 };
-
-static void in_process(int (*fn)(const char *volume), const char *volume)
-{
-	int status;
-	pid_t child = fork();
-
-	if (!child)
-		_exit(fn(volume));
-	waitpid(child, &status, 0);
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		fail_msg("the process ended with status 0x%x", status);
-}
 
 struct branches {
 	char name[4][64], skipped[300];

@@ -4,6 +4,7 @@
  * The state is a list of numbers, the inputs are the numbers. So a state shows which inputs it has, how often, in which order.
  */
 #include "expect.h"
+#include "process.h"
 #include "scratch.h"
 #include "softpm.h"
 
@@ -22,18 +23,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static void in_process(int (*fn)(const char *volume), const char *volume)
-{
-	int status;
-	pid_t child = fork();
-
-	if (!child)
-		_exit(fn(volume));
-	waitpid(child, &status, 0);
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		fail_msg("the process ended with status 0x%x", status);
-}
 
 #define EXPECT(cond) EXPECT_ELSE(cond, return 1)
 

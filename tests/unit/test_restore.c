@@ -3,6 +3,7 @@
  */
 #include "expect.h"
 #include "lazy.h"
+#include "process.h"
 #include "scratch.h"
 #include "softpm.h"
 #include "track/track.h"
@@ -26,19 +27,6 @@
 enum { MAGIC = 21, OTHER = 22, NODES = 12000, PAGE = 4096 };
 
 #define EXPECT(cond) EXPECT_ELSE(cond, return 1)
-
-/* Runs fn in a process of its own, so that the heap begins anew; fails if it does not return 0. */
-static void in_process(int (*fn)(const char *volume), const char *volume)
-{
-	int status;
-	pid_t child = fork();
-
-	if (!child)
-		_exit(fn(volume));
-	waitpid(child, &status, 0);
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		fail_msg("the process ended with status 0x%x", status);
-}
 
 /* A page or so each, so that a container has many pages and they hang together by pointers in each. */
 struct node {

@@ -3,6 +3,7 @@
 #include "expect.h"
 #include "heap/class.h"
 #include "heap/heap.h"
+#include "process.h"
 #include "scratch.h"
 #include "softpm.h"
 #include "volume/volume.h"
@@ -539,18 +540,6 @@ static int evil_versions_come(const char *volume)
 	EXPECT(!evil_write(volume, "dead", &dead, 1) && !evil_is_refused(volume, "dead"));
 	EXPECT(!evil_write(volume, "beyond", beyond, 2) && !evil_is_refused(volume, "beyond"));
 	return 0;
-}
-
-static void in_process(int (*fn)(const char *volume), const char *volume)
-{
-	int status;
-	pid_t child = fork();
-
-	if (!child)
-		_exit(fn(volume));
-	waitpid(child, &status, 0);
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		fail_msg("the process ended with status 0x%x", status);
 }
 
 static void test_sharing(void **state)
