@@ -1,0 +1,7 @@
+/* ds.h - all structures: arrays, lists, trees, hashtables, strings. What they have in common is in common.h. */
+#ifndef SOFTPM_DS_H
+#define SOFTPM_DS_H
+
+#include <softpm/common.h>
+
+#endif
