@@ -25,7 +25,14 @@
 
 #ifdef __cplusplus
 extern "C" {
+#else
+/* A pointer to the wrong structure, key or value does not compile; newer compilers see to that by themselves. */
+#pragma GCC diagnostic error "-Wincompatible-pointer-types"
+#pragma GCC diagnostic error "-Wint-conversion"
 #endif
+
+/* What the macros that declare a type make of functions; a semicolon comes behind such a macro: PARRAY_OF(scores, double); */
+#define PDS_INLINE static inline __attribute__((unused))
 
 /* ---- keys ---- */
 
