@@ -17,7 +17,9 @@
  *   gone, or a zombie                        counts as stopped
  *   blocks the signal and sleeps             counts as stopped: it waits in sigwait or the like. Should it wake during the
  *                                            stop it runs: programs must not touch the heap with all signals blocked
- *   blocks the signal and runs               is waited for, PATIENCE_NS long; then the stop fails with ETIMEDOUT
+ *   blocks the signal and runs               is waited for until it ran for PATIENCE_NS, or a hundred times as long has passed (it
+ *                                            may be a new thread, which blocks it for an instant, on a machine with too much
+ *                                            to do); then the stop fails with ETIMEDOUT
  *   does not block it and is in the kernel,  counts as stopped: the handler comes before its next instruction
  *   uninterruptible
  * The signal stays pending where it is blocked; such threads are remembered in `deaf` and not signalled again while one
@@ -377,8 +379,18 @@ static int signal_send(struct asked *a)
 	return 0;
 }
 
+/* The processor time of another thread of the process, in ns; 0 if it has ended. The number of that clock is the kernel's (see
+ * clock_getcpuclockid(3)); pthread_getcpuclockid would need a pthread_t. */
+static uint64_t thread_ran_ns(int tid)
+{
+	struct timespec t = {0};
+
+	syscall(SYS_clock_gettime, (int)(~(unsigned)tid << 3 | 6), &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 /* 1: counts as stopped, 0: wait on, or -ETIMEDOUT. */
-static int judge(struct asked *a, uint64_t waited_ns)
+static int judge(struct asked *a, uint64_t waited_ns, uint64_t ran_ns)
 {
 	struct condition c;
 
@@ -393,12 +405,12 @@ static int judge(struct asked *a, uint64_t waited_ns)
 		deaf_add(a->tid);
 		return 1;
 	}
-	return c.is_blocked && waited_ns > PATIENCE_NS ? -ETIMEDOUT : 0;
+	return c.is_blocked && (ran_ns > PATIENCE_NS || waited_ns / 100 > PATIENCE_NS) ? -ETIMEDOUT : 0;
 }
 
 static int wait_answered(struct asked *a, uint32_t now, bool is_patient)
 {
-	uint64_t began = 0, look_at = 0;
+	uint64_t began = 0, look_at = 0, had_run = 0;
 	int verdict = 0;
 
 	for (unsigned turns = 0; a->tid && a->answered != now && !verdict; turns++) {
@@ -412,10 +424,11 @@ static int wait_answered(struct asked *a, uint32_t now, bool is_patient)
 		t = spm_now_ns();
 		if (!began) {
 			began = t;
+			had_run = thread_ran_ns(a->tid);
 			look_at = is_patient ? t + LOOK_NS : t;
 		}
 		if (t >= look_at) {
-			verdict = judge(a, t - began);
+			verdict = judge(a, t - began, thread_ran_ns(a->tid) - had_run);
 			look_at = t + LOOK_NS;
 		} else if (a->answered != now) {
 			futex_wait(&answers, seen, LOOK_NS / 3);

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -373,6 +374,66 @@ static void thread_that_runs_with_signals_blocked_fails_the_stop(void **state)
 	counters_end(2);
 }
 
+static uint64_t own_ran_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void pin_to_first_cpu(void)
+{
+	cpu_set_t allowed, first;
+	int cpu = 0;
+
+	assert_false(sched_getaffinity(0, sizeof(allowed), &allowed));
+	while (!CPU_ISSET(cpu, &allowed))
+		cpu++;
+	CPU_ZERO(&first);
+	CPU_SET(cpu, &first);
+	assert_false(sched_setaffinity(0, sizeof(first), &first));
+}
+
+/* Blocks all signals for twelve milliseconds of its own, which take most of a second or more. */
+static void *starved_main(void *arg)
+{
+	sigset_t all, before;
+	uint64_t began;
+
+	pin_to_first_cpu();
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	assert_false(setpriority(PRIO_PROCESS, (id_t)gettid(), 19));
+	started++;
+	for (began = own_ran_ns(); own_ran_ns() - began < 12000000;)
+		;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return count_main(arg);
+}
+
+static void thread_that_gets_no_processor_with_signals_blocked_is_waited_for(void **state)
+{
+	pid_t rival = fork();
+
+	(void)state;
+	if (!rival) {
+		pin_to_first_cpu();
+		alarm(60);
+		for (;;)
+			;
+	}
+	is_over = false;
+	started = 0;
+	pthread_create(&counters[0].thread, NULL, starved_main, &counters[0]);
+	wait_started(1);
+	assert_int_equal(spm_stop_begin(), 0);
+	spm_stop_end();
+	kill(rival, SIGKILL);
+	waitpid(rival, NULL, 0);
+	counters_end(1);
+}
+
 static void *fork_child_main(void *arg)
 {
 	spm_park();
@@ -481,6 +542,7 @@ int main(void)
 	        cmocka_unit_test(threads_that_come_and_go_are_stopped_too),
 	        cmocka_unit_test(thread_that_blocks_all_signals_does_not_hang_the_stop),
 	        cmocka_unit_test(thread_that_runs_with_signals_blocked_fails_the_stop),
+	        cmocka_unit_test(thread_that_gets_no_processor_with_signals_blocked_is_waited_for),
 	        cmocka_unit_test(stops_work_in_a_forked_child),
 	        cmocka_unit_test(a_program_may_close_the_descriptor_or_take_its_number),
 	};
