@@ -2,6 +2,8 @@
 #ifndef SOFTPM_DS_H
 #define SOFTPM_DS_H
 
+#include <softpm/array.h>
 #include <softpm/common.h>
+#include <softpm/string.h>
 
 #endif

@@ -110,12 +110,27 @@ static size_t io_bytes(int fd, const char *name, size_t bytes)
 	return is_ours(fd) && kind == INJECT_SHORT && bytes > 1 && is_chosen(name) ? (bytes / 2) | 1 : bytes;
 }
 
-static bool memory_fails(const char *name)
+static bool allocation_fails(const char *name, bool is_of_kind)
 {
-	if (kind != INJECT_MEMORY || !is_chosen(name))
+	if (!is_of_kind || !is_chosen(name))
 		return false;
 	errno = ENOMEM;
 	return true;
+}
+
+static bool memory_fails(const char *name)
+{
+	return allocation_fails(name, kind == INJECT_MEMORY);
+}
+
+static bool malloc_fails(const char *name)
+{
+	return allocation_fails(name, kind == INJECT_MEMORY || kind == INJECT_HEAP);
+}
+
+static bool heap_fails(const char *name)
+{
+	return allocation_fails(name, kind == INJECT_HEAP);
 }
 
 /* The linker makes __wrap_NAME what the library calls NAME, and __real_NAME the function itself. */
@@ -225,22 +240,52 @@ WRAP(int, ioctl, int fd, unsigned long request, ...)
 
 WRAP(void *, malloc, size_t bytes)
 {
-	return memory_fails("malloc") ? NULL : __real_malloc(bytes);
+	return malloc_fails("malloc") ? NULL : __real_malloc(bytes);
 }
 
 WRAP(void *, calloc, size_t n, size_t bytes)
 {
-	return memory_fails("calloc") ? NULL : __real_calloc(n, bytes);
+	return malloc_fails("calloc") ? NULL : __real_calloc(n, bytes);
 }
 
 WRAP(void *, realloc, void *p, size_t bytes)
 {
-	return memory_fails("realloc") ? NULL : __real_realloc(p, bytes);
+	return malloc_fails("realloc") ? NULL : __real_realloc(p, bytes);
 }
 
 WRAP(void *, aligned_alloc, size_t align, size_t bytes)
 {
-	return memory_fails("aligned_alloc") ? NULL : __real_aligned_alloc(align, bytes);
+	return malloc_fails("aligned_alloc") ? NULL : __real_aligned_alloc(align, bytes);
+}
+
+WRAP(void *, pMalloc, size_t bytes)
+{
+	return heap_fails("pMalloc") ? NULL : __real_pMalloc(bytes);
+}
+
+WRAP(void *, pMallocNoPtr, size_t bytes)
+{
+	return heap_fails("pMallocNoPtr") ? NULL : __real_pMallocNoPtr(bytes);
+}
+
+WRAP(void *, pCalloc, size_t n, size_t bytes)
+{
+	return heap_fails("pCalloc") ? NULL : __real_pCalloc(n, bytes);
+}
+
+WRAP(void *, pRealloc, void *p, size_t bytes)
+{
+	return heap_fails("pRealloc") ? NULL : __real_pRealloc(p, bytes);
+}
+
+WRAP(void *, pAlignedAlloc, size_t align, size_t bytes)
+{
+	return heap_fails("pAlignedAlloc") ? NULL : __real_pAlignedAlloc(align, bytes);
+}
+
+WRAP(char *, pStrdup, const char *s)
+{
+	return heap_fails("pStrdup") ? NULL : __real_pStrdup(s);
 }
 
 WRAP(void *, mmap, void *at, size_t bytes, int protection, int flags, int fd, off_t offset)

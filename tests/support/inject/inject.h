@@ -15,6 +15,7 @@ enum inject_kind {
 	INJECT_WRITE,  /* those alone that need room: write and flush */
 	INJECT_SHORT,  /* reads and writes do less than they were asked for */
 	INJECT_MEMORY, /* allocations give ENOMEM, threads EAGAIN */
+	INJECT_HEAP,   /* pMalloc and its family too, but for mappings and threads: what a structure asks for */
 	INJECT_KILL,   /* the process ends by SIGKILL instead of any call on the volume's descriptors */
 };
 

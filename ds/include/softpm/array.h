@@ -1,0 +1,412 @@
+/* array.h - vectors that grow, and arrays of several dimensions.
+ *
+ *     PARRAY_OF(scores, double);
+ *
+ *     root->scores = scores_make();
+ *     if (!scores_push(root->scores, 9.5))
+ *             return -1;                               (ENOMEM)
+ *     for (size_t i = 0; i < scores_count(root->scores); i++)
+ *             sum += *scores_at(root->scores, i);
+ *
+ *     PNDARRAY_OF(grid, float);
+ *
+ *     root->grid = grid_make(PINDEX(100, 200));
+ *     *grid_at(root->grid, PINDEX(3, 4)) = 1;
+ *
+ * Conventions are those of common.h. Elements are held by copy, one behind another; all that is asked for by index is checked: NULL, or
+ * -1, with errno ERANGE where there is no such element. Elements that can't hold pointers (numbers; PARRAY_PLAIN says so of
+ * structures) are kept in memory that is never searched.
+ *
+ * A vector of up to 64 KiB is a C array. A larger one is in pieces of 32 to 64 KiB, so that it grows without copying: a push writes to a page of
+ * elements and the one that has the count, and what is there stays where it is: pointers to elements are good until something is
+ * inserted or removed before them, or one of parray_data, parray_fit and parray_sort is called. parray_data makes any vector a C array;
+ * parray_run gives its elements as C arrays, piece by piece.
+ */
+#ifndef SOFTPM_ARRAY_H
+#define SOFTPM_ARRAY_H
+
+#include <softpm/common.h>
+
+#include <errno.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum parray_flags { PARRAY_PLAIN = 1 /* elements hold no pointers */ };
+
+/* ---- vectors ---- */
+
+/* To be had from parray_make, or as a part of something else in the heap (parray_init). Its fields are for the functions below. */
+struct parray {
+	size_t count;
+	size_t first; /* elements that piece has room for */
+	size_t bytes; /* of an element */
+	void *piece;  /* elements 0 to first - 1 */
+	void **chunk; /* what follows, 1 << shift elements in each */
+	uint32_t chunks;
+	uint32_t chunk_room;
+	uint32_t magic;
+	uint8_t shift;
+	uint8_t flags;
+};
+
+/* An empty vector of elements of so many bytes. EINVAL: bytes is 0. */
+struct parray *parray_make(size_t bytes, unsigned flags);
+void parray_free(struct parray *a); /* NULL: nothing */
+/* The same for a vector that is part of something else; parray_clear gives back all memory, and leaves it empty. */
+int parray_init(struct parray *a, size_t bytes, unsigned flags);
+void parray_clear(struct parray *a);
+
+static inline size_t parray_count(const struct parray *a)
+{
+	return a->count;
+}
+/* Of element i, which may be beyond the count as long as there is room. Not checked. */
+static inline void *parray_place(const struct parray *a, size_t i)
+{
+	if (i < a->first)
+		return (char *)a->piece + i * a->bytes;
+	i -= a->first;
+	return (char *)a->chunk[i >> a->shift] + (i & (((size_t)1 << a->shift) - 1)) * a->bytes;
+}
+/* ERANGE. */
+static inline void *parray_at(const struct parray *a, size_t i)
+{
+	if (i >= a->count) {
+		errno = ERANGE;
+		return NULL;
+	}
+	return parray_place(a, i);
+}
+/* ERANGE. */
+int parray_set(struct parray *a, size_t i, const void *value);
+/* Adds behind the last one. value NULL: zeros; it may be an element of the same vector. Returns the new element, or NULL. */
+void *parray_push(struct parray *a, const void *value);
+/* Takes the last one: 1, or 0 if there is none. value, unless it is NULL, gets it. */
+int parray_pop(struct parray *a, void *value);
+/* n elements before element i (or behind the last one); values NULL: zeros, else they lie elsewhere than in the vector. All that is
+ * behind moves. Returns the first of them. ERANGE; EINVAL: n is 0. */
+void *parray_insert(struct parray *a, size_t i, const void *values, size_t n);
+/* Takes n elements out, from i on; all that is behind moves. ERANGE: not all are there, none is taken. */
+int parray_remove(struct parray *a, size_t i, size_t n);
+/* More are zeros, which touches no memory that it need not; of fewer, whole pieces are given back. */
+int parray_resize(struct parray *a, size_t n);
+/* Room for n in all: no push or insert up to there fails, or asks for memory. */
+int parray_reserve(struct parray *a, size_t n);
+/* Gives back room that is not used, but for less than 64 KiB. */
+int parray_fit(struct parray *a);
+/* The elements as one C array, with all the room that there is, until more than that is put in. What is in pieces is copied once. Never NULL
+ * but for ENOMEM. So a vector that has its parray_reserve and parray_data first stays a C array at the same address up to that size. */
+void *parray_data(struct parray *a);
+/* Elements from i on, as many as lie one behind another: *n of them. NULL and *n 0 behind the last one. All of a vector:
+ *
+ *     for (size_t i = 0, n; (p = parray_run(a, i, &n)); i += n) */
+void *parray_run(const struct parray *a, size_t i, size_t *n);
+
+/* < 0, 0, > 0. */
+typedef int parray_compare_fn(const void *x, const void *y, void *arg);
+/* Equal ones in no certain order. Pages on which nothing changes place are not written to. Takes volatile memory for a copy: ENOMEM. */
+int parray_sort(struct parray *a, parray_compare_fn *compare, void *arg);
+/* In a sorted vector: the first element that is equal to key, or NULL. *at, unless it is NULL: the index of the first that is not below key. */
+void *parray_search(const struct parray *a, const void *key, parray_compare_fn *compare, void *arg, size_t *at);
+
+/* A run of a vector's elements, known by index: it stays good when the vector grows, and elements that are gone from the vector are gone
+ * from it. No memory of its own; it may be kept in the heap. */
+struct parray_run {
+	const struct parray *array; /* NULL: none */
+	size_t start, count;
+};
+/* array NULL and ERANGE: not all are there. */
+static inline struct parray_run parray_slice(const struct parray *a, size_t start, size_t count)
+{
+	struct parray_run s = {a, start, count};
+
+	if (start > a->count || count > a->count - start) {
+		errno = ERANGE;
+		s.array = NULL;
+		s.start = s.count = 0;
+	}
+	return s;
+}
+/* A part of it: start is counted from its first. */
+static inline struct parray_run parray_slice_slice(struct parray_run s, size_t start, size_t count)
+{
+	struct parray_run none = {NULL, 0, 0};
+
+	if (start > s.count || count > s.count - start || !s.array) {
+		errno = ERANGE;
+		return none;
+	}
+	return parray_slice(s.array, s.start + start, count);
+}
+/* ERANGE. */
+static inline void *parray_slice_at(struct parray_run s, size_t i)
+{
+	if (i >= s.count) {
+		errno = ERANGE;
+		return NULL;
+	}
+	return parray_at(s.array, s.start + i);
+}
+
+/* A vector of T: struct NAME, and functions NAME_... as those above that take and give a T. T is what can be assigned: no array. */
+#define PARRAY_OF(name, T)                                                                                             \
+	struct name {                                                                                                  \
+		struct parray array;                                                                                   \
+	};                                                                                                             \
+	struct name##_slice {                                                                                          \
+		struct parray_run run;                                                                                 \
+	};                                                                                                             \
+	struct name##_order {                                                                                          \
+		int (*compare)(const T *x, const T *y, void *arg);                                                     \
+		void *arg;                                                                                             \
+	};                                                                                                             \
+	_Static_assert(_Alignof(T) <= 16, "elements of " #name " are aligned to more than 16 bytes");                  \
+	enum { name##_flags = PDS_MAY_POINT(T) ? 0 : PARRAY_PLAIN };                                                   \
+	PDS_INLINE struct name *name##_make(void)                                                                      \
+	{                                                                                                              \
+		return (struct name *)parray_make(sizeof(T), name##_flags);                                            \
+	}                                                                                                              \
+	PDS_INLINE void name##_free(struct name *a)                                                                    \
+	{                                                                                                              \
+		parray_free((struct parray *)a);                                                                       \
+	}                                                                                                              \
+	PDS_INLINE int name##_init(struct name *a)                                                                     \
+	{                                                                                                              \
+		return parray_init(&a->array, sizeof(T), name##_flags);                                                \
+	}                                                                                                              \
+	PDS_INLINE void name##_clear(struct name *a)                                                                   \
+	{                                                                                                              \
+		parray_clear(&a->array);                                                                               \
+	}                                                                                                              \
+	PDS_INLINE size_t name##_count(const struct name *a)                                                           \
+	{                                                                                                              \
+		return parray_count(&a->array);                                                                        \
+	}                                                                                                              \
+	PDS_INLINE T *name##_at(const struct name *a, size_t i)                                                        \
+	{                                                                                                              \
+		return (T *)parray_at(&a->array, i);                                                                   \
+	}                                                                                                              \
+	PDS_INLINE int name##_set(struct name *a, size_t i, T value)                                                   \
+	{                                                                                                              \
+		T *at = name##_at(a, i);                                                                               \
+                                                                                                                       \
+		if (!at)                                                                                               \
+			return -1;                                                                                     \
+		*at = value;                                                                                           \
+		return 0;                                                                                              \
+	}                                                                                                              \
+	PDS_INLINE T *name##_push(struct name *a, T value)                                                             \
+	{                                                                                                              \
+		return (T *)parray_push(&a->array, &value);                                                            \
+	}                                                                                                              \
+	PDS_INLINE int name##_pop(struct name *a, T *value)                                                            \
+	{                                                                                                              \
+		return parray_pop(&a->array, value);                                                                   \
+	}                                                                                                              \
+	PDS_INLINE T *name##_insert(struct name *a, size_t i, const T *values, size_t n)                               \
+	{                                                                                                              \
+		return (T *)parray_insert(&a->array, i, values, n);                                                    \
+	}                                                                                                              \
+	PDS_INLINE int name##_remove(struct name *a, size_t i, size_t n)                                               \
+	{                                                                                                              \
+		return parray_remove(&a->array, i, n);                                                                 \
+	}                                                                                                              \
+	PDS_INLINE int name##_resize(struct name *a, size_t n)                                                         \
+	{                                                                                                              \
+		return parray_resize(&a->array, n);                                                                    \
+	}                                                                                                              \
+	PDS_INLINE int name##_reserve(struct name *a, size_t n)                                                        \
+	{                                                                                                              \
+		return parray_reserve(&a->array, n);                                                                   \
+	}                                                                                                              \
+	PDS_INLINE int name##_fit(struct name *a)                                                                      \
+	{                                                                                                              \
+		return parray_fit(&a->array);                                                                          \
+	}                                                                                                              \
+	PDS_INLINE T *name##_data(struct name *a)                                                                      \
+	{                                                                                                              \
+		return (T *)parray_data(&a->array);                                                                    \
+	}                                                                                                              \
+	PDS_INLINE T *name##_run(const struct name *a, size_t i, size_t *n)                                            \
+	{                                                                                                              \
+		return (T *)parray_run(&a->array, i, n);                                                               \
+	}                                                                                                              \
+	PDS_INLINE int name##_compare(const void *x, const void *y, void *arg)                                         \
+	{                                                                                                              \
+		const struct name##_order *order = (const struct name##_order *)arg;                                   \
+                                                                                                                       \
+		return order->compare((const T *)x, (const T *)y, order->arg);                                         \
+	}                                                                                                              \
+	PDS_INLINE int name##_sort(struct name *a, int (*compare)(const T *x, const T *y, void *arg), void *arg)       \
+	{                                                                                                              \
+		struct name##_order order = {compare, arg};                                                            \
+                                                                                                                       \
+		return parray_sort(&a->array, name##_compare, &order);                                                 \
+	}                                                                                                              \
+	PDS_INLINE T *name##_search(const struct name *a, const T *key,                                                \
+	                            int (*compare)(const T *x, const T *y, void *arg), void *arg, size_t *at)          \
+	{                                                                                                              \
+		struct name##_order order = {compare, arg};                                                            \
+                                                                                                                       \
+		return (T *)parray_search(&a->array, key, name##_compare, &order, at);                                 \
+	}                                                                                                              \
+	PDS_INLINE struct name##_slice name##_slice(const struct name *a, size_t start, size_t count)                  \
+	{                                                                                                              \
+		struct name##_slice s = {parray_slice(&a->array, start, count)};                                       \
+                                                                                                                       \
+		return s;                                                                                              \
+	}                                                                                                              \
+	PDS_INLINE struct name##_slice name##_slice_slice(struct name##_slice s, size_t start, size_t count)           \
+	{                                                                                                              \
+		s.run = parray_slice_slice(s.run, start, count);                                                       \
+		return s;                                                                                              \
+	}                                                                                                              \
+	PDS_INLINE size_t name##_slice_count(struct name##_slice s)                                                    \
+	{                                                                                                              \
+		return s.run.count;                                                                                    \
+	}                                                                                                              \
+	PDS_INLINE T *name##_slice_at(struct name##_slice s, size_t i)                                                 \
+	{                                                                                                              \
+		return (T *)parray_slice_at(s.run, i);                                                                 \
+	}                                                                                                              \
+	struct name
+
+/* ---- several dimensions ---- */
+
+enum { PNDARRAY_DIMS = 8 };
+
+/* Elements of an array, or of part of it, by indices: a rectangle of it, every second row, a column, its transpose. No memory of its
+ * own; it is good as long as the array is there, and may be kept in the heap. */
+struct pndview {
+	void *data;   /* element 0, 0, ... */
+	size_t bytes; /* of an element */
+	unsigned dims;
+	size_t shape[PNDARRAY_DIMS];
+	ptrdiff_t stride[PNDARRAY_DIMS]; /* bytes from one element to the next along each dimension */
+};
+/* Its elements are one C array in which the last index runs fastest: all.data. */
+struct pndarray {
+	struct pndview all;
+};
+
+/* Indices, or a shape: two arguments of the functions that take dims and a row of numbers. C only. */
+#define PINDEX(...)                                                                                                    \
+	((unsigned)(sizeof((const size_t[]){__VA_ARGS__}) / sizeof(size_t))), ((const size_t[]){__VA_ARGS__})
+
+/* Zeroed. EINVAL: dims is 0 or more than PNDARRAY_DIMS, or bytes is 0. */
+struct pndarray *pndarray_make(size_t bytes, unsigned flags, unsigned dims, const size_t *shape);
+void pndarray_free(struct pndarray *a); /* NULL: nothing */
+/* An array of its own with the elements of a view. */
+struct pndarray *pndarray_copy(const struct pndview *v, unsigned flags);
+
+/* How many elements. */
+size_t pndview_count(const struct pndview *v);
+/* ERANGE; EINVAL: another number of dimensions. */
+static inline void *pndview_at(const struct pndview *v, unsigned dims, const size_t *index)
+{
+	char *at = (char *)v->data;
+
+	if (dims != v->dims) {
+		errno = EINVAL;
+		return NULL;
+	}
+	for (unsigned d = 0; d < dims; d++) {
+		if (index[d] >= v->shape[d]) {
+			errno = ERANGE;
+			return NULL;
+		}
+		at += (ptrdiff_t)index[d] * v->stride[d];
+	}
+	return at;
+}
+/* Those with indices start, start + step, ... along a dimension, count of them; step is not 0. A view without dimensions, and ERANGE: not all
+ * are there; EINVAL. */
+struct pndview pndview_slice(const struct pndview *v, unsigned dim, size_t start, size_t count, ptrdiff_t step);
+/* Those that have this index in a dimension, which is gone: a row, a column, a plane. ERANGE; EINVAL, also if it is the only dimension. */
+struct pndview pndview_pick(const struct pndview *v, unsigned dim, size_t index);
+/* Two dimensions change places. EINVAL. */
+struct pndview pndview_swap(const struct pndview *v, unsigned dim, unsigned other);
+/* To the next indices, the last running fastest: true; behind the last element: all 0, false. EINVAL, and false: another number of dimensions.
+ *
+ *     size_t index[2] = {0, 0};
+ *     do
+ *             use(pndview_at(v, 2, index));
+ *     while (pndview_next(v, 2, index));        (if there is an element at all) */
+bool pndview_next(const struct pndview *v, unsigned dims, size_t *index);
+
+/* Arrays of T: struct NAME, views of them: struct NAME_view, and functions that take and give a T. */
+#define PNDARRAY_OF(name, T)                                                                                           \
+	struct name {                                                                                                  \
+		struct pndarray array;                                                                                 \
+	};                                                                                                             \
+	struct name##_view {                                                                                           \
+		struct pndview view;                                                                                   \
+	};                                                                                                             \
+	_Static_assert(_Alignof(T) <= 16, "elements of " #name " are aligned to more than 16 bytes");                  \
+	enum { name##_flags = PDS_MAY_POINT(T) ? 0 : PARRAY_PLAIN };                                                   \
+	PDS_INLINE struct name *name##_make(unsigned dims, const size_t *shape)                                        \
+	{                                                                                                              \
+		return (struct name *)pndarray_make(sizeof(T), name##_flags, dims, shape);                             \
+	}                                                                                                              \
+	PDS_INLINE void name##_free(struct name *a)                                                                    \
+	{                                                                                                              \
+		pndarray_free((struct pndarray *)a);                                                                   \
+	}                                                                                                              \
+	PDS_INLINE T *name##_data(const struct name *a)                                                                \
+	{                                                                                                              \
+		return (T *)a->array.all.data;                                                                         \
+	}                                                                                                              \
+	PDS_INLINE T *name##_at(const struct name *a, unsigned dims, const size_t *index)                              \
+	{                                                                                                              \
+		return (T *)pndview_at(&a->array.all, dims, index);                                                    \
+	}                                                                                                              \
+	PDS_INLINE size_t name##_shape(const struct name *a, unsigned dim)                                             \
+	{                                                                                                              \
+		return dim < a->array.all.dims ? a->array.all.shape[dim] : 0;                                          \
+	}                                                                                                              \
+	PDS_INLINE struct name##_view name##_all(const struct name *a)                                                 \
+	{                                                                                                              \
+		struct name##_view v = {a->array.all};                                                                 \
+                                                                                                                       \
+		return v;                                                                                              \
+	}                                                                                                              \
+	PDS_INLINE struct name##_view name##_view_slice(struct name##_view v, unsigned dim, size_t start,              \
+	                                                size_t count, ptrdiff_t step)                                  \
+	{                                                                                                              \
+		v.view = pndview_slice(&v.view, dim, start, count, step);                                              \
+		return v;                                                                                              \
+	}                                                                                                              \
+	PDS_INLINE struct name##_view name##_view_pick(struct name##_view v, unsigned dim, size_t index)               \
+	{                                                                                                              \
+		v.view = pndview_pick(&v.view, dim, index);                                                            \
+		return v;                                                                                              \
+	}                                                                                                              \
+	PDS_INLINE struct name##_view name##_view_swap(struct name##_view v, unsigned dim, unsigned other)             \
+	{                                                                                                              \
+		v.view = pndview_swap(&v.view, dim, other);                                                            \
+		return v;                                                                                              \
+	}                                                                                                              \
+	PDS_INLINE T *name##_view_at(struct name##_view v, unsigned dims, const size_t *index)                         \
+	{                                                                                                              \
+		return (T *)pndview_at(&v.view, dims, index);                                                          \
+	}                                                                                                              \
+	PDS_INLINE size_t name##_view_shape(struct name##_view v, unsigned dim)                                        \
+	{                                                                                                              \
+		return dim < v.view.dims ? v.view.shape[dim] : 0;                                                      \
+	}                                                                                                              \
+	PDS_INLINE bool name##_view_next(struct name##_view v, unsigned dims, size_t *index)                           \
+	{                                                                                                              \
+		return pndview_next(&v.view, dims, index);                                                             \
+	}                                                                                                              \
+	PDS_INLINE struct name *name##_copy(struct name##_view v)                                                      \
+	{                                                                                                              \
+		return (struct name *)pndarray_copy(&v.view, name##_flags);                                            \
+	}                                                                                                              \
+	struct name
+
+#ifdef __cplusplus
+}
+#endif
+#endif
