@@ -25,12 +25,12 @@ test: all
 test-slow: all
 	$(CTEST) -L slow
 
-# Each bench/FOLDER/run.sh BUILD prints its table.
+# All benches, to the terminal and, for bench/plot, to a file. Takes hours; bench/run --quick takes minutes.
 bench:
 	sh scripts/deps.sh bench
 	cmake -S . -B $(BUILD) -G Ninja $(CMAKE_FLAGS)
 	cmake --build $(BUILD) --target all bench
-	@for run in bench/*/run.sh; do echo; echo "== $$run"; sh $$run $(abspath $(BUILD)) || exit 1; done
+	bench/run --build $(abspath $(BUILD)) --json $(BUILD)/bench.json
 
 docs: $(BUILD)/configured
 	cmake --build $(BUILD) --target docs

@@ -6,7 +6,7 @@ set -eu
 packages="build-essential cmake ninja-build pkg-config libxxhash-dev libelf-dev libzstd-dev libcmocka-dev libjson-c-dev"
 [ "${1-}" != ci ] || packages="$packages clang libclang-rt-14-dev"
 [ "${1-}" != bench ] || packages="$packages libdb-dev liblmdb-dev librocksdb-dev libsqlite3-dev libpmemobj-dev libtpl-dev \
-	libjemalloc2 libmimalloc2.0 xfsprogs btrfs-progs"
+	libbsd-dev libjemalloc2 libmimalloc2.0 xfsprogs btrfs-progs python3 gnuplot-nox"
 
 is_installed() {
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

@@ -1,0 +1,155 @@
+"""suite.py - the benches that bench/run runs: their settings, and the systems of each.
+
+A system whose title begins with "SoftPM" is ours; one that begins with "floor" bounds what any can do, and competes with none.
+"""
+
+import glob
+import os
+import platform
+import subprocess
+
+SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+FOLDER = "FOLDER"  # in an argv: the folder of this run
+
+
+def is_ours(title):
+    return title.startswith("SoftPM")
+
+
+def is_bound(title):
+    return title.startswith("floor")
+
+
+class System:
+    def __init__(self, title, *argv, rows=None):
+        self.title, self.argv, self.rows = title, [str(word) for word in argv], rows
+
+
+class Setting:
+    def __init__(self, parameters, systems):
+        self.parameters, self.systems = parameters, systems
+
+
+class Bench:
+    """settings(options) yields Settings; is_exact: once is enough."""
+
+    def __init__(self, name, text, settings, is_exact=False):
+        self.name, self.text, self.settings, self.is_exact = name, text, settings, is_exact
+
+
+class Table:
+    """A folder of bench/ whose run.sh prints a table of its own."""
+
+    def __init__(self, name, build):
+        self.name, self.text = name, f"its own table (bench/{name}/run.sh)"
+        self.argv = ["sh", os.path.join(SOURCE, "bench", name, "run.sh"), build]
+
+
+# ---- Figure 5, Table 3 ----
+
+STRUCTURES = ("array", "list", "tree", "hash")
+
+
+def structures(build):
+    def program(name):
+        return os.path.join(build, "bench", "structures", "bench_structures_" + name)
+
+    def settings(options):
+        for elements in (1000, 10000) if options.quick else (1000, 10000, 100000, 1000000):
+            for batch, points in (1, 20), (elements // 100, 5), (elements, 1):
+                for structure in STRUCTURES:
+                    rest = FOLDER, structure, elements, batch, points
+                    yield Setting({"structure": structure, "elements": elements, "batch": batch},
+                                  [System("SoftPM", program("softpm"), *rest, "plain"),
+                                   System("SoftPM ds", program("ds"), *rest, "ds"),
+                                   System("TPL", program("tpl"), *rest, "whole"),
+                                   System("TPL, log", program("tpl"), *rest, "log")])
+
+    return settings
+
+
+def lines_between(source, mark):
+    """Lines that are neither empty nor comments, between those that say "persist ... MARK ..." and "end"."""
+    count, is_inside = 0, False
+    with open(os.path.join(SOURCE, "bench", "structures", source), encoding="utf-8") as f:
+        for line in f:
+            text = line.strip()
+            if text.startswith("/* persist "):
+                is_inside = mark in text.split()
+            elif text == "/* end */":
+                is_inside = False
+            elif is_inside and text and not text.startswith(("/*", "*", "//")):
+                count += 1
+    return count
+
+
+def lines(_options):
+    for structure in STRUCTURES:
+        ours = lines_between("plain.c", structure) + lines_between("softpm.c", structure)
+        tpl = lines_between("tpl.c", structure)
+
+        def counted(n):
+            return [("lines", n, "lines")]
+
+        yield Setting({"structure": structure},
+                      [System("SoftPM", rows=counted(ours)), System("TPL", rows=counted(tpl)),
+                       System("TPL, log", rows=counted(tpl + lines_between("tpl.c", "log")))])
+
+
+def benches(build):
+    tables = sorted(os.path.basename(os.path.dirname(path)) for path in glob.glob(os.path.join(SOURCE, "bench", "*", "run.sh")))
+    return [
+        Bench("fig5", "array, list, tree, hash table: durable after each batch of changes", structures(build)),
+        Bench("table3", "lines of code that make a structure persistent", lines, is_exact=True),
+    ] + [Table(name, build) for name in tables]
+
+
+# ---- tables ----
+
+
+def words(parameters):
+    return ", ".join(f"{name} {value}" for name, value in parameters.items())
+
+
+def number(value):
+    return f"{value:.4g}" if abs(value) < 10000 else f"{value:.0f}"
+
+
+def ratio(row):
+    return f"{row['ratio']:.2f}" if row and row["ratio"] is not None else "-"
+
+
+def table(rows):
+    """Markdown: a line for each setting and metric, a column for each system, and SoftPM's ratio to the best of the others."""
+    titles = list(dict.fromkeys(row["system"] for row in rows))
+    names = list(dict.fromkeys(name for row in rows for name in row["parameters"]))
+    cells = {}
+    for row in rows:
+        key = tuple(row["parameters"].get(name, "") for name in names) + (row["metric"], row["unit"])
+        cells.setdefault(key, {})[row["system"]] = row
+    ours = [title for title in titles if is_ours(title)]
+    head = names + ["metric"] + titles + [f"{title}: ratio" for title in ours]
+    yield "| " + " | ".join(head) + " |"
+    yield "| " + " | ".join(["---"] * (len(names) + 1) + ["---:"] * (len(head) - len(names) - 1)) + " |"
+    for key, cell in cells.items():
+        values = [number(cell[title]["value"]) if title in cell else "-" for title in titles]
+        ratios = [ratio(cell.get(title)) for title in ours]
+        yield "| " + " | ".join([str(word) for word in key[:-2]] + [f"{key[-2]} ({key[-1]})"] + values + ratios) + " |"
+
+
+# ---- the machine ----
+
+
+def file_system(path):
+    return subprocess.run(["stat", "-f", "-c", "%T", path], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def line_of(path, name):
+    with open(path, encoding="utf-8") as f:
+        return next((line.split(":", 1)[1].strip() for line in f if line.startswith(name)), "?")
+
+
+def machine(folder):
+    return {"system": f"{platform.system()} {platform.release()} {platform.machine()}",
+            "processor": line_of("/proc/cpuinfo", "model name"), "processors": os.cpu_count(),
+            "memory": line_of("/proc/meminfo", "MemTotal"), "file_system": file_system(folder)}
