@@ -289,7 +289,10 @@ void spm_marks_take_dirty(struct marks *m, void (*fn)(pageno_t page, void *arg),
 	uint64_t bits;
 
 	while (set_take(m, DIRTY, &from, &first, &bits)) {
-		bits &= slice_have(m, first)->member[first % SPM_SLICE_PAGES / 64];
+		const struct slice_marks *sm = slice_have(m, first);
+		unsigned w = first % SPM_SLICE_PAGES / 64;
+
+		bits &= sm->member[w] | sm->set[TOUCHED].word[w];
 		if (bits)
 			set_add(m, TOUCHED, first, bits);
 		for (; bits; bits &= bits - 1)

@@ -3,7 +3,7 @@
  * A container is a set of live slots. Per slice that it uses, marks keep
  *   live[page]     the live slots of the span that begins at that page
  *   member         pages that the newest version has
- *   dirty          member pages written since the last point (as the tracker told)
+ *   dirty          pages written since the last look (as the tracker told); of those, only members and touched ones count
  *   touched        pages whose image or meta in the next version differs, or may differ, from the last one
  *   unlike         pages with pointers in memory where the newest version has NULL
  *
@@ -47,7 +47,7 @@ bool spm_marks_is_member(const struct marks *m, pageno_t page);
 /* The page, which was captured, is so now, or is not any more. Only by whoever writes the image. */
 void spm_marks_set_unlike(struct marks *m, pageno_t page, bool is_unlike);
 
-/* Calls fn for each dirty member page, touches it, and forgets that it is dirty. */
+/* Calls fn for each dirty page that may have live slots, touches it, and forgets that it is dirty. */
 void spm_marks_take_dirty(struct marks *m, void (*fn)(pageno_t page, void *arg), void *arg);
 /* Touches the other member pages of each aligned chunk in which a page is touched. chunk_pages: a power of two, at most
  * 8192. */
