@@ -150,6 +150,8 @@ struct container *spm_container_get(int id); /* with a reference; NULL and error
 void spm_container_put(struct container *c);
 /* The same; NULL if it is not open, no error set. No views; branch NULL: any. */
 struct container *spm_container_open(int magic, const char *branch);
+/* All that are open, one after the other, each with a reference: the first at or behind *place, which is 0 at first; NULL: no more. */
+struct container *spm_container_next(unsigned *place);
 /* The durable version that memory goes on from. -ENOENT: there is none yet; or the container is inherited, or not on that branch
  * (NULL: any) any more. */
 int spm_container_position(struct container *c, const char *branch, struct version_found *out);
@@ -265,6 +267,10 @@ struct container *spm_container_begin(int magic, const char *branch);
 int spm_container_fill(struct container *c);
 /* The part of it that is no memory. */
 void spm_container_describe(struct container *c, const struct version_info *info);
+
+/* fork.c: who halts several containers has this before the first, so that no two wait for each other. */
+void spm_halts_lock(void);
+void spm_halts_unlock(void);
 
 /* view.c: c->chain, of a read-only view of this version. 0, or -1 and the error is set. */
 struct resolved;

@@ -21,7 +21,7 @@
  * the same as in the version are not written in either case.
  *
  * No thread of the parent but the one that forked is in the child. Locks that others may have held are held by the fork, or made
- * anew in the child if nothing that they guard is used there. Order: one fork at a time; containers (their points); lazy's; the capture;
+ * anew in the child if nothing that they guard is used there. Order: one fork (or pDiffer) at a time; containers (their points); lazy's; the capture;
  * the table; what maps are known (discover/mapped.h); images; then the heap's (heap.c).
  */
 #include "container.h"
@@ -36,10 +36,20 @@
 #include <stdio.h>
 #include <string.h>
 
-static pthread_mutex_t fork_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t fork_lock = PTHREAD_MUTEX_INITIALIZER; /* and of others who halt several containers */
 static struct driver *heir;
 static int heir_error; /* why there is none */
 static bool is_routed; /* what was written before the fork */
+
+void spm_halts_lock(void)
+{
+	pthread_mutex_lock(&fork_lock);
+}
+
+void spm_halts_unlock(void)
+{
+	pthread_mutex_unlock(&fork_lock);
+}
 
 static void containers_hold(void)
 {

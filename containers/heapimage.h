@@ -80,6 +80,8 @@ uint64_t spm_heapimage_sum(const struct heapimage_header *h);
 
 /* heapimage_open.c: IDs of images, and what pCFree and pOutside do with them. */
 bool spm_heapimage_is_id(int id);
+bool spm_heapimage_is_open(int id);
+int spm_heapimage_of(uint64_t address); /* in the window; the ID, 0: it is in no image */
 void spm_heapimage_close(int id);
 int spm_heapimage_outside(int id, int (*fn)(void *place, void *value, const char *what, void *arg), void *arg);
 /* Sets the error for any other use of an image's ID. */

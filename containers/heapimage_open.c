@@ -318,6 +318,28 @@ static struct heapimage **link_of(int id)
 	return link;
 }
 
+bool spm_heapimage_is_open(int id)
+{
+	bool is_open;
+
+	pthread_mutex_lock(&images_lock);
+	is_open = *link_of(id);
+	pthread_mutex_unlock(&images_lock);
+	return is_open;
+}
+
+int spm_heapimage_of(uint64_t address)
+{
+	const struct heapimage *image;
+	int id;
+
+	pthread_mutex_lock(&images_lock);
+	image = image_at(address);
+	id = image ? image->id : 0;
+	pthread_mutex_unlock(&images_lock);
+	return id;
+}
+
 static int no_such(int id)
 {
 	return spm_fail(EINVAL, "there is no open image with ID %d", id);

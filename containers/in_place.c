@@ -3,6 +3,7 @@
 #include "container.h"
 #include "heap/class.h"
 #include "lazy.h"
+#include "numbers.h"
 #include "volume/source.h"
 
 #include <errno.h>
@@ -26,8 +27,7 @@ struct in_place {
 	const struct moved *moved;
 	uint64_t version;
 	struct source_list wanted; /* all pages of the other version */
-	uint64_t *page;            /* that are looked at: numbers as in versions, ascending */
-	size_t pages, room;
+	struct numbers page;       /* that are looked at: as in versions */
 	bool is_too_much;
 	unsigned char *content;     /* 4096 bytes for each of them */
 	struct span_change *change; /* ascending */
@@ -42,16 +42,16 @@ struct in_place {
 
 static void page_note(struct in_place *p, uint64_t page)
 {
-	if (p->pages == p->room && !p->is_too_much) {
-		size_t room = p->room * 2 + 256;
-		uint64_t *more = room < 8 * PAGES_MOST ? realloc(p->page, room * sizeof(*more)) : NULL;
-
-		p->is_too_much = !more;
-		p->room = more ? room : p->room;
-		p->page = more ? more : p->page;
-	}
+	p->is_too_much |= p->page.n >= 8 * PAGES_MOST;
 	if (!p->is_too_much)
-		p->page[p->pages++] = page;
+		spm_numbers_add(&p->page, page);
+}
+
+/* Whether they are so few that it is worth it. */
+static bool pages_are_few(struct in_place *p)
+{
+	spm_numbers_settle(&p->page);
+	return !p->is_too_much && !p->page.is_short && p->page.n <= PAGES_MOST;
 }
 
 static void range_note(uint64_t page, uint64_t pages, void *arg)
@@ -70,25 +70,6 @@ static void strayed_note(pageno_t page, void *arg)
 	page_note(p, spm_moved_page(p->moved, page));
 }
 
-static int by_number(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static size_t numbers_settle(uint64_t *number, size_t n)
-{
-	size_t kept = 0;
-
-	if (n)
-		qsort(number, n, sizeof(*number), by_number);
-	for (size_t i = 0; i < n; i++)
-		if (!kept || number[kept - 1] != number[i])
-			number[kept++] = number[i];
-	return kept;
-}
-
 static bool pages_find(struct in_place *p)
 {
 	struct source_list had = {0};
@@ -102,8 +83,7 @@ static bool pages_find(struct in_place *p)
 		spm_source_list_free(&had);
 	}
 	spm_marks_each_strayed(p->c->marks, strayed_note, p);
-	p->pages = numbers_settle(p->page, p->pages);
-	return !p->is_too_much && p->pages <= PAGES_MOST;
+	return pages_are_few(p);
 }
 
 /* ---- which spans ---- */
@@ -167,39 +147,40 @@ static bool change_fill(const struct in_place *p, struct span_change *ch)
 }
 
 /* Where spans begin that have one of the pages, now or in the version. */
-static bool heads_find(const struct in_place *p, uint64_t *head, size_t *n)
+static bool heads_find(const struct in_place *p, struct numbers *head)
 {
-	for (size_t i = 0; i < p->pages; i++) {
-		const struct span *s = spm_span_of(spm_page_address(in_memory(p, p->page[i])));
+	for (size_t i = 0; i < p->page.n; i++) {
+		const struct span *s = spm_span_of(spm_page_address(in_memory(p, p->page.number[i])));
 		uint32_t k;
-		const struct source_run *r = spm_source_find(&p->wanted, p->page[i], &k);
+		const struct source_run *r = spm_source_find(&p->wanted, p->page.number[i], &k);
 
 		if (s)
-			head[(*n)++] = s->first;
+			spm_numbers_add(head, s->first);
 		if (r) {
 			r = head_of(p, r, &k);
 			if (!r)
 				return false;
-			head[(*n)++] = in_memory(p, r->page + k);
+			spm_numbers_add(head, in_memory(p, r->page + k));
 		}
 	}
-	*n = numbers_settle(head, *n);
-	return true;
+	spm_numbers_settle(head);
+	return !head->is_short;
 }
 
 static bool changes_find(struct in_place *p)
 {
-	uint64_t *head = calloc(2 * p->pages + 1, sizeof(*head));
-	bool is_done = head && heads_find(p, head, &p->changes);
+	struct numbers head = {.n = 0};
+	bool is_done = heads_find(p, &head);
 
+	p->changes = head.n;
 	if (is_done)
 		p->change = calloc(p->changes + 1, sizeof(*p->change));
 	is_done = is_done && p->change;
 	for (size_t i = 0; i < p->changes && is_done; i++) {
-		p->change[i].first = (pageno_t)head[i];
+		p->change[i].first = (pageno_t)head.number[i];
 		is_done = change_fill(p, &p->change[i]);
 	}
-	free(head);
+	spm_numbers_free(&head);
 	return is_done;
 }
 
@@ -228,8 +209,7 @@ static bool come_pages_note(struct in_place *p)
 				page_note(p, spm_moved_page(p->moved, ch->first + n));
 		}
 	}
-	p->pages = numbers_settle(p->page, p->pages);
-	return !p->is_too_much && p->pages <= PAGES_MOST;
+	return pages_are_few(p);
 }
 
 /* ---- what is in the pages ---- */
@@ -240,9 +220,9 @@ static size_t sources_gather(const struct in_place *p, size_t i, struct page_sou
 {
 	size_t n = 0;
 
-	for (; n < READ_PAGES && i + n < p->pages; n++) {
+	for (; n < READ_PAGES && i + n < p->page.n; n++) {
 		uint32_t k;
-		const struct source_run *r = spm_source_find(&p->wanted, p->page[i + n], &k);
+		const struct source_run *r = spm_source_find(&p->wanted, p->page.number[i + n], &k);
 
 		if (!r || !r->block)
 			break;
@@ -260,10 +240,10 @@ static bool pages_read(struct in_place *p)
 	const struct source_run *run[READ_PAGES];
 	size_t n;
 
-	p->content = spm_pages_map((p->pages + 1) * SPM_PAGE_BYTES, false);
+	p->content = spm_pages_map((p->page.n + 1) * SPM_PAGE_BYTES, false);
 	if (!p->content)
 		return false;
-	for (size_t i = 0; i < p->pages; i += n ? n : 1) {
+	for (size_t i = 0; i < p->page.n; i += n ? n : 1) {
 		unsigned char *to = p->content + i * SPM_PAGE_BYTES;
 
 		n = sources_gather(p, i, source, run);
@@ -313,8 +293,8 @@ static bool root_find(struct in_place *p, const struct version_info *info)
 
 static bool prepare(struct in_place *p, const struct version_info *info)
 {
-	return pages_find(p) && changes_find(p) && come_pages_note(p) && blob_load(p) && pages_read(p) &&
-	       root_find(p, info);
+	return pages_find(p) && blob_load(p) && spm_outside_agree(p->c->outside, p->next->outside) && changes_find(p) &&
+	       come_pages_note(p) && pages_read(p) && root_find(p, info);
 }
 
 /* $SOFTPM_SWITCH=beside: never, for tests. */
@@ -352,9 +332,9 @@ void spm_in_place_end(struct in_place *p)
 	if (!p)
 		return;
 	if (p->content)
-		spm_pages_unmap(p->content, (p->pages + 1) * SPM_PAGE_BYTES);
+		spm_pages_unmap(p->content, (p->page.n + 1) * SPM_PAGE_BYTES);
 	spm_source_list_free(&p->wanted);
-	free(p->page);
+	spm_numbers_free(&p->page);
 	free(p->change);
 	free(p->given);
 	free(p->taken);
@@ -445,10 +425,10 @@ static void page_copy(struct in_place *p, pageno_t page, const unsigned char *co
 
 static void pages_put(struct in_place *p)
 {
-	for (size_t i = 0; i < p->pages; i++) {
-		pageno_t page = in_memory(p, p->page[i]);
+	for (size_t i = 0; i < p->page.n; i++) {
+		pageno_t page = in_memory(p, p->page.number[i]);
 		uint32_t k;
-		bool is_member = spm_source_find(&p->wanted, p->page[i], &k);
+		bool is_member = spm_source_find(&p->wanted, p->page.number[i], &k);
 
 		spm_marks_put_member(p->next->marks, page, is_member);
 		if (is_member)
@@ -476,10 +456,10 @@ static void gone_free(struct in_place *p)
 /* What was copied is no change, but pages may be others', too. */
 static void pages_settle(struct in_place *p)
 {
-	for (size_t i = 0, next; i < p->pages; i = next) {
-		pageno_t first = in_memory(p, p->page[i]), end = first + 1;
+	for (size_t i = 0, next; i < p->page.n; i = next) {
+		pageno_t first = in_memory(p, p->page.number[i]), end = first + 1;
 
-		for (next = i + 1; next < p->pages && in_memory(p, p->page[next]) == end; next++)
+		for (next = i + 1; next < p->page.n && in_memory(p, p->page.number[next]) == end; next++)
 			end++;
 		if (spm_capture_settle(first, end - first))
 			spm_capture_set_dirty(first, end - first);
@@ -500,7 +480,7 @@ bool spm_in_place_apply(struct in_place *p)
 	pages_put(p);
 	gone_free(p);
 	pages_settle(p);
-	p->c->pages_switched += p->pages;
+	p->c->pages_switched += p->page.n;
 	spm_blob_settle(p->next);
 	return true;
 }

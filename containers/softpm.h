@@ -294,6 +294,32 @@ struct pdifference {
 SOFTPM_API int pDiff(int magic, const char *first, const char *second,
                      int (*fn)(const struct pdifference *difference, void *arg), void *arg);
 
+/* Which open container an object belongs to: p is an address in memory from pMalloc, or in an image. Belongs: it can be reached from the
+ * container's root (of two containers that have it, one is named). Returns the ID, 0 on failure. What no container had at its last point
+ * costs a look at what changed since in each, as a point takes one. ENOENT: none has it. */
+SOFTPM_API int pCOf(const void *p);
+/* An object in which two open containers differ. Good during the call of fn that gets it. */
+struct pdiffering {
+	const void *first, *second; /* where it lies in this process in the one and in the other; NULL: it is not there */
+	size_t size;                /* what pUsableSize says */
+};
+/* fn for each object that differs between two open containers of one magic (views, clones, what pCRestore brought back, on any branches), or
+ * that only one of them has, until it returns non-zero, which is returned. Both are compared as they are in memory now, with
+ * what no point has saved. Pointers that lead to the same place in both do not differ (pSame). An object that was freed and another that
+ * got its place are one that changed, if they are of one size and kind.
+ *
+ * It takes as long as the change is large, beside a look at both as a point takes it, and reading the maps of both versions, if these
+ * differ; of what they share no page is touched. Waits for points in progress. Nobody may change the two meanwhile; others may make
+ * points. All is compared before the first call of fn, which may call any function; what it frees, by pFree, pCFree or pCSwitch, it may be told
+ * nevertheless.
+ *
+ * ENOTSUP: they are of different magics, or one is an image: compare everything then. */
+SOFTPM_API int pDiffer(int first, int second, int (*fn)(const struct pdiffering *object, void *arg), void *arg);
+/* Whether bytes in two containers are the same, but for where these lie: aligned words that differ are the same nevertheless if they are
+ * pointers to the same place in both, unless the memory is from pMallocNoPtr. An ID may be 0, for memory of no container, or an
+ * image's. Returns 1: the same; 0: they differ; -1: failure. */
+SOFTPM_API int pSame(int first, const void *in_first, int second, const void *in_second, size_t bytes);
+
 /* ---- images ----
  *
  * An image is one version as one file: any number of processes, on any x86-64 machine, map it at its own addresses and share what the

@@ -159,12 +159,13 @@ int spm_containers_sync(int magic)
 	return result;
 }
 
-static struct container *container_at(unsigned place)
+struct container *spm_container_next(unsigned *place)
 {
-	struct container *c;
+	struct container *c = NULL;
 
 	pthread_mutex_lock(&table_lock);
-	c = place < table_top && table[place] && !table[place]->is_ending ? table[place] : NULL;
+	for (; *place < table_top && !c; ++*place)
+		c = table[*place] && !table[*place]->is_ending ? table[*place] : NULL;
 	if (c)
 		c->users++;
 	pthread_mutex_unlock(&table_lock);
@@ -173,11 +174,10 @@ static struct container *container_at(unsigned place)
 
 void spm_containers_settle(void)
 {
-	for (unsigned i = 0; i < table_top; i++) {
-		struct container *c = container_at(i);
+	struct container *c;
+	unsigned place = 0;
 
-		if (!c)
-			continue;
+	while ((c = spm_container_next(&place))) {
 		pthread_mutex_lock(&c->lock);
 		while (c->is_busy)
 			pthread_cond_wait(&c->changed, &c->lock);

@@ -415,6 +415,22 @@ void spm_outside_decode(struct outside *o, uint64_t *image, size_t words,
 
 /* --- the table as bytes --- */
 
+static bool is_same_record(const struct outside *a, const struct outside *b, unsigned i)
+{
+	const struct module_record *x = &a->module[i].r, *y = &b->module[i].r;
+
+	return x->flags == y->flags && x->id_bytes == y->id_bytes && !memcmp(x->id, y->id, x->id_bytes) &&
+	       !strcmp(a->text + x->name, b->text + y->name);
+}
+
+bool spm_outside_agree(const struct outside *a, const struct outside *b)
+{
+	for (unsigned i = 0; i < a->modules && i < b->modules; i++)
+		if (!is_same_record(a, b, i))
+			return false;
+	return true;
+}
+
 bool spm_outside_has_changed(const struct outside *o)
 {
 	return o->has_changed;

@@ -44,6 +44,9 @@ bool spm_outside_encode(struct outside *o, uint64_t *image,
 void spm_outside_decode(struct outside *o, uint64_t *image, size_t words,
                         void (*warn)(size_t word_index, const char *sentence, void *arg), void *arg);
 
+/* Whether words that both know mean the same in both. */
+bool spm_outside_agree(const struct outside *a, const struct outside *b);
+
 /* Whether the table has grown since it was saved or loaded. */
 bool spm_outside_has_changed(const struct outside *o);
 /* The table as bytes; the caller frees them. -ENOMEM. */
