@@ -31,10 +31,11 @@ class Setting:
 
 
 class Bench:
-    """settings(options) yields Settings; is_exact: once is enough."""
+    """list_settings(build, is_quick) yields Settings; is_exact: once is enough."""
 
-    def __init__(self, name, text, settings, is_exact=False):
-        self.name, self.text, self.settings, self.is_exact = name, text, settings, is_exact
+    def __init__(self, name, text, build, list_settings, is_exact=False):
+        self.name, self.text, self.is_exact = name, text, is_exact
+        self.settings = lambda is_quick: list(list_settings(build, is_quick))
 
 
 class Table:
@@ -50,22 +51,60 @@ class Table:
 STRUCTURES = ("array", "list", "tree", "hash")
 
 
-def structures(build):
-    def program(name):
-        return os.path.join(build, "bench", "structures", "bench_structures_" + name)
+def structure_systems(build, structure, names=("softpm", "ds", "tpl", "log"), **options):
+    def system(title, name, variant):
+        program = os.path.join(build, "bench", "structures", "bench_structures_" + name)
+        return System(title, program, FOLDER, variant, structure, *(f"{name}={value}" for name, value in options.items()))
 
-    def settings(options):
-        for elements in (1000, 10000) if options.quick else (1000, 10000, 100000, 1000000):
-            for batch, points in (1, 20), (elements // 100, 5), (elements, 1):
-                for structure in STRUCTURES:
-                    rest = FOLDER, structure, elements, batch, points
-                    yield Setting({"structure": structure, "elements": elements, "batch": batch},
-                                  [System("SoftPM", program("softpm"), *rest, "plain"),
-                                   System("SoftPM ds", program("ds"), *rest, "ds"),
-                                   System("TPL", program("tpl"), *rest, "whole"),
-                                   System("TPL, log", program("tpl"), *rest, "log")])
+    systems = {"softpm": ("SoftPM", "softpm", "plain"), "ds": ("SoftPM ds", "ds", "ds"), "tpl": ("TPL", "tpl", "whole"),
+               "log": ("TPL, log", "tpl", "log")}
+    return [system(*systems[name]) for name in names]
 
-    return settings
+
+def fig5(build, is_quick):
+    for elements in (1000, 10000) if is_quick else (1000, 10000, 100000, 1000000):
+        for batch, points in (1, 20), (elements // 100, 5), (elements, 1):
+            for structure in STRUCTURES:
+                yield Setting({"structure": structure, "elements": elements, "batch": batch},
+                              structure_systems(build, structure, elements=elements, batch=batch, points=points))
+
+
+def fig10(build, is_quick):
+    """1,000 changes a point in an array of 64 MiB (quick: 6)."""
+    elements = 100000 if is_quick else 1000000
+    for locality in (0, 0.5, 0.9, 1) if is_quick else (0, 0.25, 0.5, 0.75, 0.9, 0.99, 1):
+        for structure in ("array",) if is_quick else ("array", "list"):
+            yield Setting({"structure": structure, "elements": elements, "locality": locality},
+                          structure_systems(build, structure, elements=elements, batch=1000, points=5, locality=locality))
+
+
+def fig11(build, is_quick):
+    elements = 100000 if is_quick else 1000000
+    for chunk in (4096, 65536, 1 << 20) if is_quick else tuple(4096 << i for i in range(9)):
+        for locality in 0, 0.9, 1:
+            yield Setting({"elements": elements, "locality": locality, "chunk": chunk},
+                          structure_systems(build, "array", ("softpm",), elements=elements, batch=1000, points=5,
+                                            locality=locality, chunk=chunk))
+
+
+def fig12(build, is_quick):
+    elements = 200000 if is_quick else 4000000  # in all
+    for processes in 1, 2, 4, 8:
+        for structure in ("array", "tree"):
+            yield Setting({"structure": structure, "elements": elements, "processes": processes},
+                          structure_systems(build, structure, elements=elements // processes, batch=10,
+                                            points=20 if is_quick else 100, processes=processes))
+
+
+def fig13(build, is_quick):
+    nodes = 100000 if is_quick else 8000000  # 500 MB
+
+    def system(title, name, pointers):
+        return System(title, os.path.join(build, "bench", "pointers", "bench_pointers_" + name), FOLDER, nodes, pointers)
+
+    for pointers in 1, 2, 4, 6, 8:
+        yield Setting({"nodes": nodes, "pointers": f"{pointers * 100 / 8:g}%"},
+                      [system("SoftPM", "softpm", pointers), system("TPL", "tpl", pointers)])
 
 
 def lines_between(source, mark):
@@ -83,7 +122,7 @@ def lines_between(source, mark):
     return count
 
 
-def lines(_options):
+def table3(_build, _is_quick):
     for structure in STRUCTURES:
         ours = lines_between("plain.c", structure) + lines_between("softpm.c", structure)
         tpl = lines_between("tpl.c", structure)
@@ -99,8 +138,12 @@ def lines(_options):
 def benches(build):
     tables = sorted(os.path.basename(os.path.dirname(path)) for path in glob.glob(os.path.join(SOURCE, "bench", "*", "run.sh")))
     return [
-        Bench("fig5", "array, list, tree, hash table: durable after each batch of changes", structures(build)),
-        Bench("table3", "lines of code that make a structure persistent", lines, is_exact=True),
+        Bench("fig5", "array, list, tree, hash table: durable after each batch of changes", build, fig5),
+        Bench("table3", "lines of code that make a structure persistent", build, table3, is_exact=True),
+        Bench("fig10", "locality: each change is, with this probability, next to the one before", build, fig10),
+        Bench("fig11", "SoftPM's unit of writing (chunk_bytes), by locality", build, fig11),
+        Bench("fig12", "processes at once, each with a structure of its own", build, fig12),
+        Bench("fig13", "a list, by the part of its data that is pointers", build, fig13),
     ] + [Table(name, build) for name in tables]
 
 

@@ -1,13 +1,14 @@
 /* softpm.c - the plain structures (plain.c) with SoftPM: they lie in its memory, hang on a container's root, and pPointSync is the point.
- * Variants: plain. */
+ * Variants: plain. Each process has a container of its own in one volume. */
 #include "plain.h"
 
 #include <softpm.h>
 #include <stdio.h>
 
-enum { MAGIC = 5 };
+enum { MAGIC_FIRST = 5 };
 
 static const char *path;
+static int magic;
 
 static void softpm_need(bool ok, const char *what)
 {
@@ -22,10 +23,10 @@ static int container;
 static void structures_open(void)
 {
 	softpm_need(!pVOpen(path), "pVOpen");
-	container = pCRestore(MAGIC, (void **)&plain);
+	container = pCRestore(magic, (void **)&plain);
 	if (container > 0)
 		return;
-	container = pCAlloc(MAGIC, sizeof(*plain), (void **)&plain);
+	container = pCAlloc(magic, sizeof(*plain), (void **)&plain);
 	softpm_need(container > 0, "pCAlloc");
 	plain_init();
 }
@@ -36,21 +37,33 @@ static void structures_point(void)
 }
 /* end */
 
-static void softpm_open(const char *folder, const char *name, const char *variant)
+static void chunk_set(uint64_t bytes)
+{
+	struct cattr *attr = pCGetAttr(magic);
+
+	softpm_need(attr != NULL, "pCGetAttr");
+	attr->chunk_bytes = bytes;
+	softpm_need(!pCSetAttr(container, attr), "pCSetAttr");
+	pCAttrFree(attr);
+}
+
+static void softpm_open(const struct setting *setting)
 {
 	static char buffer[4096];
 
-	(void)name, (void)variant;
-	snprintf(buffer, sizeof(buffer), "%s/softpm.vol", folder);
+	snprintf(buffer, sizeof(buffer), "%s/softpm.vol", setting->folder);
 	path = buffer;
+	magic = MAGIC_FIRST + (int)setting->process;
 	structures_open();
+	if (setting->chunk_bytes && !setting->began_ns)
+		chunk_set(setting->chunk_bytes);
 }
 
 static struct pstats stats(void)
 {
 	struct pstats s;
 
-	softpm_need(!pStats(MAGIC, &s), "pStats");
+	softpm_need(!pStats(magic, &s), "pStats");
 	return s;
 }
 

@@ -1,25 +1,24 @@
 /* structures.c - the measuring half of every program here; see structures.h. */
 #include "structures.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-enum { POINTS_MOST = 1000 };
-
-struct setting {
-	const char *folder, *name, *variant;
-	uint64_t elements, batch, points;
-};
+enum { POINTS_MOST = 1000, ARGUMENTS_MOST = 12 };
 
 static const struct system *system_;
 static const struct structure *structure;
-static struct setting setting;
+static struct setting setting = {.locality = -1};
 static uint64_t step; /* multiples of it reach all keys, evenly spread */
 static uint64_t *key; /* of a batch */
 static volatile char sink;
 static uint64_t hash, count;
+static double resident_before;
 
 static struct entry entry_of(uint64_t number, uint64_t round)
 {
@@ -27,8 +26,9 @@ static struct entry entry_of(uint64_t number, uint64_t round)
 	uint64_t seed = (number + 1) * 2654435761u + round * UINT64_C(0x9e3779b97f4a7c15);
 
 	for (size_t i = 0; i < VALUE_BYTES; i += sizeof(seed)) {
-		random_next(&seed);
-		memcpy(e.value + i, &seed, sizeof(seed));
+		uint64_t word = random_next(&seed) | UINT64_C(1) << 63; /* looks like no address */
+
+		memcpy(e.value + i, &word, sizeof(word));
 	}
 	return e;
 }
@@ -41,10 +41,32 @@ static int key_order(const void *left, const void *right)
 }
 
 /* All batches of one operation together have no key twice. */
-static void batch_draw(uint64_t number)
+static void batch_spread(uint64_t number)
 {
 	for (uint64_t i = 0; i < setting.batch; i++)
 		key[i] = (number * setting.batch + i) * step % setting.elements;
+}
+
+static void batch_local(uint64_t number)
+{
+	uint64_t seed = number + 1, last = 0;
+
+	for (uint64_t i = 0; i < setting.batch; i++) {
+		bool is_next = i && (double)(random_next(&seed) >> 11) * 0x1p-53 < setting.locality;
+
+		last = (is_next ? last + 1 : random_next(&seed)) % setting.elements;
+		key[i] = last;
+	}
+}
+
+static void batch_draw(uint64_t number)
+{
+	if (structure->batch_begin)
+		structure->batch_begin();
+	if (setting.locality < 0)
+		batch_spread(number);
+	else
+		batch_local(number);
 	qsort(key, setting.batch, sizeof(*key), key_order);
 }
 
@@ -129,8 +151,6 @@ static void measure(const char *operation, void (*batch)(uint64_t number), uint6
 	for (uint64_t i = 0; i < points; i++) {
 		uint64_t began = now_ns();
 
-		if (structure->batch_begin)
-			structure->batch_begin();
 		batch(i);
 		if (batch != query)
 			system_->point();
@@ -149,40 +169,94 @@ static void element_look(uint64_t number, const char *value)
 static void run(void)
 {
 	measure("create", create, 1);
-	measure("query", query, setting.points);
+	if (setting.locality < 0)
+		measure("query", query, setting.points);
 	measure("modify", modify, setting.points);
-	measure("add", add, setting.points);
-	measure("remove", remove_some, setting.points);
+	if (setting.locality < 0) {
+		measure("add", add, setting.points);
+		measure("remove", remove_some, setting.points);
+	}
 	structure->each(element_look);
 }
 
-/* In a process that began at began_ns: the structure comes back, and all of it is looked at. */
-static void restore(const char *began_ns, const char *expected)
+/* The structure comes back, and all of it is looked at. */
+static void restore(void)
 {
-	uint64_t began = strtoull(began_ns, NULL, 0);
-
 	structure->each(element_look);
-	row("restore", (double)(now_ns() - began) / 1e3, "us");
-	row("resident", resident_bytes() / (double)count, "bytes/element");
-	need(hash == strtoull(expected, NULL, 0), "bringing the structure back as it was");
+	row("restore", (double)(now_ns() - setting.began_ns) / 1e3, "us");
+	row("resident", (resident_bytes() - resident_before) / (double)count, "bytes/element");
+	need(hash == setting.expected, "bringing the structure back as it was");
 	row_data(hash);
 }
 
-static void start_anew(char **argv)
+static void start_anew(int argc, char **argv)
 {
-	char began[32], expected[32];
-	const char *arguments[10];
+	char began[40], expected[40], *arguments[ARGUMENTS_MOST + 3] = {NULL};
 
-	for (size_t i = 0; i < 7; i++)
-		arguments[i] = argv[i];
-	snprintf(expected, sizeof(expected), "%llu", (unsigned long long)hash);
-	arguments[7] = began;
-	arguments[8] = expected;
-	arguments[9] = NULL;
+	need(argc <= ARGUMENTS_MOST, "starting anew with so many arguments");
+	memcpy(arguments, argv, (size_t)argc * sizeof(*argv));
+	arguments[argc] = began;
+	arguments[argc + 1] = expected;
 	fflush(stdout);
-	snprintf(began, sizeof(began), "%llu", (unsigned long long)now_ns());
-	execv("/proc/self/exe", (char **)(uintptr_t)arguments);
+	snprintf(expected, sizeof(expected), "expected=%llu", (unsigned long long)hash);
+	snprintf(began, sizeof(began), "began=%llu", (unsigned long long)now_ns());
+	execv("/proc/self/exe", arguments);
 	need(false, "starting anew");
+}
+
+/* ---- several processes ---- */
+
+static struct shared {
+	pthread_barrier_t all;
+	_Atomic uint64_t hash;
+} * shared;
+
+static void one_of_many(void)
+{
+	uint64_t began, created, changed;
+
+	system_->open(&setting);
+	pthread_barrier_wait(&shared->all);
+	began = now_ns();
+	create(0);
+	system_->point();
+	pthread_barrier_wait(&shared->all);
+	created = now_ns();
+	for (uint64_t i = 0; i < setting.points; i++) {
+		modify(i);
+		system_->point();
+	}
+	pthread_barrier_wait(&shared->all);
+	changed = now_ns();
+	structure->each(element_look);
+	shared->hash += hash;
+	pthread_barrier_wait(&shared->all);
+	if (setting.process == 0) {
+		row("create", (double)(created - began) / 1e3, "us");
+		row("modify", (double)(setting.points * setting.processes) * 1e9 / (double)(changed - created),
+		    "points/s");
+		row_data(shared->hash);
+	}
+	system_->close();
+}
+
+static void run_together(void)
+{
+	pthread_barrierattr_t attr;
+	int status;
+
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	need(shared != MAP_FAILED, "mmap");
+	pthread_barrierattr_init(&attr);
+	pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+	pthread_barrier_init(&shared->all, &attr, (unsigned)setting.processes);
+	for (; setting.process < setting.processes; setting.process++)
+		if (!fork()) {
+			one_of_many();
+			exit(0);
+		}
+	for (uint64_t i = 0; i < setting.processes; i++)
+		need(wait(&status) > 0 && !status, "a process");
 }
 
 /* The golden section of n, or a little more, without a divisor that n has too. */
@@ -200,20 +274,39 @@ static uint64_t step_of(uint64_t n)
 	}
 }
 
-static void setting_read(char **argv)
+static void option_read(const char *option)
 {
-	setting = (struct setting){argv[1],
-	                           argv[2],
-	                           argv[6],
-	                           strtoull(argv[3], NULL, 0),
-	                           strtoull(argv[4], NULL, 0),
-	                           strtoull(argv[5], NULL, 0)};
-	need(setting.elements && setting.elements <= 100000000, "ELEMENTS");
-	need(setting.points && setting.points <= POINTS_MOST, "POINTS");
+	static const struct {
+		const char *name;
+		uint64_t *value;
+	} numbers[] = {{"elements=", &setting.elements},   {"batch=", &setting.batch},
+	               {"points=", &setting.points},       {"chunk=", &setting.chunk_bytes},
+	               {"processes=", &setting.processes}, {"began=", &setting.began_ns},
+	               {"expected=", &setting.expected}};
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		if (!strncmp(option, numbers[i].name, strlen(numbers[i].name))) {
+			*numbers[i].value = strtoull(option + strlen(numbers[i].name), NULL, 0);
+			return;
+		}
+	need(!strncmp(option, "locality=", 9), option);
+	setting.locality = atof(option + 9);
+}
+
+static void setting_read(int argc, char **argv)
+{
+	need(argc > 3, "usage: FOLDER VARIANT STRUCTURE NAME=VALUE...:");
+	setting.folder = argv[1];
+	setting.variant = argv[2];
+	setting.structure = argv[3];
+	for (int i = 4; i < argc; i++)
+		option_read(argv[i]);
+	need(setting.elements && setting.elements <= 100000000, "elements");
+	need(setting.points && setting.points <= POINTS_MOST, "points");
 	need(setting.batch && setting.batch * setting.points <= setting.elements,
-	     "BATCH (times POINTS: ELEMENTS at most)");
+	     "batch (times points: elements at most)");
 	for (size_t i = 0; system_->structure[i]; i++)
-		if (!strcmp(system_->structure[i]->name, setting.name))
+		if (!strcmp(system_->structure[i]->name, setting.structure))
 			structure = system_->structure[i];
 	need(structure != NULL, "finding a structure of that name");
 	step = step_of(setting.elements);
@@ -223,18 +316,20 @@ static void setting_read(char **argv)
 
 int structures_main(int argc, char **argv, const struct system *s)
 {
-	bool is_anew = argc == 9;
-
-	need(argc == 7 || is_anew, "usage: FOLDER STRUCTURE ELEMENTS BATCH POINTS VARIANT:");
 	system_ = s;
-	setting_read(argv);
-	s->open(setting.folder, setting.name, setting.variant);
-	if (is_anew)
-		restore(argv[7], argv[8]);
+	setting_read(argc, argv);
+	if (setting.processes) {
+		run_together();
+		return 0;
+	}
+	resident_before = resident_bytes();
+	s->open(&setting);
+	if (setting.began_ns)
+		restore();
 	else
 		run();
 	s->close();
-	if (!is_anew)
-		start_anew(argv);
+	if (!setting.began_ns)
+		start_anew(argc, argv);
 	return 0;
 }

@@ -1,12 +1,16 @@
-/* structures.h - Figure 5 of the published evaluation: four structures, five operations, each followed by a durable point.
+/* structures.h - Figures 5 and 10 to 12 of the published evaluation: four structures, five operations, each followed by a durable point.
  *
  * Every system is a program of its own, bench_structures_NAME:
  *
- *     FOLDER array|list|tree|hash ELEMENTS BATCH POINTS VARIANT
+ *     FOLDER VARIANT array|list|tree|hash elements=N batch=N points=N [NAME=VALUE...]
  *
- * It makes the structure with ELEMENTS elements in FOLDER, looks up, changes, adds and removes BATCH of them at a time, POINTS times
+ * It makes the structure with so many elements in FOLDER, looks up, changes, adds and removes a batch of them at a time, `points` times
  * each, with a point after each batch that makes it durable (but for the lookups: they leave nothing to be kept), and starts itself anew,
  * to bring the structure back and look at all of it. The elements of a batch are drawn evenly from all of them, and come in the order of their keys.
+ *
+ *     locality=P    elements are only changed; each is, with probability P, the one behind that changed before, else any
+ *     chunk=BYTES   SoftPM's unit of writing
+ *     processes=N   so many processes at once, each with a structure of its own, which it makes and changes
  *
  * What a program must add to a structure to make it persistent lies between the lines "persist STRUCTURE..." and "end" in the sources, which
  * bench/run counts (Table 3).
@@ -34,10 +38,18 @@ struct structure {
 
 enum change_kind { ADDED, CHANGED, REMOVED };
 
+struct setting {
+	const char *folder, *variant, *structure;
+	uint64_t elements, batch, points;
+	double locality;                          /* -1: not asked for */
+	uint64_t chunk_bytes, processes, process; /* chunk_bytes 0: as it is; process: the number of this one */
+	uint64_t began_ns, expected;              /* of the process that starts anew */
+};
+
 struct system {
 	const struct structure *const *structure; /* the last one is NULL */
 	/* Brings the structure back, or makes an empty one. */
-	void (*open)(const char *folder, const char *name, const char *variant);
+	void (*open)(const struct setting *setting);
 	/* What the program does to an element, which has its new value. NULL: need not be told. */
 	void (*note)(enum change_kind kind, const struct entry *entry);
 	void (*point)(void); /* durable on return */

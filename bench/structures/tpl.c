@@ -2,7 +2,7 @@
  * second file that then takes the first one's name, for a crash must leave one of the two whole.
  *
  * Variant log, where TPL can do without writing all: each point appends an image of what was added, changed and removed since the one
- * before (images may follow each other in a file), until these are more than the whole, which is dumped then. Variant whole: never.
+ * before (images may follow each other in a file), until these are more than the whole, which is dumped then. Variant whole: never. Each process has a folder of its own.
  */
 #include "plain.h"
 
@@ -230,14 +230,18 @@ static void log_point(void)
 }
 /* end */
 
-static void tpl_open(const char *path, const char *name, const char *variant)
+static void tpl_open(const struct setting *setting)
 {
-	is_logged = !strcmp(variant, "log");
-	folder_fd = open(path, O_RDONLY | O_DIRECTORY);
+	static char folder[4096];
+
+	is_logged = !strcmp(setting->variant, "log");
+	snprintf(folder, sizeof(folder), "%s/%llu", setting->folder, (unsigned long long)setting->process);
+	mkdir(folder, 0700);
+	folder_fd = open(folder, O_RDONLY | O_DIRECTORY);
 	plain = calloc(1, sizeof(*plain));
 	need(folder_fd >= 0 && plain, "opening the folder");
 	plain_init();
-	for (format = formats; strcmp(format->structure->name, name);)
+	for (format = formats; strcmp(format->structure->name, setting->structure);)
 		format++;
 	format->load();
 	if (is_logged)

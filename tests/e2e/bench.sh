@@ -40,7 +40,7 @@ holds() {
 mkdir -p "$scratch/known/bench/structures"
 count="echo >>'$scratch/count'; n=\$(wc -l <'$scratch/count')"
 system softpm "$count; printf 'create\t%d\tus\nadd\t5\tus\nrate\t50\tops/s\ndata\t1\n' \$n"
-system tpl "[ \$6 = whole ] || exit 0; printf 'create\t100\tus\nadd\t4\tus\nrate\t100\tops/s\ndata\t1\n'"
+system tpl "[ \$2 = whole ] || exit 0; printf 'create\t100\tus\nadd\t4\tus\nrate\t100\tops/s\ndata\t1\n'"
 measure --build "$scratch/known" --where structure=list --json "$scratch/rows.json" fig5 >"$scratch/table"
 holds 'row("SoftPM", "create")["repetitions"] == 3'
 holds '[row("SoftPM", "create")[k] for k in ("min", "median", "value", "max", "unit", "bench")] == [1, 2, 2, 3, "us", "fig5"]'
