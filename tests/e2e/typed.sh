@@ -23,14 +23,32 @@ PARRAY_OF(numbers, long);
 PARRAY_OF(places, struct place);
 PNDARRAY_OF(grid, float);
 PNDARRAY_OF(board, char);
+PHASH_OF(ages, const char *, int);
+PHASH_PLAIN_OF(towns, struct place, struct place);
+PHASH_SET_OF(ids, uint64_t);
+PHASH_WITH(links, int64_t, struct ids *, PMAP_PLAIN_KEYS);
 END
 cat >"$scratch/right.txt" <<'END'
 struct numbers *a = numbers_make(); numbers_push(a, 1); long *p = numbers_at(a, 0); (void)p;
 struct numbers_slice s = numbers_slice(numbers_make(), 0, 1); (void)numbers_slice_at(s, 0);
 struct places *a = places_make(); places_push(a, (struct place){1, 2}); places_set(a, 0, *places_at(a, 0));
 struct grid *g = grid_make(PINDEX(2, 3)); *grid_at(g, PINDEX(1, 1)) = 2; (void)grid_view_pick(grid_all(g), 0, 1);
+struct ages *t = ages_make(); ages_put(t, "Ann", 37); int *age = ages_get(t, "Ann"); ++*ages_at(t, "Bob"); (void)age;
+struct ages *t = ages_make(); struct ages_iter it; for (ages_start(&it, t); ages_next(&it);) ages_remove(t, it.key, it.value);
+struct towns *t = towns_make(); struct place p = {1, 2}; towns_put(t, p, p); (void)towns_has(t, (struct place){1, 2});
+struct ids *t = ids_make(); if (ids_add(t, 1)) ids_remove(t, 1); return (int)ids_count(t);
+struct links *t = links_make(); links_put(t, 1, ids_make()); ids_free(*links_get(t, 1));
 END
 cat >"$scratch/wrong.txt" <<'END'
+struct ages *t = ids_make(); (void)t;
+ages_put(ages_make(), 7, 37);
+ages_put(ages_make(), "Ann", "Bob");
+double *age = ages_get(ages_make(), "Ann"); (void)age;
+struct ids_iter it; ages_start(&it, ages_make());
+struct ids_iter it; char *key = it.key; (void)key;
+ids_add(ids_make(), "Ann");
+links_put(links_make(), 1, ages_make());
+PHASH_OF(shorts, short, int);
 struct places *a = numbers_make(); (void)a;
 places_push(numbers_make(), (struct place){1, 2});
 places_push(places_make(), 1);

@@ -4,6 +4,7 @@
 
 #include <softpm/array.h>
 #include <softpm/common.h>
+#include <softpm/hash.h>
 #include <softpm/string.h>
 
 #endif
