@@ -276,16 +276,19 @@ int plain_memory(const char *)
 	return 0;
 }
 
-struct alignas(64) line {
+struct alignas(65536) line {
 	int number;
 };
 
 int aligned_memory(const char *)
 {
+	softpm::list<softpm::vector<char>> between; /* of an odd number of pages */
 	softpm::list<line> lines;
 
-	for (int i = 0; i < 100; i++)
-		EXPECT(reinterpret_cast<std::uintptr_t>(&lines.emplace_back(line{i})) % 64 == 0);
+	for (int i = 0; i < 100; i++) {
+		between.emplace_back(36000);
+		EXPECT(reinterpret_cast<std::uintptr_t>(&lines.emplace_back()) % 65536 == 0);
+	}
 	return 0;
 }
 
