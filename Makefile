@@ -20,6 +20,7 @@ demo: $(BUILD)/configured
 	@SOFTPM_BUILD=$(BUILD) sh apps/wordindex/demo.sh
 
 test: all
+	sh scripts/deps.sh test
 	$(CTEST) -LE slow --parallel $(JOBS)
 
 test-slow: all

@@ -1,9 +1,10 @@
 #!/bin/sh
-# deps.sh [ci|bench] - see to it that the Debian packages the build needs are there: installs those missing as root, otherwise
+# deps.sh [test|ci|bench] - see to it that the Debian packages the build needs are there: installs those missing as root, otherwise
 # names them in one line and fails. Asks the network for nothing when none is missing.
 set -eu
 
 packages="build-essential cmake ninja-build pkg-config libxxhash-dev libelf-dev libzstd-dev libcmocka-dev libjson-c-dev"
+[ "${1-}" != test ] || packages="$packages libbsd-dev libglib2.0-dev"
 [ "${1-}" != ci ] || packages="$packages clang libclang-rt-14-dev"
 [ "${1-}" != bench ] || packages="$packages libdb-dev liblmdb-dev librocksdb-dev libsqlite3-dev libpmemobj-dev libtpl-dev \
 	libbsd-dev libjemalloc2 libmimalloc2.0 xfsprogs btrfs-progs python3 gnuplot-nox"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # install.sh - what `cmake --install` gives is enough: README's program builds outside the tree by pkg-config (shared and static) and
-# by find_package(SoftPM), remembers what its first run was told, and the libraries show public symbols only.
+# by find_package(SoftPM), as it is, with the structures' library and in C++, remembers what its first run was told, and the libraries show public symbols only.
 set -eu
 export LC_ALL=C
 
@@ -16,11 +16,12 @@ fail() {
 flags=
 ! grep -q '^SPM_SANITIZE:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags=-fsanitize=address,undefined
 cc=$(sed -n 's/^CMAKE_C_COMPILER:[A-Z]*=//p' "$SOFTPM_BUILD/CMakeCache.txt")
+cxx=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$SOFTPM_BUILD/CMakeCache.txt")
 
 cmake --install "$SOFTPM_BUILD" --prefix "$prefix" >"$scratch/log" || fail "cmake --install failed"
 lib=$(dirname "$(find "$prefix" -name libsoftpm.a)")
 export PKG_CONFIG_PATH="$lib/pkgconfig"
-for file in include/softpm.h bin/softpm share/man/man1/softpm.1; do
+for file in include/softpm.h include/softpm.hpp include/softpm/ds.h bin/softpm share/man/man1/softpm.1; do
 	[ -f "$prefix/$file" ] || fail "$file is missing"
 done
 
@@ -48,6 +49,70 @@ readelf -d "$scratch/shared" | grep -q 'NEEDED.*libsoftpm\.so\.0' || fail "share
 ! readelf -d "$scratch/static" | grep -q 'NEEDED.*libsoftpm' || fail "static: it needs the shared library"
 remembers shared "$scratch/shared"
 remembers static "$scratch/static"
+
+# The same program on the structures' library, and in C++.
+cat >"$scratch/notes_ds.c" <<'END'
+#include <errno.h>
+#include <softpm/ds.h>
+#include <stdio.h>
+
+PARRAY_OF(notes, struct pstring *);
+struct root { struct notes *notes; };
+
+int main(int argc, char **argv)
+{
+	void *memory;
+	int id = pCRestore(1, &memory);
+
+	if (!id && errno == ENOENT)
+		id = pCAlloc(1, sizeof(struct root), &memory);
+	if (!id)
+		return 1;
+	struct root *root = memory;
+	if (!root->notes && !(root->notes = notes_make()))
+		return 1;
+	for (int i = 1; i < argc; i++)
+		if (!notes_push(root->notes, pstring_from(argv[i])))
+			return 1;
+	if (!pPointSync(id))
+		return 1;
+	for (size_t i = notes_count(root->notes); i--;)
+		puts(pstring_c_str(*notes_at(root->notes, i)));
+	return 0;
+}
+END
+cat >"$scratch/notes.cc" <<'END'
+#include <softpm.hpp>
+#include <cstdio>
+
+struct root {
+	softpm::list<softpm::string> notes;
+};
+
+int main(int argc, char **argv)
+{
+	softpm::container<root> c(1);
+
+	for (int i = 1; i < argc; i++)
+		c->notes.emplace_front(argv[i]);
+	c.point_sync();
+	for (const auto &note : c->notes)
+		std::puts(note.c_str());
+}
+END
+# shellcheck disable=SC2046,SC2086 # lists of words
+{
+	"$cc" $flags -Wall -Wextra -Werror "$scratch/notes_ds.c" -o "$scratch/ds" $(pkg-config --cflags --libs softpm-ds) -Wl,-rpath,"$lib" ||
+		fail "ds: does not build"
+	"$cc" $flags "$scratch/notes_ds.c" -o "$scratch/ds_static" $(pkg-config --cflags softpm-ds) "$lib/libsoftpm-ds.a" "$lib/libsoftpm.a" \
+		$(pkg-config --static --libs-only-l softpm-ds | sed 's/-lsoftpm\(-ds\)\?//g') || fail "ds static: does not build"
+	"$cxx" $flags -std=c++17 -Wall -Wextra -Werror "$scratch/notes.cc" -o "$scratch/cpp" $(pkg-config --cflags --libs softpm) \
+		-Wl,-rpath,"$lib" || fail "C++: does not build"
+}
+readelf -d "$scratch/ds" | grep -q 'NEEDED.*libsoftpm-ds\.so\.0' || fail "ds: the soname is not libsoftpm-ds.so.0"
+remembers ds "$scratch/ds"
+remembers ds-static "$scratch/ds_static"
+remembers cpp "$scratch/cpp"
 
 mkdir "$scratch/project"
 cp "$scratch/notes.c" "$scratch/project/"
