@@ -23,6 +23,8 @@ PARRAY_OF(numbers, long);
 PARRAY_OF(places, struct place);
 PNDARRAY_OF(grid, float);
 PNDARRAY_OF(board, char);
+PLIST_OF(jobs, struct place);
+PLIST_OF(marks, int);
 PHASH_OF(ages, const char *, int);
 PHASH_PLAIN_OF(towns, struct place, struct place);
 PHASH_SET_OF(ids, uint64_t);
@@ -33,6 +35,8 @@ struct numbers *a = numbers_make(); numbers_push(a, 1); long *p = numbers_at(a, 
 struct numbers_slice s = numbers_slice(numbers_make(), 0, 1); (void)numbers_slice_at(s, 0);
 struct places *a = places_make(); places_push(a, (struct place){1, 2}); places_set(a, 0, *places_at(a, 0));
 struct grid *g = grid_make(PINDEX(2, 3)); *grid_at(g, PINDEX(1, 1)) = 2; (void)grid_view_pick(grid_all(g), 0, 1);
+struct jobs *l = jobs_make(); struct jobs_node *n = jobs_push(l, (struct place){1, 2}); n->value.x = 3; jobs_move(l, NULL, l, jobs_first(l)); jobs_remove(l, n);
+struct marks *l = marks_make(); for (struct marks_node *n = marks_first(l); n; n = marks_next(n)) marks_insert(l, n, n->value + 1);
 struct ages *t = ages_make(); ages_put(t, "Ann", 37); int *age = ages_get(t, "Ann"); ++*ages_at(t, "Bob"); (void)age;
 struct ages *t = ages_make(); struct ages_iter it; for (ages_start(&it, t); ages_next(&it);) ages_remove(t, it.key, it.value);
 struct towns *t = towns_make(); struct place p = {1, 2}; towns_put(t, p, p); (void)towns_has(t, (struct place){1, 2});
@@ -40,6 +44,12 @@ struct ids *t = ids_make(); if (ids_add(t, 1)) ids_remove(t, 1); return (int)ids
 struct links *t = links_make(); links_put(t, 1, ids_make()); ids_free(*links_get(t, 1));
 END
 cat >"$scratch/wrong.txt" <<'END'
+struct jobs *l = marks_make(); (void)l;
+jobs_push(jobs_make(), 7);
+marks_remove(jobs_make(), jobs_first(jobs_make()));
+jobs_insert(jobs_make(), marks_first(marks_make()), (struct place){1, 2});
+jobs_splice(jobs_make(), NULL, marks_make());
+double *x = &marks_first(marks_make())->value; (void)x;
 struct ages *t = ids_make(); (void)t;
 ages_put(ages_make(), 7, 37);
 ages_put(ages_make(), "Ann", "Bob");

@@ -5,6 +5,7 @@
 #include <softpm/array.h>
 #include <softpm/common.h>
 #include <softpm/hash.h>
+#include <softpm/list.h>
 #include <softpm/string.h>
 
 #endif
