@@ -28,6 +28,11 @@ PLIST_OF(marks, int);
 PHASH_OF(ages, const char *, int);
 PHASH_PLAIN_OF(towns, struct place, struct place);
 PHASH_SET_OF(ids, uint64_t);
+PTREE_OF(prices, int64_t, double);
+PTREE_OF(words, const char *, long);
+PTREE_SET_OF(grades, double);
+static inline int by_x(const struct place *a, const struct place *b) { return (a->x > b->x) - (a->x < b->x); }
+PTREE_WITH(ordered, struct place, int, PMAP_PLAIN_KEYS | PMAP_DUPLICATES, by_x);
 PHASH_WITH(links, int64_t, struct ids *, PMAP_PLAIN_KEYS);
 END
 cat >"$scratch/right.txt" <<'END'
@@ -40,6 +45,10 @@ struct marks *l = marks_make(); for (struct marks_node *n = marks_first(l); n; n
 struct ages *t = ages_make(); ages_put(t, "Ann", 37); int *age = ages_get(t, "Ann"); ++*ages_at(t, "Bob"); (void)age;
 struct ages *t = ages_make(); struct ages_iter it; for (ages_start(&it, t); ages_next(&it);) ages_remove(t, it.key, it.value);
 struct towns *t = towns_make(); struct place p = {1, 2}; towns_put(t, p, p); (void)towns_has(t, (struct place){1, 2});
+struct prices *t = prices_make(); prices_put(t, 1, 2.5); double *p = prices_get(t, 1); ++*prices_at(t, 2); (void)p;
+struct words *t = words_make(); struct words_cursor c; for (bool on = words_floor(t, "b", &c); on; on = words_prev(&c)) { const char *k = words_key(&c); (void)k; }
+struct grades *t = grades_make(); if (grades_add(t, 0.5)) grades_remove(t, 0.5); return (int)grades_rank(t, 1);
+struct ordered *t = ordered_make(); struct place p = {1, 2}; ordered_add(t, p, 3); int i; ordered_remove(t, p, &i);
 struct ids *t = ids_make(); if (ids_add(t, 1)) ids_remove(t, 1); return (int)ids_count(t);
 struct links *t = links_make(); links_put(t, 1, ids_make()); ids_free(*links_get(t, 1));
 END
@@ -59,6 +68,14 @@ struct ids_iter it; char *key = it.key; (void)key;
 ids_add(ids_make(), "Ann");
 links_put(links_make(), 1, ages_make());
 PHASH_OF(shorts, short, int);
+struct prices *t = words_make(); (void)t;
+prices_put(prices_make(), "Ann", 2.5);
+words_put(words_make(), 7, 37);
+int *i = prices_get(prices_make(), 1); (void)i;
+struct words_cursor c; prices_first(prices_make(), &c);
+struct prices_cursor c; prices_first(prices_make(), &c); char *k = prices_key(&c); (void)k;
+PTREE_OF(floats, float, int);
+PTREE_WITH(wrongly, struct place, int, 0, strcmp);
 struct places *a = numbers_make(); (void)a;
 places_push(numbers_make(), (struct place){1, 2});
 places_push(places_make(), 1);

@@ -7,5 +7,6 @@
 #include <softpm/hash.h>
 #include <softpm/list.h>
 #include <softpm/string.h>
+#include <softpm/tree.h>
 
 #endif
