@@ -409,6 +409,34 @@ static int do_view(void)
 	return look(pCOpenAt(1, "~1", &root), &root);
 }
 
+static int beside; /* a view of container 1 */
+
+static void begin_differing(void)
+{
+	void *root;
+
+	begin_named();
+	beside = pCOpenAt(1, "~1", &root);
+	EXPECT(beside);
+	book_step(book[1]);
+}
+
+static int differing_count(const struct pdiffering *object, void *arg)
+{
+	(void)object;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static int do_differ(void)
+{
+	unsigned n = 0;
+	int result = pDiffer(beside, id[1], differing_count, &n);
+
+	EXPECT(result ? !n : n);
+	return result;
+}
+
 static int do_clone(void)
 {
 	void *root = NULL;
@@ -482,6 +510,7 @@ static const struct operation operations[] = {
         {"image", begin_open, do_image},
         {"go on after a fork", begin_forked, do_fork},
         {"view", open_all, do_view},
+        {"differ", begin_differing, do_differ},
         {"clone", begin_named, do_clone},
         {"switch", begin_named, do_switch},
         {"branch", begin_named, do_branch},
