@@ -165,7 +165,7 @@ static bool may_be_told(int id)
 
 	if (c)
 		spm_container_put(c);
-	return c;
+	return c != NULL;
 }
 
 int pCOf(const void *p)

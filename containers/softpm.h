@@ -300,7 +300,7 @@ SOFTPM_API int pDiff(int magic, const char *first, const char *second,
 SOFTPM_API int pCOf(const void *p);
 /* An object in which two open containers differ. Good during the call of fn that gets it. */
 struct pdiffering {
-	const void *first, *second; /* where it lies in this process in the one and in the other; NULL: it is not there */
+	const void *first, *second; /* where it lies in the one and in the other, in this process; NULL: not there */
 	size_t size;                /* what pUsableSize says */
 };
 /* fn for each object that differs between two open containers of one magic (views, clones, what pCRestore brought back, on any branches), or

@@ -11,6 +11,7 @@
  * were told, and at those behind them.
  */
 #include "list.h"
+#include "versions.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -25,7 +26,6 @@ struct owner_seen {
 /* One of the two versions. */
 struct side {
 	const struct plist *list;
-	int container; /* 0: none */
 	struct owner_seen *owner;
 	size_t owners;
 	const struct plist_node **run; /* first nodes of runs of strays */
@@ -34,6 +34,7 @@ struct side {
 
 struct comparing {
 	struct side side[2];
+	int container[2];
 	size_t bytes;
 	pchange_fn *fn;
 	void *arg;
@@ -62,7 +63,7 @@ static int tell_one(struct comparing *d, unsigned which, const struct plist_node
 /* 1: the values are the same; 0: they differ; -1: failure. */
 static int is_same(struct comparing *d, const struct plist_node *old, const struct plist_node *now)
 {
-	int same = pSame(d->side[0].container, plist_value(old), d->side[1].container, plist_value(now), d->bytes);
+	int same = pSame(d->container[0], plist_value(old), d->container[1], plist_value(now), d->bytes);
 
 	if (same < 0)
 		d->result = -1;
@@ -216,26 +217,28 @@ static int object_see(const struct pdiffering *object, void *arg)
 	const struct plist_node *old = node_see(d, 0, object->first, object->size, &is_known[0]);
 	const struct plist_node *now = node_see(d, 1, object->second, object->size, &is_known[1]);
 
-	if (d->result)
-		return 1;
-	if (is_known[0] && is_known[1])
-		return !is_same(d, old, now) && tell(d, old, now) ? 1 : d->result != 0;
-	if (is_known[0])
-		return tell(d, old, NULL) != 0;
-	return is_known[1] && tell(d, NULL, now) ? 1 : 0;
+	if (d->result || (is_known[0] && is_known[1] && is_same(d, old, now)))
+		return d->result != 0;
+	if (is_known[0] || is_known[1])
+		tell(d, is_known[0] ? old : NULL, is_known[1] ? now : NULL);
+	return d->result != 0;
 }
 
-/* 1: pDiffer can't. */
-static int objects_compare(struct comparing *d)
+/* False: pDiffer can't. */
+static bool objects_compare(struct comparing *d)
 {
 	if (owners_prepare(d) || run_note(&d->side[0], d->side[0].list->first) ||
-	    run_note(&d->side[1], d->side[1].list->first))
-		return -1;
-	if (pDiffer(d->side[0].container, d->side[1].container, object_see, d) == -1)
-		return errno == ENOTSUP ? 1 : -1;
+	    run_note(&d->side[1], d->side[1].list->first)) {
+		d->result = -1;
+		return true;
+	}
+	if (pDiffer(d->container[0], d->container[1], object_see, d) == -1) {
+		d->result = errno == ENOTSUP ? 0 : -1;
+		return d->result;
+	}
 	if (!d->result && !runs_tell(d, 0))
 		runs_tell(d, 1);
-	return d->result;
+	return true;
 }
 
 /* ---- lists that know nothing of each other ---- */
@@ -276,57 +279,47 @@ static int ends_pass(struct comparing *d, struct rest *a, struct rest *b)
 	return 0;
 }
 
-static int values_compare(struct comparing *d)
+static void values_compare(struct comparing *d)
 {
 	struct rest rest[2];
 
 	for (unsigned i = 0; i < 2; i++)
 		rest[i] = (struct rest){d->side[i].list->first, d->side[i].list->last, d->side[i].list->count};
 	if (beginnings_pass(d, &rest[0], &rest[1]) || ends_pass(d, &rest[0], &rest[1]))
-		return -1;
+		return;
 	for (unsigned i = 0; i < 2 && !d->result; i++)
 		for (; rest[i].n && !tell_one(d, i, rest[i].first); rest[i].n--)
 			rest[i].first = rest[i].first->next;
-	return d->result;
 }
 
 /* ---- plist_diff ---- */
 
-/* -1: it can't be told. */
-static int container_find(struct side *s)
+static void compare(struct comparing *d)
 {
-	s->container = pCOf(s->list);
-	return s->container || errno == ENOENT ? 0 : -1;
-}
+	int may = spm_versions_find(d->side[0].list, d->side[1].list, d->container);
 
-static int compare(struct comparing *d)
-{
-	int a, b, result = 1;
-
-	if (container_find(&d->side[0]) || container_find(&d->side[1]))
-		return -1;
-	a = d->side[0].container;
-	b = d->side[1].container;
-	if (a && b && a != b)
-		result = objects_compare(d);
-	return result == 1 && !d->result ? values_compare(d) : result;
+	if (may < 0)
+		d->result = -1;
+	else if (!may || !objects_compare(d))
+		values_compare(d);
 }
 
 int plist_diff(const struct plist *old, const struct plist *now, pchange_fn *fn, void *arg)
 {
 	struct comparing d = {.side = {{.list = old}, {.list = now}}, .bytes = now->bytes, .fn = fn, .arg = arg};
-	int result, error;
+	int error;
 
 	if (old->bytes != now->bytes) {
 		errno = EINVAL;
 		return -1;
 	}
-	result = old == now ? 0 : compare(&d);
+	if (old != now)
+		compare(&d);
 	error = errno;
 	for (unsigned i = 0; i < 2; i++) {
 		free(d.side[i].owner);
 		free(d.side[i].run);
 	}
 	errno = error;
-	return result;
+	return d.result;
 }
