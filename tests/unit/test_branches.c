@@ -700,6 +700,12 @@ static int numbers_are_given_once(const char *volume)
 	steps(root, 1);
 	EXPECT(pPointSync(clone_id) == VERSIONS + 6);
 	EXPECT(!pVClose());
+	EXPECT(!pVOpen(volume));
+	id = pCOpenAt(CONTAINER, "try", &root); /* a view, which goes to a branch in place */
+	EXPECT(id && !pCSwitch(id, "try", &root));
+	steps(root, 1);
+	EXPECT(pPointSync(id) == VERSIONS + 7);
+	EXPECT(!pVClose());
 	return 0;
 }
 
