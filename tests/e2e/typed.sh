@@ -21,6 +21,9 @@ cat >"$scratch/declarations.h" <<'END'
 struct place { double x, y; };
 PARRAY_OF(numbers, long);
 PARRAY_OF(places, struct place);
+PARRAY_OF(texts, const char *);
+int by_text(const char *const *x, const char *const *y, void *arg);
+int by_text_wrong(const char **x, const char **y, void *arg);
 PNDARRAY_OF(grid, float);
 PNDARRAY_OF(board, char);
 PLIST_OF(jobs, struct place);
@@ -39,6 +42,7 @@ cat >"$scratch/right.txt" <<'END'
 struct numbers *a = numbers_make(); numbers_push(a, 1); long *p = numbers_at(a, 0); (void)p;
 struct numbers_slice s = numbers_slice(numbers_make(), 0, 1); (void)numbers_slice_at(s, 0);
 struct places *a = places_make(); places_push(a, (struct place){1, 2}); places_set(a, 0, *places_at(a, 0));
+struct texts *a = texts_make(); texts_push(a, "text"); texts_sort(a, by_text, NULL); const char *const key = "x"; texts_search(a, &key, by_text, NULL, NULL);
 struct grid *g = grid_make(PINDEX(2, 3)); *grid_at(g, PINDEX(1, 1)) = 2; (void)grid_view_pick(grid_all(g), 0, 1);
 struct jobs *l = jobs_make(); struct jobs_node *n = jobs_push(l, (struct place){1, 2}); n->value.x = 3; jobs_move(l, NULL, l, jobs_first(l)); jobs_remove(l, n);
 struct marks *l = marks_make(); for (struct marks_node *n = marks_first(l); n; n = marks_next(n)) marks_insert(l, n, n->value + 1);
@@ -79,6 +83,8 @@ PTREE_WITH(wrongly, struct place, int, 0, strcmp);
 struct places *a = numbers_make(); (void)a;
 places_push(numbers_make(), (struct place){1, 2});
 places_push(places_make(), 1);
+(*texts_at(texts_make(), 0))[0] = 1;
+texts_sort(texts_make(), by_text_wrong, NULL);
 numbers_push(numbers_make(), (struct place){1, 2});
 numbers_push(numbers_make(), "text");
 double *p = numbers_at(numbers_make(), 0); (void)p;

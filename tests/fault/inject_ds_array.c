@@ -136,6 +136,60 @@ static void nothing_is_made_without_memory(void **state)
 	assert_true(inject_stop());
 }
 
+static int note(const struct pchange *change, void *arg)
+{
+	*(size_t *)arg += change->index;
+	return 0;
+}
+
+/* base: 0, 1, ...; ours: element 5 is -5, and there are 3 more; theirs: 5 is -6, 20000 is -7. */
+static int merge(struct numbers *base, struct numbers *ours, struct numbers *theirs, struct pmerged *result)
+{
+	size_t sum = 0;
+
+	if (numbers_diff(base, theirs, note, &sum))
+		return -1;
+	assert_int_equal(sum, 20005);
+	return numbers_merge(base, ours, theirs, NULL, result);
+}
+
+static void a_merge_without_memory_is_as_it_was(void **state)
+{
+	struct numbers *base = numbers_of(30000), *theirs = numbers_of(30000);
+	unsigned failures = 0;
+	bool has_failed = true;
+
+	(void)state;
+	numbers_set(theirs, 5, -6);
+	numbers_set(theirs, 20000, -7);
+	for (uint64_t nth = 1; has_failed; nth++) {
+		struct numbers *ours = numbers_of(30000);
+		struct pmerged result;
+		int is;
+
+		numbers_set(ours, 5, -5);
+		inject_start(INJECT_HEAP, 0, nth, nth);
+		is = merge(base, ours, theirs, &result);
+		has_failed = inject_stop();
+		if (is) {
+			assert_true(has_failed && errno == ENOMEM && ++failures);
+			assert_null(result.conflict);
+			assert_int_equal(*numbers_at(ours, 5), -5);
+			assert_int_equal(*numbers_at(ours, 20000), 10000);
+			is = merge(base, ours, theirs, &result);
+		}
+		assert_int_equal(is, 0);
+		assert_true(result.conflicts == 1 && result.unresolved == 1 && result.applied == 1);
+		assert_true(*numbers_at(ours, 5) == -5 && *numbers_at(ours, 20000) == -7);
+		assert_true(spm_array_check(&ours->array));
+		pmerged_free(&result);
+		numbers_free(ours);
+	}
+	assert_in_range(failures, 4, 100);
+	numbers_free(base);
+	numbers_free(theirs);
+}
+
 static int add(struct pstring *s)
 {
 	return pstring_add(s, " and so on, and on, and on, and on");
@@ -190,6 +244,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(a_vector_without_memory_is_as_it_was),
 	        cmocka_unit_test(nothing_is_made_without_memory),
+	        cmocka_unit_test(a_merge_without_memory_is_as_it_was),
 	        cmocka_unit_test(a_string_without_memory_is_as_it_was),
 	};
 

@@ -111,6 +111,23 @@ int parray_sort(struct parray *a, parray_compare_fn *compare, void *arg);
 /* In a sorted vector: the first element that is equal to key, or NULL. *at, unless it is NULL: the index of the first that is not below key. */
 void *parray_search(const struct parray *a, const void *key, parray_compare_fn *compare, void *arg, size_t *at);
 
+/* In which elements two vectors differ, by index, ascending: fn for each, until it returns non-zero, which is returned. Elements that only the longer one
+ * has are added, or removed. Pointers to the same place in both are the same (pSame); what they lead to is not looked at.
+ *
+ * Where the two are in containers that are open beside each other (views, clones, the live one; see pDiffer), only pieces in memory that differs
+ * are compared; else all is. ENOMEM; EINVAL: elements are of different sizes. */
+int parray_diff(const struct parray *old_array, const struct parray *new_array, pchange_fn *fn, void *arg);
+/* Brings into ours what theirs has changed since both were as base, by index. What both changed, and not to the same, is a conflict (common.h). So
+ * it suits vectors in which a place means something; where things are inserted and removed, all that is behind has changed.
+ *
+ * A vector has no holes. Elements that theirs has removed go if all that is behind them goes too; and if one comes in that theirs has beyond the end
+ * of ours, those between come with it. how NULL: conflicts are left in *result, and bytes are copied.
+ *
+ * ENOMEM: nothing was merged, unless it is for the list of conflicts, or copy said so; EINVAL: elements are of different sizes, or hold pointers and there is
+ * no how->copy; ECANCELED: PMERGE_STOP. On failure *result is empty. */
+int parray_merge(const struct parray *base, struct parray *ours, const struct parray *theirs, const struct pmerge *how,
+                 struct pmerged *result);
+
 /* A run of a vector's elements, known by index: it stays good when the vector grows, and elements that are gone from the vector are gone
  * from it. No memory of its own; it may be kept in the heap. */
 struct parray_run {
@@ -159,7 +176,7 @@ static inline void *parray_slice_at(struct parray_run s, size_t i)
 		struct parray_run run;                                                                                 \
 	};                                                                                                             \
 	struct name##_order {                                                                                          \
-		int (*compare)(const T *x, const T *y, void *arg);                                                     \
+		int (*compare)(T const *x, T const *y, void *arg);                                                     \
 		void *arg;                                                                                             \
 	};                                                                                                             \
 	_Static_assert(_Alignof(T) <= 16, "elements of " #name " are aligned to more than 16 bytes");                  \
@@ -205,7 +222,7 @@ static inline void *parray_slice_at(struct parray_run s, size_t i)
 	{                                                                                                              \
 		return parray_pop(&a->array, value);                                                                   \
 	}                                                                                                              \
-	PDS_INLINE T *name##_insert(struct name *a, size_t i, const T *values, size_t n)                               \
+	PDS_INLINE T *name##_insert(struct name *a, size_t i, T const *values, size_t n)                               \
 	{                                                                                                              \
 		return (T *)parray_insert(&a->array, i, values, n);                                                    \
 	}                                                                                                              \
@@ -237,20 +254,29 @@ static inline void *parray_slice_at(struct parray_run s, size_t i)
 	{                                                                                                              \
 		const struct name##_order *order = (const struct name##_order *)arg;                                   \
                                                                                                                        \
-		return order->compare((const T *)x, (const T *)y, order->arg);                                         \
+		return order->compare((T const *)x, (T const *)y, order->arg);                                         \
 	}                                                                                                              \
-	PDS_INLINE int name##_sort(struct name *a, int (*compare)(const T *x, const T *y, void *arg), void *arg)       \
+	PDS_INLINE int name##_sort(struct name *a, int (*compare)(T const *x, T const *y, void *arg), void *arg)       \
 	{                                                                                                              \
 		struct name##_order order = {compare, arg};                                                            \
                                                                                                                        \
 		return parray_sort(&a->array, name##_compare, &order);                                                 \
 	}                                                                                                              \
-	PDS_INLINE T *name##_search(const struct name *a, const T *key,                                                \
-	                            int (*compare)(const T *x, const T *y, void *arg), void *arg, size_t *at)          \
+	PDS_INLINE T *name##_search(const struct name *a, T const *key,                                                \
+	                            int (*compare)(T const *x, T const *y, void *arg), void *arg, size_t *at)          \
 	{                                                                                                              \
 		struct name##_order order = {compare, arg};                                                            \
                                                                                                                        \
 		return (T *)parray_search(&a->array, key, name##_compare, &order, at);                                 \
+	}                                                                                                              \
+	PDS_INLINE int name##_diff(const struct name *old, const struct name *new, pchange_fn *fn, void *arg)          \
+	{                                                                                                              \
+		return parray_diff(&old->array, &new->array, fn, arg);                                                 \
+	}                                                                                                              \
+	PDS_INLINE int name##_merge(const struct name *base, struct name *ours, const struct name *theirs,             \
+	                            const struct pmerge *how, struct pmerged *result)                                  \
+	{                                                                                                              \
+		return parray_merge(&base->array, &ours->array, &theirs->array, how, result);                          \
 	}                                                                                                              \
 	PDS_INLINE struct name##_slice name##_slice(const struct name *a, size_t start, size_t count)                  \
 	{                                                                                                              \
