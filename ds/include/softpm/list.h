@@ -126,7 +126,7 @@ int plist_diff(const struct plist *old, const struct plist *now, pchange_fn *fn,
 		T value;                                                                                               \
 	};                                                                                                             \
 	struct name##_order {                                                                                          \
-		int (*compare)(const T *x, const T *y, void *arg);                                                     \
+		int (*compare)(T const *x, T const *y, void *arg);                                                     \
 		void *arg;                                                                                             \
 	};                                                                                                             \
 	_Static_assert(_Alignof(T) <= 8, "values of " #name " are aligned to more than 8 bytes");                      \
@@ -217,9 +217,9 @@ int plist_diff(const struct plist *old, const struct plist *now, pchange_fn *fn,
 	{                                                                                                              \
 		const struct name##_order *order = (const struct name##_order *)arg;                                   \
                                                                                                                        \
-		return order->compare((const T *)x, (const T *)y, order->arg);                                         \
+		return order->compare((T const *)x, (T const *)y, order->arg);                                         \
 	}                                                                                                              \
-	PDS_INLINE void name##_sort(struct name *l, int (*compare)(const T *x, const T *y, void *arg), void *arg)      \
+	PDS_INLINE void name##_sort(struct name *l, int (*compare)(T const *x, T const *y, void *arg), void *arg)      \
 	{                                                                                                              \
 		struct name##_order order = {compare, arg};                                                            \
                                                                                                                        \
