@@ -16,9 +16,9 @@
  *     keep nothing alive.
  */
 #include "array.h"
+#include "misuse.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,17 +75,11 @@ bool spm_array_check(const struct parray *a)
 	return true;
 }
 
-#ifdef SPM_DEBUG
 static void must_be(const struct parray *a)
 {
-	if (a->magic != MAGIC || a->count > room(a)) {
-		fprintf(stderr, "softpm: %p is no vector, or was freed\n", (const void *)a);
-		abort();
-	}
+	spm_must(a->magic == MAGIC && a->count <= room(a),
+	         "a parray_ function was given no vector, or one that was freed");
 }
-#else
-#define must_be(a) ((void)0)
-#endif
 
 /* ---- making ---- */
 

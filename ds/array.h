@@ -13,7 +13,8 @@ struct array_pair {
 	int id[2]; /* their containers, 0: none */
 	bool is_plain;
 };
-void spm_array_pair_begin(struct array_pair *p, const struct parray *old, const struct parray *new);
+/* 1: pDiffer may be asked; 0: it can't tell anything; -1: failure, and errno. */
+int spm_array_pair_begin(struct array_pair *p, const struct parray *old, const struct parray *new);
 /* Whether n elements at these places are the same: bytes, or pointers to the same place in both containers. */
 bool spm_array_pair_is_same(const struct array_pair *p, const void *old, const void *new, size_t n);
 

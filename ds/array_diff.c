@@ -5,6 +5,7 @@
  * without containers, or if elements have other places in the two (parray_data, parray_fit), all elements are compared.
  */
 #include "array.h"
+#include "versions.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@ static int object_note(const struct pdiffering *object, void *arg)
 		const void **more = realloc(all->at, (all->n ? 2 * all->n : 1) * sizeof(*more));
 
 		if (!more)
-			return -1; /* then all is compared */
+			return -1;
 		all->at = more;
 	}
 	all->at[all->n++] = object->first;
@@ -47,12 +48,10 @@ static bool has_object(const struct objects *all, const void *at)
 
 /* ---- elements ---- */
 
-void spm_array_pair_begin(struct array_pair *p, const struct parray *old, const struct parray *new)
+int spm_array_pair_begin(struct array_pair *p, const struct parray *old, const struct parray *new)
 {
 	*p = (struct array_pair){.a = {old, new}, .is_plain = old->flags & new->flags &PARRAY_PLAIN};
-	/* Vectors of no container: 0. */
-	p->id[0] = pCOf(old);
-	p->id[1] = pCOf(new);
+	return spm_versions_find(old, new, p->id);
 }
 
 bool spm_array_pair_is_same(const struct array_pair *p, const void *old, const void *new, size_t n)
@@ -140,20 +139,29 @@ static bool are_cut_alike(const struct parray *old, const struct parray *new, si
 	return old->first == new->first || (end <= old->first && end <= new->first);
 }
 
-static int common_compare(const struct telling *t, size_t end)
+/* Whether only some pieces need to be compared; -1: failure. *changed: to be freed. */
+static int changed_find(const struct telling *t, size_t end, int may_ask, struct objects *changed)
+{
+	const struct array_pair *p = &t->pair;
+
+	if (!may_ask || !are_cut_alike(p->a[0], p->a[1], end))
+		return 0;
+	if (pDiffer(p->id[0], p->id[1], object_note, changed))
+		return errno == ENOTSUP ? 0 : -1;
+	if (changed->n)
+		qsort(changed->at, changed->n, sizeof(*changed->at), by_address);
+	return 1;
+}
+
+static int common_compare(const struct telling *t, size_t end, int may_ask)
 {
 	struct objects changed = {.n = 0};
-	const int *id = t->pair.id;
-	int result;
+	int result = changed_find(t, end, may_ask, &changed);
 
-	if (!id[0] || !id[1] || id[0] == id[1] || !are_cut_alike(t->pair.a[0], t->pair.a[1], end) ||
-	    pDiffer(id[0], id[1], object_note, &changed)) {
-		free(changed.at);
-		return all_compare(t, 0, end);
-	}
-	if (changed.n)
-		qsort(changed.at, changed.n, sizeof(*changed.at), by_address);
-	result = pieces_compare(t, &changed, end);
+	if (result == 1)
+		result = pieces_compare(t, &changed, end);
+	else if (!result)
+		result = all_compare(t, 0, end);
 	free(changed.at);
 	return result;
 }
@@ -162,14 +170,14 @@ int parray_diff(const struct parray *old, const struct parray *new, pchange_fn *
 {
 	struct telling t = {.fn = fn, .arg = arg};
 	size_t common = old->count < new->count ? old->count : new->count;
-	int result;
+	int result, may_ask;
 
 	if (old->bytes != new->bytes) {
 		errno = EINVAL;
 		return -1;
 	}
-	spm_array_pair_begin(&t.pair, old, new);
-	result = common_compare(&t, common);
+	may_ask = spm_array_pair_begin(&t.pair, old, new);
+	result = may_ask < 0 ? -1 : common_compare(&t, common, may_ask);
 	for (size_t i = common; i < old->count && !result; i++)
 		result = tell(&t, PCHANGE_REMOVED, i);
 	for (size_t i = common; i < new->count && !result; i++)

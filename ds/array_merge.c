@@ -195,9 +195,9 @@ static int all_merge(struct merging *m)
 	if (!m->value || !m->mixed || (most > m->ours->count && parray_reserve(m->ours, most)))
 		return -1;
 	if (parray_diff(m->base, m->ours, change_note, &m->change[0]) ||
-	    parray_diff(m->base, m->theirs, change_note, &m->change[1]))
+	    parray_diff(m->base, m->theirs, change_note, &m->change[1]) ||
+	    spm_array_pair_begin(&m->sides, m->ours, m->theirs) < 0)
 		return -1;
-	spm_array_pair_begin(&m->sides, m->ours, m->theirs);
 	return changes_merge(m);
 }
 
