@@ -168,6 +168,7 @@ static struct ptree_node *add_entry(struct ptree_cursor *c, const struct spm_tre
 	}
 	spm_node_open(t, c->path[0].node, c->path[0].index);
 	spm_leaf_set_key(t, c->path[0].node, c->path[0].index, key, s->string);
+	spm_leaf_stamp(t, c->path[0].node, c->path[0].index);
 	if (value)
 		memcpy(ptree_value(c), value, spm_value_bytes(t));
 	return right;
@@ -456,6 +457,7 @@ bool ptree_remove_at(struct ptree_cursor *c)
 	string = t->type.key_kind == PKEY_STRING ? spm_node_strings(t, leaf)[c->path[0].index] : NULL;
 	spm_tree_changes(t);
 	c->changes = t->changes;
+	spm_leaf_stamp(t, leaf, c->path[0].index);
 	spm_node_close(t, leaf, c->path[0].index);
 	for (unsigned level = 2; level < t->levels; level++)
 		spm_node_counts(t, c->path[level].node)[c->path[level].index]--;

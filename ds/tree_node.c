@@ -2,6 +2,7 @@
 #include "tree_node.h"
 
 #include <string.h>
+#include <xxhash.h>
 
 /* ---- layout ---- */
 
@@ -27,9 +28,10 @@ static void lay_column(struct ptree_layout *layout, unsigned column, const uint3
 }
 
 /* Whether so many elements fit into a node, or each of its parts, of so many bytes. */
-static bool lay_out(struct ptree_layout *layout, const uint32_t *bytes, bool is_split, size_t max, size_t room)
+static bool lay_out(struct ptree_layout *layout, const uint32_t *bytes, size_t header, bool is_split, size_t max,
+                    size_t room)
 {
-	size_t node = is_split ? SPM_SPLIT_HEADER : SPM_HEADER, plain = 0;
+	size_t node = header, plain = 0;
 
 	layout->max = (uint16_t)max;
 	layout->top = UINT16_MAX;
@@ -43,13 +45,14 @@ static bool lay_out(struct ptree_layout *layout, const uint32_t *bytes, bool is_
 }
 
 /* As many as fit, ENTRIES_MIN at least. */
-static void lay_out_best(struct ptree_layout *layout, const uint32_t *bytes, bool is_split)
+static void lay_out_best(struct ptree_layout *layout, const uint32_t *bytes, size_t header, bool is_split)
 {
 	size_t room = NODE_BYTES, max;
 
-	while (!lay_out(layout, bytes, is_split, ENTRIES_MIN, room))
+	while (!lay_out(layout, bytes, header, is_split, ENTRIES_MIN, room))
 		room *= 2;
-	for (max = room / (bytes[0] > bytes[2] ? bytes[0] : bytes[2]); !lay_out(layout, bytes, is_split, max, room);)
+	for (max = room / (bytes[0] > bytes[2] ? bytes[0] : bytes[2]);
+	     !lay_out(layout, bytes, header, is_split, max, room);)
 		max--;
 	/* Whole pages, whose slots in the heap begin where pages do. */
 	if (layout->bytes > room / 2)
@@ -70,16 +73,20 @@ static bool type_makes_sense(const struct pmap_type *type)
 bool spm_tree_lay_out(struct ptree *t)
 {
 	uint32_t strings = t->type.key_kind == PKEY_STRING ? sizeof(char *) : 0;
-	bool is_split;
+	bool has_pointers;
 
 	if (t->type.key_kind < PKEY_BYTES || t->type.key_kind == PKEY_STRING)
 		t->type.key_bytes = 8;
 	if (!type_makes_sense(&t->type))
 		return false;
-	is_split = leaves_have_pointers(&t->type) && !strings && !keys_have_pointers(&t->type);
-	lay_out_best(&t->layout[0], (uint32_t[]){t->type.key_bytes, strings, t->type.value_bytes, 0}, is_split);
-	lay_out_best(&t->layout[1], (uint32_t[]){t->type.key_bytes, strings, sizeof(void *), 0}, true);
-	lay_out_best(&t->layout[2], (uint32_t[]){t->type.key_bytes, strings, sizeof(void *), sizeof(uint64_t)}, true);
+	has_pointers = leaves_have_pointers(&t->type);
+	lay_out_best(&t->layout[0], (uint32_t[]){t->type.key_bytes, strings, t->type.value_bytes, 0},
+	             has_pointers ? SPM_SPLIT_HEADER : SPM_HEADER,
+	             has_pointers && !strings && !keys_have_pointers(&t->type));
+	lay_out_best(&t->layout[1], (uint32_t[]){t->type.key_bytes, strings, sizeof(void *), 0}, SPM_SPLIT_HEADER,
+	             true);
+	lay_out_best(&t->layout[2], (uint32_t[]){t->type.key_bytes, strings, sizeof(void *), sizeof(uint64_t)},
+	             SPM_SPLIT_HEADER, true);
 	return true;
 }
 
@@ -284,19 +291,28 @@ static unsigned node_words_bound(const struct ptree *t, const struct ptree_node 
 	return word == UINT64_MAX ? node->entries - first : node_words_below(t, node, first, word + 1);
 }
 
-/* As strcmp: element i to a key with the same word. */
-static int compare_at(const struct ptree *t, const struct ptree_node *node, unsigned i, const struct spm_tree_key *key)
+/* As strcmp, of keys with the same word. */
+static int compare_bytes(const struct ptree *t, const void *a, const void *b)
 {
 	switch (t->type.key_kind) {
 	case PKEY_STRING:
-		return strcmp(spm_node_strings(t, node)[i], key->bytes);
+		return strcmp(a, b);
 	case PKEY_BYTES:
-		return memcmp(spm_node_at(t, node, COLUMN_KEYS, i), key->bytes, spm_key_bytes(t));
+		return memcmp(a, b, spm_key_bytes(t));
 	case PKEY_CUSTOM:
-		return t->type.compare(spm_node_at(t, node, COLUMN_KEYS, i), key->bytes);
+		return t->type.compare(a, b);
 	default:
 		return 0;
 	}
+}
+
+/* Of element i, to a key with the same word. */
+static int compare_at(const struct ptree *t, const struct ptree_node *node, unsigned i, const struct spm_tree_key *key)
+{
+	bool is_string = t->type.key_kind == PKEY_STRING;
+
+	return compare_bytes(t, is_string ? spm_node_strings(t, node)[i] : spm_node_at(t, node, COLUMN_KEYS, i),
+	                     key->bytes);
 }
 
 /* How many before element `to` are below (or_equal: not above) the key, if those before `from` are. */
@@ -336,13 +352,21 @@ unsigned spm_node_bound(const struct ptree *t, const struct ptree_node *node, co
 	}
 }
 
+int spm_keys_compare(const struct ptree *t, const struct spm_tree_key *a, const struct spm_tree_key *b)
+{
+	if (a->word != b->word)
+		return a->word < b->word ? -1 : 1;
+	return compare_bytes(t, a->bytes, b->bytes);
+}
+
 bool spm_leaf_has(const struct ptree *t, const struct ptree_node *leaf, unsigned i, const struct spm_tree_key *key)
 {
+	struct spm_tree_key there;
+
 	if (i >= leaf->entries)
 		return false;
-	if (t->type.key_kind == PKEY_BYTES || t->type.key_kind == PKEY_CUSTOM)
-		return !compare_at(t, leaf, i, key);
-	return spm_leaf_key(t, leaf, i).word == key->word && !compare_at(t, leaf, i, key);
+	there = spm_leaf_key(t, leaf, i);
+	return !spm_keys_compare(t, &there, key);
 }
 
 int spm_leaf_compare(const struct ptree *t, const struct ptree_node *a, unsigned i, const struct ptree_node *b,
@@ -350,9 +374,7 @@ int spm_leaf_compare(const struct ptree *t, const struct ptree_node *a, unsigned
 {
 	struct spm_tree_key x = spm_leaf_key(t, a, i), y = spm_leaf_key(t, b, j);
 
-	if (x.word != y.word)
-		return x.word < y.word ? -1 : 1;
-	return compare_at(t, a, i, &y);
+	return spm_keys_compare(t, &x, &y);
 }
 
 /* ---- elements ---- */
@@ -383,6 +405,24 @@ void spm_node_close(const struct ptree *t, struct ptree_node *node, unsigned i)
 	}
 }
 
+static uint64_t *stamp_of(struct ptree_node *leaf)
+{
+	return &((struct spm_split *)leaf)->stamp;
+}
+
+static void stamp(struct ptree_node *leaf, const void *bytes, size_t n)
+{
+	*stamp_of(leaf) = XXH3_64bits_withSeed(bytes, n, *stamp_of(leaf)) | SPM_WORD_TOP;
+}
+
+void spm_leaf_stamp(const struct ptree *t, struct ptree_node *leaf, unsigned i)
+{
+	const void *key = spm_leaf_key(t, leaf, i).bytes;
+
+	if (spm_leaf_is_stamped(t))
+		stamp(leaf, key, t->type.key_kind == PKEY_STRING ? strlen(key) : spm_key_bytes(t));
+}
+
 void spm_node_pour(const struct ptree *t, struct ptree_node *from, unsigned first, struct ptree_node *to)
 {
 	size_t n = from->entries - first;
@@ -394,6 +434,8 @@ void spm_node_pour(const struct ptree *t, struct ptree_node *from, unsigned firs
 		memcpy(spm_node_at(t, to, c, to->entries), at, bytes);
 		memset(at, 0, bytes);
 	}
+	if (!to->level && spm_leaf_is_stamped(t))
+		stamp(to, stamp_of(from), sizeof(uint64_t));
 	to->entries = (uint16_t)(to->entries + n);
 	from->entries = (uint16_t)first;
 }

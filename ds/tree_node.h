@@ -18,6 +18,10 @@
  * the program, as all its structures; words of strings are too large for addresses.) A leaf of which neither keys nor values have pointers is from
  * pMallocNoPtr itself, and has none at all, not to its neighbours either; the tree is told by an id whose top bit is set.
  *
+ * A leaf that has pointers has a *stamp*: a hash of all that was added to it and removed, and so on for the leaves that it was split from or poured
+ * into. Its bytes may be the same, when keys in memory of their own are others, or another string got the place of one that was removed;
+ * its stamp never is: so what pDiffer tells of leaves is all that there is to tell.
+ *
  * Why counts where they are: those of the children of level 1, the leaves, would be written by each change of a leaf, in as many pages as
  * there are nodes of level 1, a hundredth of the tree. Leaves tell how many entries they have themselves; to add up some hundred of
  * them, when somebody asks, is as fast as to find a key. Of the levels above there are few pages, which the changes between two points share.
@@ -33,10 +37,11 @@ enum { COLUMN_KEYS, COLUMN_STRINGS, COLUMN_ITEMS, COLUMN_COUNTS };
 enum { SPM_TREE_MAGIC = 0x65727470 /* "ptre" */, SPM_HEADER = 16, SPM_SPLIT_HEADER = 32 };
 #define SPM_WORD_TOP (UINT64_C(1) << 63)
 
-/* A node whose keys and counts are in memory of their own. */
+/* A node that has pointers. */
 struct spm_split {
 	struct ptree_node node;
-	void *plain;
+	void *plain;    /* keys and counts, if they are in memory of their own */
+	uint64_t stamp; /* leaves */
 };
 
 /* A key that is searched. */
@@ -94,6 +99,12 @@ static inline uint64_t *spm_node_counts(const struct ptree *t, const struct ptre
 {
 	return spm_node_at(t, node, COLUMN_COUNTS, 0);
 }
+static inline bool spm_leaf_is_stamped(const struct ptree *t)
+{
+	return t->layout[0].column[COLUMN_KEYS].at != SPM_HEADER;
+}
+/* Element i of the leaf was added, or will be removed. */
+void spm_leaf_stamp(const struct ptree *t, struct ptree_node *leaf, unsigned i);
 static inline struct ptree_node *spm_node_child(const struct ptree *t, const struct ptree_node *node, size_t i)
 {
 	struct ptree_node *child = spm_node_children(t, node)[i];
@@ -116,6 +127,8 @@ bool spm_leaf_has(const struct ptree *t, const struct ptree_node *leaf, unsigned
 /* As strcmp, of two leaves' entries. */
 int spm_leaf_compare(const struct ptree *t, const struct ptree_node *a, unsigned i, const struct ptree_node *b,
                      unsigned j);
+/* The same of two keys, of one tree or trees of the same type. */
+int spm_keys_compare(const struct ptree *t, const struct spm_tree_key *a, const struct spm_tree_key *b);
 /* What leaf entry i is as a key. */
 struct spm_tree_key spm_leaf_key(const struct ptree *t, const struct ptree_node *leaf, unsigned i);
 

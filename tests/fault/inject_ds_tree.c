@@ -115,6 +115,43 @@ static void removing_needs_no_memory(void **state)
 	words_free(s);
 }
 
+/* A merge that fails leaves a whole tree, and can be made again. */
+static void a_merge_without_memory_can_be_made_again(void **state)
+{
+	bool has_failed = true;
+	unsigned failures = 0;
+
+	(void)state;
+	for (uint64_t nth = 1; has_failed; nth++) {
+		struct words *base = words_make(), *ours = words_make(), *theirs = words_make();
+		struct pmerged merged;
+		int result;
+
+		for (int i = 0; i < 300; i++)
+			assert_true(put_word(&base->tree, i) && put_word(&ours->tree, i + 100) &&
+			            put_word(&theirs->tree, i + 200));
+		for (int i = 200; i < 220; i++)
+			assert_true(words_put(theirs, wide(i).text, -1) && words_put(ours, wide(i).text, -2));
+		inject_start(INJECT_HEAP, 0, nth, nth);
+		result = ptree_merge(&base->tree, &ours->tree, &theirs->tree, NULL, &merged);
+		has_failed = inject_stop();
+		failures += has_failed;
+		assert_int_equal(result, has_failed ? -1 : 0);
+		assert_true(!has_failed || errno == ENOMEM);
+		pmerged_free(&merged);
+		assert_whole(&ours->tree, words_count(ours));
+		assert_int_equal(ptree_merge(&base->tree, &ours->tree, &theirs->tree, NULL, &merged), 0);
+		assert_int_equal(merged.unresolved, 20);
+		pmerged_free(&merged);
+		/* Gone with theirs: 100 to 199; 400 to 499 came in. */
+		assert_whole(&ours->tree, 300);
+		words_free(base);
+		words_free(ours);
+		words_free(theirs);
+	}
+	assert_in_range(failures, 100, 1000);
+}
+
 static void nothing_is_made_without_memory(void **state)
 {
 	(void)state;
@@ -130,6 +167,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(an_addition_without_memory_leaves_the_tree),
 	        cmocka_unit_test(removing_needs_no_memory),
+	        cmocka_unit_test(a_merge_without_memory_can_be_made_again),
 	        cmocka_unit_test(nothing_is_made_without_memory),
 	};
 

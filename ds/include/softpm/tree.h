@@ -184,6 +184,26 @@ uint64_t ptree_rank(const struct ptree *tree, const void *key);
 /* How many entries are before the cursor. */
 uint64_t ptree_rank_at(const struct ptree_cursor *cursor);
 
+/* ---- versions ----
+ *
+ * The trees may be in containers, views and clones of them (pCOpenAt, pCClone), or volatile; nobody else may change them meanwhile. Values
+ * that are or have pointers are the same if these lead to the same place (pSame); what lies there is not looked at. Keys that have pointers
+ * must not lead to what changed. */
+
+/* What changed from one tree to another: fn for each key that only one of them has, or that has different values, in ascending order, until it
+ * returns non-zero, which is returned; -1 on failure. fn may not change the trees. With duplicates, of the entries of a key those are told that
+ * were removed, then those that were added. Of two versions of one tree in open containers only pages that differ are looked at
+ * (pDiffer), all of two other trees. EINVAL: they are of different types; else as pDiffer. */
+int ptree_diff(const struct ptree *before, const struct ptree *after, pchange_fn *fn, void *arg);
+/* Brings what changed from base to theirs into ours, as far as ours did not change the same keys otherwise: those are conflicts. With
+ * duplicates there are none: what theirs removed goes, if ours still has it, what theirs added comes in. how NULL: all zero. It takes as
+ * long as ptree_diff of base and theirs. On failure what was merged before stays, and *result tells of it; it is to be released in any case.
+ * Keys are copied as they are: those that have pointers only make sense if these lead out of the containers.
+ * EINVAL: different types, ours is one of the others, or values that may hold pointers and no how->copy; ECANCELED: how->resolve said
+ * PMERGE_STOP; how->copy's errno; as pDiffer. */
+int ptree_merge(const struct ptree *base, struct ptree *ours, const struct ptree *theirs, const struct pmerge *how,
+                struct pmerged *result);
+
 /* Looks at the whole tree. 0: whole; -1 with EUCLEAN: `why` gets a sentence (bytes: its room; 0: none). For tests, and for who
  * suspects that memory was overwritten. */
 int ptree_check(const struct ptree *tree, char *why, size_t bytes);
@@ -366,6 +386,15 @@ int ptree_check(const struct ptree *tree, char *why, size_t bytes);
 	PDS_INLINE bool NAME##_select(const struct NAME *t, uint64_t rank, struct NAME##_cursor *c)                    \
 	{                                                                                                              \
 		return ptree_select(&t->tree, rank, &c->cursor);                                                       \
+	}                                                                                                              \
+	PDS_INLINE int NAME##_diff(const struct NAME *before, const struct NAME *after, pchange_fn *fn, void *arg)     \
+	{                                                                                                              \
+		return ptree_diff(&before->tree, &after->tree, fn, arg);                                               \
+	}                                                                                                              \
+	PDS_INLINE int NAME##_merge(const struct NAME *base, struct NAME *ours, const struct NAME *theirs,             \
+	                            const struct pmerge *how, struct pmerged *result)                                  \
+	{                                                                                                              \
+		return ptree_merge(&base->tree, &ours->tree, &theirs->tree, how, result);                              \
 	}
 
 #endif
