@@ -1,6 +1,6 @@
 """suite.py - the benches that bench/run runs: their settings, and the systems of each.
 
-A system whose title begins with "SoftPM" is ours; one that begins with "floor" bounds what any can do, and competes with none.
+A system whose title begins with "SoftPM" is ours; one that begins with "floor" bounds what others can do, and competes with none.
 """
 
 import glob
@@ -21,8 +21,11 @@ def is_bound(title):
 
 
 class System:
-    def __init__(self, title, *argv, rows=None):
+    """base: where its folder is made, None: in that of --data. rows: what needs no program."""
+
+    def __init__(self, title, *argv, rows=None, base=None, environment=None):
         self.title, self.argv, self.rows = title, [str(word) for word in argv], rows
+        self.base, self.environment = base, environment or {}
 
 
 class Setting:
@@ -46,7 +49,7 @@ class Table:
         self.argv = ["sh", os.path.join(SOURCE, "bench", name, "run.sh"), build]
 
 
-# ---- Figure 5, Table 3 ----
+# ---- Figures 5, 10 to 13 ----
 
 STRUCTURES = ("array", "list", "tree", "hash")
 
@@ -107,6 +110,77 @@ def fig13(build, is_quick):
                       [system("SoftPM", "softpm", pointers), system("TPL", "tpl", pointers)])
 
 
+# ---- stores of today ----
+
+MANY = 1 << 40
+# Title, program, variant; whether it can scan, and commit lazily; the most keys that it can be given in bearable time.
+STORES = [
+    ("SoftPM plain C hash", "softpm", "plain", False, True, MANY),
+    ("LMDB", "lmdb", "-", True, True, MANY),
+    ("Berkeley DB btree", "bdb", "btree", True, True, MANY),
+    ("Berkeley DB hash", "bdb", "hash", False, True, MANY),
+    ("RocksDB", "rocksdb", "-", True, True, MANY),
+    ("SQLite WAL", "sqlite", "wal", True, True, MANY),
+    ("libpmemobj btree", "pmemobj", "btree", False, False, 1000),
+    ("libpmemobj hashmap_tx", "pmemobj", "hashmap_tx", False, False, 1000),
+]
+# The same as on persistent memory: cache lines are flushed, on tmpfs, which no power cut spares: a bound, not a competitor.
+IN_MEMORY = [("floor: libpmemobj btree in tmpfs", "pmemobj", "btree", False, False, 1000000)]
+
+
+def stores(build, what, keys, arguments, is_scanned=False, is_lazy=False):
+    def system(title, name, variant, **place):
+        program = os.path.join(build, "bench", "stores", "bench_store_" + name)
+        return System(title, program, os.path.join(FOLDER, "store"), what, variant, f"keys={keys}", *arguments, **place)
+
+    def can(can_scan, can_be_lazy, most):
+        return (can_scan or not is_scanned) and (can_be_lazy or not is_lazy) and keys <= most
+
+    return ([system(*store[:3]) for store in STORES if can(*store[3:])] +
+            [system(*store[:3], base="/dev/shm", environment={"PMEM_IS_PMEM_FORCE": "1"}) for store in IN_MEMORY if can(*store[3:])])
+
+
+def ycsb_settings(is_quick):
+    """Keys, mix, whether zipfian, operations a commit (0: lazily)."""
+    for keys in (10000,) if is_quick else (1000, 10000, 100000, 1000000, 10000000):
+        for mix in "ABCDEF":
+            for zipfian in (1,) if is_quick or mix not in "AC" or keys > 1000000 else (0, 1):
+                for batch in {"A": (1, 100, 0), "C": (100,)}.get(mix, (100,) if is_quick else (100, 0)):
+                    yield keys, mix, zipfian, batch
+
+
+def ycsb(build, is_quick):
+    for keys, mix, zipfian, batch in ycsb_settings(is_quick):
+        operations = 500000 if mix == "C" else {1: 2000, 100: 20000, 0: 200000}[batch]
+        if mix == "E":
+            operations = min(operations, 20000)
+        if is_quick:
+            operations //= 10
+        yield Setting({"mix": mix, "keys": keys, "distribution": "zipfian" if zipfian else "uniform",
+                       "durable": {1: "each", 100: "each 100"}.get(batch, "later")},
+                      stores(build, "mix=" + mix, keys, (f"operations={operations}", f"zipfian={zipfian}", f"batch={batch}"),
+                             is_scanned=mix == "E", is_lazy=batch == 0))
+
+
+def recovery(build, is_quick):
+    for mib in (10,) if is_quick else (10, 100, 1024, 8192):
+        keys = (mib << 20) // 128
+        yield Setting({"MiB": mib}, stores(build, "recover", keys, ()))
+
+
+# ---- what changes cost SoftPM's structures ----
+
+
+def cost(build, is_quick):
+    for elements in (1000, 10000) if is_quick else (1000, 100000, 10000000):
+        for structure in STRUCTURES:
+            yield Setting({"structure": structure, "elements": elements},
+                          structure_systems(build, structure, ("softpm", "ds"), elements=elements, batch=1, points=100))
+
+
+# ---- Table 3 ----
+
+
 def lines_between(source, mark):
     """Lines that are neither empty nor comments, between those that say "persist ... MARK ..." and "end"."""
     count, is_inside = 0, False
@@ -144,6 +218,9 @@ def benches(build):
         Bench("fig11", "SoftPM's unit of writing (chunk_bytes), by locality", build, fig11),
         Bench("fig12", "processes at once, each with a structure of its own", build, fig12),
         Bench("fig13", "a list, by the part of its data that is pointers", build, fig13),
+        Bench("ycsb", "mixes of operations on maps: A half updates, B 5%, C none, D 5% new keys, E scans, F read and update", build, ycsb),
+        Bench("recovery", "after a kill: from the start of the program to the first answer, and until all was read", build, recovery),
+        Bench("cost", "pages dirtied and bytes stored for one element changed, added, removed", build, cost, is_exact=True),
     ] + [Table(name, build) for name in tables]
 
 

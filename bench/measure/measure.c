@@ -69,6 +69,26 @@ double resident_bytes(void)
 	return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
 
+bool option_text(const char *argument, const char *name, const char **value)
+{
+	size_t n = strlen(name);
+
+	if (strncmp(argument, name, n) || argument[n] != '=')
+		return false;
+	*value = argument + n + 1;
+	return true;
+}
+
+bool option_number(const char *argument, const char *name, uint64_t *value)
+{
+	const char *text;
+
+	if (!option_text(argument, name, &text))
+		return false;
+	*value = strtoull(text, NULL, 0);
+	return true;
+}
+
 void row(const char *metric, double value, const char *unit)
 {
 	printf("%s\t%.6g\t%s\n", metric, value, unit);

@@ -26,6 +26,10 @@ double median_of(double *sample, size_t n);
 /* Memory of this process that is resident, in bytes. */
 double resident_bytes(void);
 
+/* Whether the argument is NAME=VALUE with this name; then *value gets a number, or what follows the sign. */
+bool option_number(const char *argument, const char *name, uint64_t *value);
+bool option_text(const char *argument, const char *name, const char **value);
+
 void row(const char *metric, double value, const char *unit);
 void row_data(uint64_t hash);
 

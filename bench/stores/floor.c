@@ -28,10 +28,11 @@ static void file_write(const char *path)
 	close(out);
 }
 
-static void floor_open(const char *folder, const char *variant)
+static void floor_open(const char *folder, const char *variant, bool is_lazy)
 {
 	const char *path = store_path(folder, "blocks");
 
+	need(!is_lazy, "the floor without durability");
 	is_direct = !strcmp(variant, "direct");
 	if (!store_exists(path))
 		file_write(path);
@@ -39,22 +40,30 @@ static void floor_open(const char *folder, const char *variant)
 	need(fd >= 0, "open");
 }
 
-static void floor_put(uint32_t key, const char value[VALUE_BYTES])
-{
-	static _Thread_local char *block;
-	off_t at = (off_t)(next++ % BLOCKS) * BLOCK;
-	struct iovec part;
+static _Thread_local char *block;
 
+static void floor_put(uint64_t key, const char value[VALUE_BYTES])
+{
 	if (!block)
 		need(!posix_memalign((void **)&block, BLOCK, BLOCK), "posix_memalign");
 	memcpy(block + (key % 40) * VALUE_BYTES, value, VALUE_BYTES);
-	part = (struct iovec){block, BLOCK};
+}
+
+static void floor_commit(void)
+{
+	off_t at = (off_t)(next++ % BLOCKS) * BLOCK;
+	struct iovec part = {block, BLOCK};
+
 	if (is_direct) {
 		need(pwritev2(fd, &part, 1, at, RWF_DSYNC) == BLOCK, "pwritev2");
 		return;
 	}
 	need(pwrite(fd, block, BLOCK, at) == BLOCK, "pwrite");
 	need(!fdatasync(fd), "fdatasync");
+}
+
+static void floor_sync(void)
+{
 }
 
 static void floor_close(void)
@@ -64,5 +73,7 @@ static void floor_close(void)
 
 int main(int argc, char **argv)
 {
-	return store_main(argc, argv, &(struct store){floor_open, floor_put, NULL, floor_close, true});
+	return store_main(argc, argv,
+	                  &(struct store){floor_open, floor_put, floor_commit, floor_sync, NULL, NULL, floor_close,
+	                                  .is_threaded = true});
 }

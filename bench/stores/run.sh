@@ -29,7 +29,7 @@ program_of() { find "$build" -type f -name "bench_store_$1" | head -n 1; }
 cat >"$data/list" <<'END'
 floor 1 direct floor: 4 KiB overwritten, O_DIRECT + RWF_DSYNC
 floor 1 fdatasync floor: 4 KiB overwritten, fdatasync
-softpm 1 - SoftPM
+softpm 1 plain SoftPM
 softpm 1 record SoftPM, pRecord
 bdb 1 hash Berkeley DB, hash
 bdb 1 btree Berkeley DB, btree
@@ -37,11 +37,11 @@ rocksdb 1 - RocksDB
 sqlite 1 wal SQLite, WAL, FULL
 lmdb 1 - LMDB
 sqlite 1 journal SQLite, rollback journal
-pmemobj 1 - libpmemobj on a file
+pmemobj 1 array libpmemobj on a file
 tpl 1 - TPL, whole table
 floor 8 direct floor, 8 threads: O_DIRECT + RWF_DSYNC
 floor 8 fdatasync floor, 8 threads: fdatasync
-softpm 8 - SoftPM, 8 threads
+softpm 8 plain SoftPM, 8 threads
 softpm 8 record SoftPM, pRecord, 8 threads
 bdb 8 hash Berkeley DB, hash, 8 threads
 rocksdb 8 - RocksDB, 8 threads

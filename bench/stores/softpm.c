@@ -1,5 +1,8 @@
-/* softpm.c - a hash table of plain C structures, and pPointSync after each update. Variant record: each update is recorded as an input
- * (pRecord), and there is a point every POINT_EVERY updates. */
+/* softpm.c - SoftPM: a point is the commit, pPointSync; lazily: pPoint, every LAZY_NS at most. Variants:
+ *
+ *     plain     a hash table of plain C structures
+ *     record    the same; each put is recorded as an input (pRecord), and there is a point every POINT_EVERY updates
+ */
 #include "store.h"
 
 #include <softpm.h>
@@ -10,27 +13,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAGIC = 100100, BUCKETS = 131072, POINT_EVERY = 20000 };
+enum { MAGIC = 100100, POINT_EVERY = 20000, LAZY_NS = 10000000 };
 
 struct entry {
 	struct entry *next;
-	uint32_t key;
+	uint64_t key;
 	char value[VALUE_BYTES];
 };
 struct table {
 	struct entry **bucket;
+	uint64_t buckets; /* a power of two */
 };
 
 struct update {
-	uint32_t key;
+	uint64_t key;
 	char value[VALUE_BYTES];
 };
 
 static struct table *table;
 static int container;
-static bool is_recorded;
+static bool is_recorded, is_lazy;
+static bool is_filled; /* before, puts are not recorded: a point follows */
 static pthread_rwlock_t recording = PTHREAD_RWLOCK_INITIALIZER;
 static _Atomic unsigned updates;
+static _Thread_local bool is_changed; /* since this thread's last commit */
+static uint64_t last_point_ns;
 
 static void softpm_need(bool ok, const char *what)
 {
@@ -39,66 +46,86 @@ static void softpm_need(bool ok, const char *what)
 	need(ok, what);
 }
 
-static struct entry **bucket_of(uint32_t key)
+static struct entry **bucket_of(uint64_t key)
 {
-	return &table->bucket[(key * 2654435761u) % BUCKETS];
+	return &table->bucket[(key * UINT64_C(0x9e3779b97f4a7c15)) >> 20 & (table->buckets - 1)];
 }
 
-static struct entry *entry_find(uint32_t key)
+static struct entry *entry_find(uint64_t key)
 {
 	struct entry *e = *bucket_of(key);
 
-	while (e->key != key)
+	while (e && e->key != key)
 		e = e->next;
 	return e;
 }
 
-static void table_fill(void)
+static struct entry *entry_add(uint64_t key)
+{
+	struct entry *e = pMalloc(sizeof(*e));
+
+	softpm_need(e != NULL, "pMalloc");
+	e->key = key;
+	e->next = *bucket_of(key);
+	*bucket_of(key) = e;
+	return e;
+}
+
+static void table_make(void)
 {
 	container = pCAlloc(MAGIC, sizeof(*table), (void **)&table);
 	softpm_need(container > 0, "pCAlloc");
-	table->bucket = pCalloc(BUCKETS, sizeof(*table->bucket));
-	for (uint32_t key = 0; key < KEYS; key++) {
-		struct entry *e = pMalloc(sizeof(*e));
-
-		need(e != NULL, "pMalloc");
-		e->key = key;
-		e->next = *bucket_of(key);
-		*bucket_of(key) = e;
-	}
-	softpm_need(pPointSync(container) > 0, "the first pPointSync");
+	table->buckets = 64;
+	while (table->buckets < store_keys)
+		table->buckets *= 2;
+	table->bucket = pCalloc(table->buckets, sizeof(*table->bucket));
+	softpm_need(table->bucket != NULL, "pCalloc");
 }
 
 static int update_apply(const void *bytes, size_t n, void *arg)
 {
 	const struct update *u = bytes;
+	struct entry *e;
 
 	(void)arg;
 	need(n == sizeof(*u), "an input's length");
-	memcpy(entry_find(u->key)->value, u->value, VALUE_BYTES);
+	e = entry_find(u->key);
+	memcpy((e ? e : entry_add(u->key))->value, u->value, VALUE_BYTES);
 	return 0;
 }
 
-static void softpm_open(const char *folder, const char *variant)
+static void softpm_open(const char *folder, const char *variant, bool lazy)
 {
 	is_recorded = !strcmp(variant, "record");
+	need(is_recorded || !strcmp(variant, "plain"), "a variant of this name");
+	is_lazy = lazy;
 	softpm_need(!pVOpen(store_path(folder, "softpm.vol")), "pVOpen");
 	container = pCRestore(MAGIC, (void **)&table);
 	softpm_need(container > 0 || errno == ENOENT, "pCRestore");
-	if (container <= 0)
-		table_fill();
+	is_filled = container > 0;
+	if (!is_filled)
+		table_make();
 	softpm_need(pReplay(container, update_apply, NULL) >= 0, "pReplay");
 }
 
-static void update_record(uint32_t key, const char value[VALUE_BYTES])
+static void softpm_put(uint64_t key, const char value[VALUE_BYTES])
 {
 	struct update u = {.key = key};
 
+	is_changed = true;
 	memcpy(u.value, value, VALUE_BYTES);
+	if (!is_recorded || !is_filled) {
+		update_apply(&u, sizeof(u), NULL);
+		return;
+	}
 	pthread_rwlock_rdlock(&recording);
 	softpm_need(pRecord(container, &u, sizeof(u)) > 0, "pRecord");
 	update_apply(&u, sizeof(u), NULL);
 	pthread_rwlock_unlock(&recording);
+}
+
+static void record_commit(void)
+{
 	if (++updates % POINT_EVERY)
 		return;
 	pthread_rwlock_wrlock(&recording);
@@ -106,17 +133,34 @@ static void update_record(uint32_t key, const char value[VALUE_BYTES])
 	pthread_rwlock_unlock(&recording);
 }
 
-static void softpm_put(uint32_t key, const char value[VALUE_BYTES])
+static void lazy_commit(void)
 {
-	if (is_recorded) {
-		update_record(key, value);
+	if (now_ns() - last_point_ns < LAZY_NS)
 		return;
-	}
-	memcpy(entry_find(key)->value, value, VALUE_BYTES);
+	softpm_need(pPoint(container) > 0, "pPoint");
+	last_point_ns = now_ns();
+}
+
+static void softpm_commit(void)
+{
+	if (!is_changed)
+		return;
+	is_changed = false;
+	if (is_recorded && is_filled)
+		record_commit();
+	else if (is_lazy)
+		lazy_commit();
+	else
+		softpm_need(pPointSync(container) > 0, "pPointSync");
+}
+
+static void softpm_sync(void)
+{
+	is_filled = true;
 	softpm_need(pPointSync(container) > 0, "pPointSync");
 }
 
-static void softpm_get(uint32_t key, char value[VALUE_BYTES])
+static void softpm_get(uint64_t key, char value[VALUE_BYTES])
 {
 	memcpy(value, entry_find(key)->value, VALUE_BYTES);
 }
@@ -128,5 +172,7 @@ static void softpm_close(void)
 
 int main(int argc, char **argv)
 {
-	return store_main(argc, argv, &(struct store){softpm_open, softpm_put, softpm_get, softpm_close, true});
+	return store_main(argc, argv,
+	                  &(struct store){softpm_open, softpm_put, softpm_commit, softpm_sync, softpm_get, NULL,
+	                                  softpm_close, .is_threaded = true});
 }

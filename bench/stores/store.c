@@ -1,4 +1,4 @@
-/* store.c - the measuring half of every program here; see store.h. */
+/* store.c - durable updates, and what all programs here share; see store.h. */
 #include "store.h"
 
 #include <pthread.h>
@@ -6,29 +6,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { THREADS_MOST = 64, SAMPLES_MOST = 1 << 20 };
 
+uint64_t store_keys = 100000;
 static const struct store *store;
 static double seconds;
 
 struct worker {
 	pthread_t thread;
 	uint64_t seed, updates;
-	uint32_t samples, last_key;
+	uint64_t last_key;
+	uint32_t samples;
 	char last[VALUE_BYTES];
 	uint32_t *sample; /* ns */
 };
-
-void need(bool ok, const char *what)
-{
-	if (ok)
-		return;
-	fprintf(stderr, "%s failed\n", what);
-	exit(1);
-}
 
 const char *store_path(const char *folder, const char *name)
 {
@@ -43,20 +36,18 @@ bool store_exists(const char *path)
 	return access(path, F_OK) == 0;
 }
 
-static uint64_t now_ns(void)
+void store_fill(const struct store *s)
 {
-	struct timespec t;
+	static const char zeros[VALUE_BYTES];
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static uint64_t random_next(uint64_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 7;
-	*seed ^= *seed << 17;
-	return *seed;
+	for (uint64_t key = 0; key < store_keys; key++) {
+		s->put(key, zeros);
+		if (key % 10000 == 9999)
+			s->commit();
+	}
+	if (store_keys % 10000)
+		s->commit();
+	s->sync();
 }
 
 static void *worker_run(void *arg)
@@ -65,9 +56,11 @@ static void *worker_run(void *arg)
 	uint64_t began = now_ns(), end = began + (uint64_t)(seconds * 1e9), before = began, after;
 
 	do {
-		w->last_key = (uint32_t)(random_next(&w->seed) % KEYS);
-		snprintf(w->last, sizeof(w->last), "value %llu of key %u", (unsigned long long)w->seed, w->last_key);
+		w->last_key = random_next(&w->seed) % store_keys;
+		snprintf(w->last, sizeof(w->last), "value %llu of key %llu", (unsigned long long)w->seed,
+		         (unsigned long long)w->last_key);
 		store->put(w->last_key, w->last);
+		store->commit();
 		after = now_ns();
 		if (w->samples < SAMPLES_MOST)
 			w->sample[w->samples++] = (uint32_t)(after - before);
@@ -113,15 +106,20 @@ static void read_back(const struct worker *w)
 int store_main(int argc, char **argv, const struct store *s)
 {
 	static struct worker worker[THREADS_MOST];
+	bool is_new;
 	int threads = argc > 3 ? atoi(argv[3]) : 1;
 	uint64_t began;
 
+	if (argc > 2 && (!strncmp(argv[2], "mix=", 4) || !strcmp(argv[2], "recover")))
+		return mix_main(argc, argv, s);
 	need(argc > 2 && threads > 0 && threads <= THREADS_MOST, "usage: FOLDER SECONDS [THREADS [VARIANT]]:");
 	need(threads == 1 || s->is_threaded, "this store: more than one thread");
 	store = s;
 	seconds = atof(argv[2]);
-	mkdir(argv[1], 0700);
-	s->open(argv[1], argc > 4 ? argv[4] : "");
+	is_new = mkdir(argv[1], 0700) == 0;
+	s->open(argv[1], argc > 4 ? argv[4] : "", false);
+	if (is_new && !s->is_zeroed)
+		store_fill(s);
 	began = now_ns();
 	for (int i = 0; i < threads; i++) {
 		worker[i].seed = began * 2 + 1 + (uint64_t)i * UINT64_C(0x9e3779b97f4a7c15);

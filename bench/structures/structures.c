@@ -274,23 +274,21 @@ static uint64_t step_of(uint64_t n)
 	}
 }
 
-static void option_read(const char *option)
+static void option_read(const char *argument)
 {
-	static const struct {
-		const char *name;
-		uint64_t *value;
-	} numbers[] = {{"elements=", &setting.elements},   {"batch=", &setting.batch},
-	               {"points=", &setting.points},       {"chunk=", &setting.chunk_bytes},
-	               {"processes=", &setting.processes}, {"began=", &setting.began_ns},
-	               {"expected=", &setting.expected}};
+	const char *text;
 
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
-		if (!strncmp(option, numbers[i].name, strlen(numbers[i].name))) {
-			*numbers[i].value = strtoull(option + strlen(numbers[i].name), NULL, 0);
-			return;
-		}
-	need(!strncmp(option, "locality=", 9), option);
-	setting.locality = atof(option + 9);
+	if (option_text(argument, "locality", &text))
+		setting.locality = atof(text);
+	else
+		need(option_number(argument, "elements", &setting.elements) ||
+		             option_number(argument, "batch", &setting.batch) ||
+		             option_number(argument, "points", &setting.points) ||
+		             option_number(argument, "chunk", &setting.chunk_bytes) ||
+		             option_number(argument, "processes", &setting.processes) ||
+		             option_number(argument, "began", &setting.began_ns) ||
+		             option_number(argument, "expected", &setting.expected),
+		     argument);
 }
 
 static void setting_read(int argc, char **argv)
