@@ -365,6 +365,27 @@ static int side_change(struct side *s, bool is_view)
 	return 0;
 }
 
+/* To an older version, mostly in place, and back. */
+static int visit(struct side *side)
+{
+	char ref[16];
+	void *root;
+
+	snprintf(ref, sizeof(ref), "!main~%zu", below(6));
+	EXPECT(!pCSwitch(side->id, ref, &root));
+	side->w = root;
+	for (unsigned i = 1; i < WORLDS; i++)
+		EXPECT(!compare(side[i], side[0]));
+	for (size_t k = below(10); k; k--)
+		step(side->w);
+	EXPECT(!compare(side[1], side[0]));
+	EXPECT(!pCSwitch(side->id, "!main", &root));
+	side->w = root;
+	for (unsigned i = 1; i < WORLDS; i++)
+		EXPECT(!compare(side[0], side[i]));
+	return 0;
+}
+
 static int wander(struct side *side, unsigned rounds)
 {
 	for (unsigned i = 0; i < rounds; i++) {
@@ -381,6 +402,8 @@ static int wander(struct side *side, unsigned rounds)
 			EXPECT(!side_open(&side[2 + below(2)], ref));
 		if (below(12) == 0)
 			EXPECT(!clone_make(&side[1], side[0].id));
+		if (below(12) == 0)
+			EXPECT(!visit(side));
 		EXPECT(!compare(side[a], side[b]));
 		if (below(8) == 0)
 			EXPECT(!words_are_same(side[a], side[b]));
@@ -400,6 +423,7 @@ static int sides_open(struct side *side)
 static int worlds_begin(const char *volume)
 {
 	struct side side[WORLDS] = {{0}};
+	struct cattr *attr;
 	void *root;
 
 	rnd = test_seed();
@@ -416,6 +440,12 @@ static int worlds_begin(const char *volume)
 			step(side[0].w);
 		EXPECT(pPointSync(side[0].id));
 	}
+	attr = pCGetAttr(CONTAINER);
+	EXPECT(attr);
+	attr->chunk_bytes = below(2) ? 4096 : 65536;
+	attr->stop_threads = (int)below(2);
+	EXPECT(!pCSetAttr(side[0].id, attr));
+	pCAttrFree(attr);
 	EXPECT(!sides_open(side) && !wander(side, 100));
 	EXPECT(!pVClose());
 	return 0;
