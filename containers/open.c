@@ -116,7 +116,8 @@ int spm_container_fill(struct container *c)
 		                "container %d exists but never had a persistence point: make it anew with pCAlloc",
 		                c->magic);
 	spm_container_describe(c, &info);
-	err = spm_version_highest(spm_volume_current(), c->magic, c->branch, &highest);
+	/* Of a view's own branch, too: it may be behind that one's newest version, and go to another branch. */
+	err = spm_version_highest(spm_volume_current(), c->magic, c->is_view ? NULL : c->branch, &highest);
 	spm_version_number_see(c, (int64_t)highest);
 	return err ? spm_fail_volume(err) : spm_restore(c, &info);
 }

@@ -43,16 +43,6 @@ static int unsaved_refuse(struct container *c, bool is_forced)
 	        c->magic, (long long)c->durable);
 }
 
-/* A view makes no versions, so it was opened without a look at the numbers that other branches have. */
-static int numbers_see(struct container *next)
-{
-	uint64_t highest = 0;
-	int err = spm_version_highest(spm_volume_current(), next->magic, next->branch, &highest);
-
-	spm_version_number_see(next, (int64_t)highest);
-	return err;
-}
-
 /* Of the same branch: the chain is the container's already. */
 static int branch_get(struct container *c, struct container *next, const struct resolved *at)
 {
@@ -71,8 +61,6 @@ static int branch_get(struct container *c, struct container *next, const struct 
 	}
 	err = spm_chain_open(spm_volume_current(), c->magic, at->branch, CHAIN_WRITE, spm_volume_wait_ms(),
 	                     &next->chain);
-	if (!err && c->is_view)
-		err = numbers_see(next);
 	return err ? spm_fail_volume(err) : 0;
 }
 

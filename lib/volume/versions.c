@@ -356,7 +356,7 @@ int spm_version_find(struct volume *v, int magic, const char *branch, enum versi
 
 struct numbering {
 	struct volume *v;
-	const char *without;
+	const char *without; /* NULL: no branch */
 	uint64_t highest;
 };
 
@@ -366,7 +366,7 @@ static int number_note(const struct chain_head *head, void *arg)
 	struct numbering *n = arg;
 	struct finding f = {.key = BY_NUMBER, .limit = UINT64_MAX, .last_seq = UINT64_MAX};
 
-	if (!spm_is_branch(head->branch) || !strcmp(head->branch, n->without))
+	if (!spm_is_branch(head->branch) || (n->without && !strcmp(head->branch, n->without)))
 		return 0;
 	f.c = spm_chain_new(n->v, head->container, head->branch);
 	if (!f.c)

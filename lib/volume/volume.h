@@ -230,7 +230,7 @@ struct version_found {
 };
 int spm_version_find(struct volume *v, int magic, const char *branch, enum version_key key, uint64_t limit,
                      struct version_found *out);
-/* The highest number that a version of the container has, on any branch but one. */
+/* The highest number that a version of the container has, on any branch but one (NULL: on any). */
 int spm_version_highest(struct volume *v, int magic, const char *without, uint64_t *number);
 /* The newest of an open chain, or the version that it was opened at, whatever commits are under way. Reads nothing. -ENOENT: none. */
 int spm_chain_newest_found(struct chain *c, struct version_found *out);

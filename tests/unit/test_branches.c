@@ -699,12 +699,14 @@ static int numbers_are_given_once(const char *volume)
 	EXPECT(pPointSync(clone_id) == VERSIONS + 4); /* nothing new */
 	steps(root, 1);
 	EXPECT(pPointSync(clone_id) == VERSIONS + 6);
+	steps(root, 1);
+	EXPECT(pPointSync(clone_id) == VERSIONS + 7);
 	EXPECT(!pVClose());
 	EXPECT(!pVOpen(volume));
-	id = pCOpenAt(CONTAINER, "try", &root); /* a view, which goes to a branch in place */
+	id = pCOpenAt(CONTAINER, "third~", &root); /* behind its branch's newest, which has the highest number */
 	EXPECT(id && !pCSwitch(id, "try", &root));
 	steps(root, 1);
-	EXPECT(pPointSync(id) == VERSIONS + 7);
+	EXPECT(pPointSync(id) == VERSIONS + 8);
 	EXPECT(!pVClose());
 	return 0;
 }
