@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECE_BYTES = 65536, MAGIC = 0x70617231 };
+enum { MAGIC = 0x70617231 };
 
 static size_t least(size_t a, size_t b)
 {
@@ -64,7 +64,7 @@ bool spm_array_check(const struct parray *a)
 {
 	static const char zeros[256];
 
-	if (a->magic != MAGIC || a->count > room(a) || a->chunks > a->chunk_room)
+	if (a->magic != MAGIC || a->count > room(a) || a->chunks > a->chunk_room || a->shift != parray_shift(a->bytes))
 		return false;
 	if (a->chunks && a->first < (size_t)1 << a->shift)
 		return false;
@@ -89,9 +89,8 @@ int parray_init(struct parray *a, size_t bytes, unsigned flags)
 		errno = EINVAL;
 		return -1;
 	}
-	*a = (struct parray){.bytes = bytes, .magic = MAGIC, .flags = (uint8_t)flags};
-	while ((bytes << a->shift) <= PIECE_BYTES / 2)
-		a->shift++;
+	*a = (struct parray){
+	        .bytes = bytes, .magic = MAGIC, .shift = (uint8_t)parray_shift(bytes), .flags = (uint8_t)flags};
 	return 0;
 }
 

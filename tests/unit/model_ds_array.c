@@ -486,7 +486,52 @@ static void point(int id, bool is_durable)
 		note->durable = model.steps;
 }
 
-/* To some older version and back. */
+/* A view beside the container, and what differs. */
+struct beside {
+	int id[2];
+	const struct root *old;
+	unsigned vector;
+	size_t told;
+};
+
+static bool differs(const struct beside *b, size_t i)
+{
+	const void *old = parray_at(b->old->vector[b->vector], i), *now = parray_at(root->vector[b->vector], i);
+
+	return !old || !now || !pSame(b->id[0], old, b->id[1], now, shape[b->vector].bytes);
+}
+
+static int difference_is_one(const struct pchange *change, void *arg)
+{
+	struct beside *b = arg;
+
+	EXPECT(differs(b, change->index));
+	EXPECT(change->old_value == parray_at(b->old->vector[b->vector], change->index));
+	EXPECT(change->new_value == parray_at(root->vector[b->vector], change->index));
+	b->told++;
+	return 0;
+}
+
+static void differences_are_right(int id, const char *ref)
+{
+	void *memory;
+	struct beside b = {.id = {pCOpenAt(1, ref, &memory), id}};
+
+	EXPECT(b.id[0]);
+	b.old = memory;
+	for (; b.vector < VECTORS; b.vector++) {
+		size_t old = parray_count(b.old->vector[b.vector]), now = parray_count(root->vector[b.vector]), n = 0;
+
+		b.told = 0;
+		for (size_t i = 0; i < old || i < now; i++)
+			n += differs(&b, i);
+		EXPECT(!parray_diff(b.old->vector[b.vector], root->vector[b.vector], difference_is_one, &b));
+		EXPECT(b.told == n);
+	}
+	pCFree(b.id[0]);
+}
+
+/* To some older version, first with a look at what has changed since, and back. */
 static void visit(int id, uint64_t *random)
 {
 	int64_t version = newest - (int64_t)(test_random(random) % 12);
@@ -497,6 +542,7 @@ static void visit(int id, uint64_t *random)
 	if (version < 1 || !note->version[version].digest)
 		return;
 	snprintf(ref, sizeof(ref), "%lld", (long long)version);
+	differences_are_right(id, ref);
 	EXPECT(!pCSwitch(id, ref, &memory));
 	EXPECT(digest_of(memory) == note->version[version].digest);
 	EXPECT(!pCSwitch(id, "main", &memory));

@@ -62,13 +62,22 @@ static inline size_t parray_count(const struct parray *a)
 {
 	return a->count;
 }
-/* Of element i, which may be beyond the count as long as there is room. Not checked. */
-static inline void *parray_place(const struct parray *a, size_t i)
+/* Where element i of so many bytes is; it may be beyond the count as long as there is room. Not checked. */
+static inline void *parray_place_of(const struct parray *a, size_t i, size_t bytes, unsigned shift)
 {
 	if (i < a->first)
-		return (char *)a->piece + i * a->bytes;
+		return (char *)a->piece + i * bytes;
 	i -= a->first;
-	return (char *)a->chunk[i >> a->shift] + (i & (((size_t)1 << a->shift) - 1)) * a->bytes;
+	return (char *)a->chunk[i >> shift] + (i & (((size_t)1 << shift) - 1)) * bytes;
+}
+static inline void *parray_place(const struct parray *a, size_t i)
+{
+	return parray_place_of(a, i, a->bytes, a->shift);
+}
+/* Chunks have 1 << shift elements: 32 to 64 KiB, or one element that is larger. With a size that is known when it is compiled it is a number. */
+static inline unsigned parray_shift(size_t bytes)
+{
+	return bytes > 32768 ? 0 : 63u - (unsigned)__builtin_clzll(65536 / bytes);
 }
 /* ERANGE. */
 static inline void *parray_at(const struct parray *a, size_t i)
@@ -83,6 +92,13 @@ static inline void *parray_at(const struct parray *a, size_t i)
 int parray_set(struct parray *a, size_t i, const void *value);
 /* Adds behind the last one. value NULL: zeros; it may be an element of the same vector. Returns the new element, or NULL. */
 void *parray_push(struct parray *a, const void *value);
+/* The same with zeros. */
+static inline void *parray_add(struct parray *a)
+{
+	if (a->count == a->first + ((size_t)a->chunks << a->shift))
+		return parray_push(a, NULL);
+	return parray_place(a, a->count++);
+}
 /* Takes the last one: 1, or 0 if there is none. value, unless it is NULL, gets it. */
 int parray_pop(struct parray *a, void *value);
 /* n elements before element i (or behind the last one); values NULL: zeros, else they lie elsewhere than in the vector. All that is
@@ -167,7 +183,7 @@ static inline void *parray_slice_at(struct parray_run s, size_t i)
 	return parray_at(s.array, s.start + i);
 }
 
-/* A vector of T: struct NAME, and functions NAME_... as those above that take and give a T. T is what can be assigned: no array. */
+/* C only. A vector of T: struct NAME, and functions NAME_... as those above that take and give a T. T is what can be assigned: no array. */
 #define PARRAY_OF(name, T)                                                                                             \
 	struct name {                                                                                                  \
 		struct parray array;                                                                                   \
@@ -203,7 +219,11 @@ static inline void *parray_slice_at(struct parray_run s, size_t i)
 	}                                                                                                              \
 	PDS_INLINE T *name##_at(const struct name *a, size_t i)                                                        \
 	{                                                                                                              \
-		return (T *)parray_at(&a->array, i);                                                                   \
+		if (i >= a->array.count) {                                                                             \
+			errno = ERANGE;                                                                                \
+			return NULL;                                                                                   \
+		}                                                                                                      \
+		return (T *)parray_place_of(&a->array, i, sizeof(T), parray_shift(sizeof(T)));                         \
 	}                                                                                                              \
 	PDS_INLINE int name##_set(struct name *a, size_t i, T value)                                                   \
 	{                                                                                                              \
@@ -216,7 +236,11 @@ static inline void *parray_slice_at(struct parray_run s, size_t i)
 	}                                                                                                              \
 	PDS_INLINE T *name##_push(struct name *a, T value)                                                             \
 	{                                                                                                              \
-		return (T *)parray_push(&a->array, &value);                                                            \
+		T *at = (T *)parray_add(&a->array);                                                                    \
+                                                                                                                       \
+		if (at)                                                                                                \
+			*at = value;                                                                                   \
+		return at;                                                                                             \
 	}                                                                                                              \
 	PDS_INLINE int name##_pop(struct name *a, T *value)                                                            \
 	{                                                                                                              \
@@ -362,7 +386,7 @@ struct pndview pndview_swap(const struct pndview *v, unsigned dim, unsigned othe
  *     while (pndview_next(v, 2, index));        (if there is an element at all) */
 bool pndview_next(const struct pndview *v, unsigned dims, size_t *index);
 
-/* Arrays of T: struct NAME, views of them: struct NAME_view, and functions that take and give a T. */
+/* C only. Arrays of T: struct NAME, views of them: struct NAME_view, and functions that take and give a T. */
 #define PNDARRAY_OF(name, T)                                                                                           \
 	struct name {                                                                                                  \
 		struct pndarray array;                                                                                 \
