@@ -34,10 +34,10 @@ class Setting:
 
 
 class Bench:
-    """list_settings(build, is_quick) yields Settings; is_exact: once is enough."""
+    """list_settings(build, is_quick) yields Settings; is_exact: once is enough; units: of the rows that are wanted, None: all."""
 
-    def __init__(self, name, text, build, list_settings, is_exact=False):
-        self.name, self.text, self.is_exact = name, text, is_exact
+    def __init__(self, name, text, build, list_settings, is_exact=False, units=None):
+        self.name, self.text, self.is_exact, self.units = name, text, is_exact, units
         self.settings = lambda is_quick: list(list_settings(build, is_quick))
 
 
@@ -115,6 +115,8 @@ def fig13(build, is_quick):
 MANY = 1 << 40
 # Title, program, variant; whether it can scan, and commit lazily; the most keys that it can be given in bearable time.
 STORES = [
+    ("SoftPM tree", "softpm", "tree", True, True, MANY),
+    ("SoftPM hash", "softpm", "hash", False, True, MANY),
     ("SoftPM plain C hash", "softpm", "plain", False, True, MANY),
     ("LMDB", "lmdb", "-", True, True, MANY),
     ("Berkeley DB btree", "bdb", "btree", True, True, MANY),
@@ -198,14 +200,15 @@ def lines_between(source, mark):
 
 def table3(_build, _is_quick):
     for structure in STRUCTURES:
-        ours = lines_between("plain.c", structure) + lines_between("softpm.c", structure)
+        ours = lines_between("container.c", structure)
+        plain = ours + lines_between("plain.c", structure)
         tpl = lines_between("tpl.c", structure)
 
         def counted(n):
             return [("lines", n, "lines")]
 
         yield Setting({"structure": structure},
-                      [System("SoftPM", rows=counted(ours)), System("TPL", rows=counted(tpl)),
+                      [System("SoftPM", rows=counted(plain)), System("SoftPM ds", rows=counted(ours)), System("TPL", rows=counted(tpl)),
                        System("TPL, log", rows=counted(tpl + lines_between("tpl.c", "log")))])
 
 
@@ -220,7 +223,8 @@ def benches(build):
         Bench("fig13", "a list, by the part of its data that is pointers", build, fig13),
         Bench("ycsb", "mixes of operations on maps: A half updates, B 5%, C none, D 5% new keys, E scans, F read and update", build, ycsb),
         Bench("recovery", "after a kill: from the start of the program to the first answer, and until all was read", build, recovery),
-        Bench("cost", "pages dirtied and bytes stored for one element changed, added, removed", build, cost, is_exact=True),
+        Bench("cost", "pages dirtied and bytes stored for one element changed, added, removed", build, cost, is_exact=True,
+              units=("KiB", "pages")),
     ] + [Table(name, build) for name in tables]
 
 

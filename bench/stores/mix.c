@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { UPDATES = 1000, SCAN_MOST = 100 };
+enum { UPDATES = 1000, SCAN_MOST = 100, SAMPLE_EVERY = 7 };
 static const double theta = 0.99;
 
 static const struct store *store;
@@ -77,10 +77,10 @@ static uint64_t late_key_draw(void)
 
 static void value_make(char value[VALUE_BYTES], uint64_t key)
 {
-	uint64_t word = random_next(&seed);
+	uint64_t word = (hash_of(&key, sizeof(key)) ^ random_next(&seed)) | UINT64_C(1) << 63; /* no address */
 
-	memset(value, '.', VALUE_BYTES);
-	snprintf(value, VALUE_BYTES, "value %llu of key %llu", (unsigned long long)word, (unsigned long long)key);
+	for (size_t i = 0; i < VALUE_BYTES; i += sizeof(word))
+		memcpy(value + i, &word, VALUE_BYTES - i < sizeof(word) ? VALUE_BYTES - i : sizeof(word));
 }
 
 static void see(const char value[VALUE_BYTES])
@@ -106,46 +106,64 @@ static void op_update(uint64_t key)
 	store->put(key, value);
 }
 
-static void op_insert(void)
+static void op_scan(uint64_t key, unsigned n)
 {
-	op_update(keys++);
+	unsigned there = store->scan(key, n, see);
+
+	need(there == n || key + there == keys, "a scan");
 }
 
-static void op_scan(uint64_t key)
-{
-	unsigned n = 1 + (unsigned)(random_next(&seed) % SCAN_MOST);
+enum kind { READ, UPDATE, INSERT, SCAN, MODIFY };
+struct operation {
+	uint64_t key;
+	uint32_t kind, n; /* n: of a scan */
+};
 
-	need(store->scan(key, n, see) == (keys - key < n ? keys - key : n), "a scan");
+/* Drawn beforehand: that takes longer than many an operation. */
+static struct operation operation_draw(void)
+{
+	static const struct {
+		unsigned percent; /* of `usual` */
+		enum kind usual, other;
+	} mixes[] = {{50, READ, UPDATE}, {95, READ, UPDATE}, {100, READ, READ},
+	             {95, READ, INSERT}, {95, SCAN, INSERT}, {50, READ, MODIFY}};
+	unsigned which = (unsigned)(*mix - 'A');
+	bool is_usual = random_next(&seed) % 100 < mixes[which].percent;
+	struct operation op = {.kind = is_usual ? mixes[which].usual : mixes[which].other};
+
+	op.key = op.kind == INSERT ? keys++ : *mix == 'D' ? late_key_draw() : key_draw();
+	op.n = 1 + (uint32_t)(random_next(&seed) % SCAN_MOST);
+	return op;
 }
 
-static void operation(void)
+static void operation(const struct operation *op)
 {
-	uint64_t percent = random_next(&seed) % 100;
-
-	switch (*mix) {
-	case 'A':
-		(percent < 50 ? op_read : op_update)(key_draw());
+	switch (op->kind) {
+	case READ:
+		op_read(op->key);
 		break;
-	case 'B':
-		(percent < 95 ? op_read : op_update)(key_draw());
+	case SCAN:
+		op_scan(op->key, op->n);
 		break;
-	case 'C':
-		op_read(key_draw());
+	case MODIFY:
+		op_read(op->key);
+		op_update(op->key);
 		break;
-	case 'D':
-		percent < 95 ? op_read(late_key_draw()) : op_insert();
-		break;
-	case 'E':
-		percent < 95 ? op_scan(key_draw()) : op_insert();
-		break;
-	default: {
-		uint64_t key = key_draw();
-
-		op_read(key);
-		if (percent < 50)
-			op_update(key);
+	default:
+		op_update(op->key);
+		keys += op->kind == INSERT;
 	}
-	}
+}
+
+static struct operation *operations_draw(void)
+{
+	struct operation *all = malloc(operations * sizeof(*all));
+
+	need(all != NULL, "malloc");
+	for (uint64_t i = 0; i < operations; i++)
+		all[i] = operation_draw();
+	keys = store_keys;
+	return all;
 }
 
 /* ---- measuring ---- */
@@ -162,11 +180,6 @@ static uint64_t data_hash(void)
 	return hash;
 }
 
-static double quantile_us(const uint32_t *sorted, double part)
-{
-	return (double)sorted[(uint64_t)((double)(operations - 1) * part)] / 1e3;
-}
-
 static int sample_order(const void *left, const void *right)
 {
 	uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
@@ -174,44 +187,63 @@ static int sample_order(const void *left, const void *right)
 	return a < b ? -1 : a > b;
 }
 
-static void run(void)
+/* Every SAMPLE_EVERYth operation is timed, with its commit. */
+static void rows(double elapsed_ns, uint32_t *ns)
 {
-	uint32_t *ns = malloc(operations * sizeof(*ns));
-	uint64_t began, before, after = 0;
+	uint64_t samples = (operations + SAMPLE_EVERY - 1) / SAMPLE_EVERY;
 
-	need(ns != NULL, "malloc");
-	memset(ns, 0, operations * sizeof(*ns)); /* faults now */
-	began = before = now_ns();
-	for (uint64_t i = 0; i < operations; i++, before = after) {
-		operation();
-		if (!batch || (i + 1) % batch == 0)
-			store->commit();
-		after = now_ns();
-		ns[i] = (uint32_t)(after - before);
+	row("rate", (double)operations * 1e9 / elapsed_ns, "operations/s");
+	qsort(ns, samples, sizeof(*ns), sample_order);
+	row("median", (double)ns[samples / 2] / 1e3, "us");
+	if (batch <= 1) /* else one in a hundred waits for the device: it would be either */
+		row("p99", (double)ns[samples - 1 - samples / 100] / 1e3, "us");
+}
+
+static void one_run(const struct operation *op, uint64_t number)
+{
+	operation(op);
+	if (!batch || (number + 1) % batch == 0)
+		store->commit();
+}
+
+static void run(const struct operation *all)
+{
+	uint32_t *ns = calloc(operations / SAMPLE_EVERY + 1, sizeof(*ns));
+	uint64_t began = now_ns(), before;
+
+	need(ns != NULL, "calloc");
+	for (uint64_t i = 0; i < operations; i++) {
+		if (i % SAMPLE_EVERY) {
+			one_run(&all[i], i);
+			continue;
+		}
+		before = now_ns();
+		one_run(&all[i], i);
+		ns[i / SAMPLE_EVERY] = (uint32_t)(now_ns() - before);
 	}
 	if (batch)
 		store->commit();
 	else
 		store->sync();
-	row("rate", (double)operations * 1e9 / (double)(now_ns() - began), "operations/s");
-	qsort(ns, operations, sizeof(*ns), sample_order);
-	row("median", quantile_us(ns, 0.5), "us");
-	row("p99", quantile_us(ns, 0.99), "us");
+	rows((double)(now_ns() - began), ns);
 	free(ns);
 }
 
 static void mix_run(const char *folder)
 {
-	double before = resident_bytes();
+	struct operation *all;
+	double before;
 
 	need(operations > 0 && strlen(mix) == 1 && *mix >= 'A' && *mix <= 'F', "mix or operations");
 	need(*mix != 'E' || store->scan, "mix E: this store's scans");
 	keys = store_keys;
 	if (zipfian)
 		zipf_prepare(store_keys);
+	all = operations_draw();
+	before = resident_bytes();
 	store->open(folder, variant, !batch);
 	store_fill(store);
-	run();
+	run(all);
 	row_data(data_hash());
 	row("resident", (resident_bytes() - before) / (double)keys, "bytes/key");
 	store->close();

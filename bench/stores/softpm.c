@@ -1,11 +1,13 @@
 /* softpm.c - SoftPM: a point is the commit, pPointSync; lazily: pPoint, every LAZY_NS at most. Variants:
  *
+ *     tree      <softpm/tree.h>
+ *     hash      <softpm/hash.h>
  *     plain     a hash table of plain C structures
  *     record    the same; each put is recorded as an input (pRecord), and there is a point every POINT_EVERY updates
  */
 #include "store.h"
 
-#include <softpm.h>
+#include <softpm/ds.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,6 +17,12 @@
 
 enum { MAGIC = 100100, POINT_EVERY = 20000, LAZY_NS = 10000000 };
 
+struct value {
+	char bytes[VALUE_BYTES];
+};
+PTREE_PLAIN_OF(ordered, uint64_t, struct value);
+PHASH_PLAIN_OF(hashed, uint64_t, struct value);
+
 struct entry {
 	struct entry *next;
 	uint64_t key;
@@ -23,6 +31,8 @@ struct entry {
 struct table {
 	struct entry **bucket;
 	uint64_t buckets; /* a power of two */
+	struct ordered *ordered;
+	struct hashed *hashed;
 };
 
 struct update {
@@ -30,7 +40,16 @@ struct update {
 	char value[VALUE_BYTES];
 };
 
+/* What differs between the variants. */
+struct kind {
+	const char *variant;
+	void (*make)(void);
+	char *(*at)(uint64_t key);  /* its value; it is added if it is not there */
+	char *(*get)(uint64_t key); /* it is there */
+};
+
 static struct table *table;
+static const struct kind *kind;
 static int container;
 static bool is_recorded, is_lazy;
 static bool is_filled; /* before, puts are not recorded: a point follows */
@@ -46,6 +65,8 @@ static void softpm_need(bool ok, const char *what)
 	need(ok, what);
 }
 
+/* ---- plain, record ---- */
+
 static struct entry **bucket_of(uint64_t key)
 {
 	return &table->bucket[(key * UINT64_C(0x9e3779b97f4a7c15)) >> 20 & (table->buckets - 1)];
@@ -60,21 +81,8 @@ static struct entry *entry_find(uint64_t key)
 	return e;
 }
 
-static struct entry *entry_add(uint64_t key)
+static void plain_make(void)
 {
-	struct entry *e = pMalloc(sizeof(*e));
-
-	softpm_need(e != NULL, "pMalloc");
-	e->key = key;
-	e->next = *bucket_of(key);
-	*bucket_of(key) = e;
-	return e;
-}
-
-static void table_make(void)
-{
-	container = pCAlloc(MAGIC, sizeof(*table), (void **)&table);
-	softpm_need(container > 0, "pCAlloc");
 	table->buckets = 64;
 	while (table->buckets < store_keys)
 		table->buckets *= 2;
@@ -82,22 +90,102 @@ static void table_make(void)
 	softpm_need(table->bucket != NULL, "pCalloc");
 }
 
+static char *plain_get(uint64_t key)
+{
+	return entry_find(key)->value;
+}
+
+static char *plain_at(uint64_t key)
+{
+	struct entry *e = entry_find(key);
+
+	if (e)
+		return e->value;
+	e = pMalloc(sizeof(*e));
+	softpm_need(e != NULL, "pMalloc");
+	e->key = key;
+	e->next = *bucket_of(key);
+	*bucket_of(key) = e;
+	return e->value;
+}
+
+/* ---- tree, hash ---- */
+
+static void tree_make(void)
+{
+	table->ordered = ordered_make();
+	softpm_need(table->ordered != NULL, "ptree_make");
+}
+
+static char *tree_at(uint64_t key)
+{
+	struct value *v = ordered_at(table->ordered, key);
+
+	softpm_need(v != NULL, "ptree_put");
+	return v->bytes;
+}
+
+static char *tree_get(uint64_t key)
+{
+	return ordered_get(table->ordered, key)->bytes;
+}
+
+static void hash_make(void)
+{
+	table->hashed = hashed_make();
+	softpm_need(table->hashed != NULL, "phash_make");
+}
+
+static char *hash_at(uint64_t key)
+{
+	struct value *v = hashed_at(table->hashed, key);
+
+	softpm_need(v != NULL, "phash_put");
+	return v->bytes;
+}
+
+static char *hash_get(uint64_t key)
+{
+	return hashed_get(table->hashed, key)->bytes;
+}
+
+static const struct kind kinds[] = {{"plain", plain_make, plain_at, plain_get},
+                                    {"record", plain_make, plain_at, plain_get},
+                                    {"tree", tree_make, tree_at, tree_get},
+                                    {"hash", hash_make, hash_at, hash_get}};
+
+/* ---- */
+
 static int update_apply(const void *bytes, size_t n, void *arg)
 {
 	const struct update *u = bytes;
-	struct entry *e;
 
 	(void)arg;
 	need(n == sizeof(*u), "an input's length");
-	e = entry_find(u->key);
-	memcpy((e ? e : entry_add(u->key))->value, u->value, VALUE_BYTES);
+	memcpy(kind->at(u->key), u->value, VALUE_BYTES);
 	return 0;
+}
+
+static const struct kind *kind_of(const char *variant)
+{
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+		if (!strcmp(kinds[i].variant, variant))
+			return &kinds[i];
+	need(false, "a variant of this name");
+	return NULL;
+}
+
+static void table_make(void)
+{
+	container = pCAlloc(MAGIC, sizeof(*table), (void **)&table);
+	softpm_need(container > 0, "pCAlloc");
+	kind->make();
 }
 
 static void softpm_open(const char *folder, const char *variant, bool lazy)
 {
 	is_recorded = !strcmp(variant, "record");
-	need(is_recorded || !strcmp(variant, "plain"), "a variant of this name");
+	kind = kind_of(variant);
 	is_lazy = lazy;
 	softpm_need(!pVOpen(store_path(folder, "softpm.vol")), "pVOpen");
 	container = pCRestore(MAGIC, (void **)&table);
@@ -162,7 +250,19 @@ static void softpm_sync(void)
 
 static void softpm_get(uint64_t key, char value[VALUE_BYTES])
 {
-	memcpy(value, entry_find(key)->value, VALUE_BYTES);
+	memcpy(value, kind->get(key), VALUE_BYTES);
+}
+
+static unsigned softpm_scan(uint64_t key, unsigned n, void (*see)(const char value[VALUE_BYTES]))
+{
+	struct ordered_cursor c;
+	unsigned seen = 0;
+
+	if (!table->ordered)
+		return 0;
+	for (bool on = ordered_ceiling(table->ordered, key, &c); on && seen < n; on = ordered_next(&c), seen++)
+		see(ordered_value(&c)->bytes);
+	return seen;
 }
 
 static void softpm_close(void)
@@ -173,6 +273,6 @@ static void softpm_close(void)
 int main(int argc, char **argv)
 {
 	return store_main(argc, argv,
-	                  &(struct store){softpm_open, softpm_put, softpm_commit, softpm_sync, softpm_get, NULL,
+	                  &(struct store){softpm_open, softpm_put, softpm_commit, softpm_sync, softpm_get, softpm_scan,
 	                                  softpm_close, .is_threaded = true});
 }

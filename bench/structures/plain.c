@@ -62,7 +62,7 @@ static void array_each(void (*fn)(uint64_t key, const char *value))
 			fn(plain->array.entry[i].key, plain->array.entry[i].value);
 }
 
-const struct structure plain_array = {"array", NULL, array_add, array_find, array_remove, array_each};
+const struct structure plain_array = {"array", false, NULL, array_add, array_find, array_remove, array_each};
 
 /* ---- list, in the order of the keys; those of a batch are found in one walk ---- */
 
@@ -106,7 +106,7 @@ static void list_each(void (*fn)(uint64_t key, const char *value))
 	fn(e->entry.key, e->entry.value);
 }
 
-const struct structure plain_list = {"list", list_begin, list_add, list_find, list_remove, list_each};
+const struct structure plain_list = {"list", false, list_begin, list_add, list_find, list_remove, list_each};
 
 /* ---- red-black tree ---- */
 
@@ -150,7 +150,7 @@ static void tree_each(void (*fn)(uint64_t key, const char *value))
 	fn(e->entry.key, e->entry.value);
 }
 
-const struct structure plain_tree = {"tree", NULL, tree_add, tree_find, tree_remove, tree_each};
+const struct structure plain_tree = {"tree", true, NULL, tree_add, tree_find, tree_remove, tree_each};
 
 /* ---- hash table, at most as many elements as buckets ---- */
 
@@ -219,4 +219,4 @@ static void hash_each(void (*fn)(uint64_t key, const char *value))
 	fn(e->entry.key, e->entry.value);
 }
 
-const struct structure plain_hash = {"hash", NULL, hash_add, hash_find, hash_remove, hash_each};
+const struct structure plain_hash = {"hash", true, NULL, hash_add, hash_find, hash_remove, hash_each};

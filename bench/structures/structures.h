@@ -6,7 +6,8 @@
  *
  * It makes the structure with so many elements in FOLDER, looks up, changes, adds and removes a batch of them at a time, `points` times
  * each, with a point after each batch that makes it durable (but for the lookups: they leave nothing to be kept), and starts itself anew,
- * to bring the structure back and look at all of it. The elements of a batch are drawn evenly from all of them, and come in the order of their keys.
+ * to bring the structure back and look at all of it. The elements of a batch are drawn evenly from all of them; in arrays and lists they come one behind
+ * another.
  *
  *     locality=P    elements are only changed; each is, with probability P, the one behind that changed before, else any
  *     chunk=BYTES   SoftPM's unit of writing
@@ -26,9 +27,10 @@ struct entry {
 	char value[VALUE_BYTES];
 };
 
-/* A structure of one system. The keys are 0, 1, 2, ...; those of a batch ascend. */
+/* A structure of one system. Keys are 0, 1, 2, ..., and those of a batch ascend; of a map they are any numbers, in any order. */
 struct structure {
 	const char *name;
+	bool is_map;
 	void (*batch_begin)(void); /* NULL */
 	void (*add)(const struct entry *entry);
 	char *(*find)(uint64_t key); /* its value, which the caller may change; it is there */
