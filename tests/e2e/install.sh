@@ -136,7 +136,10 @@ sed -n 's/^SOFTPM_API.*[ *]\(p[A-Z][A-Za-z]*\)(.*/\1/p' "$prefix/include/softpm.
 nm -D --defined-only "$lib/libsoftpm.so" | awk '$2 != "A" {print $3}' | grep -v '@@SOFTPM_PRIVATE$' |
 	sed 's/@@SOFTPM_0$//' | sort >"$scratch/dynamic"
 nm -g --defined-only "$lib/libsoftpm.a" | awk 'NF == 3 {print $3}' | sort >"$scratch/archive"
+sed -n '/^static\|^typedef/d; s/^[a-z][a-z0-9_ ]*[ *]\(p[a-z]*_[a-z_]*\)(.*/\1/p' "$prefix"/include/softpm/*.h | sort >"$scratch/ds_header"
+nm -D --defined-only "$lib/libsoftpm-ds.so" | sed -n 's/.* \(.*\)@@SOFTPM_DS_0$/\1/p' | grep -v '^SOFTPM_DS_0$' | sort >"$scratch/ds_dynamic"
 for what in dynamic archive; do
 	diff "$scratch/header" "$scratch/$what" || fail "the header's functions (<) differ from the $what symbols (>)"
 done
+diff "$scratch/ds_header" "$scratch/ds_dynamic" || fail "the functions of softpm/*.h (<) differ from libsoftpm-ds's symbols (>)"
 echo "install: symbols: right"
