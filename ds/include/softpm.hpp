@@ -340,11 +340,14 @@ template <class Root> class container : public detail::handle<Root>
 
 } // namespace softpm
 
-template <> struct std::hash<softpm::string> {
-	std::size_t operator()(const softpm::string &s) const noexcept
+namespace std
+{
+template <> struct hash<softpm::string> {
+	size_t operator()(const softpm::string &s) const noexcept
 	{
-		return std::hash<std::string_view>()(s);
+		return hash<string_view>()(s);
 	}
 };
+} // namespace std
 
 #endif

@@ -115,7 +115,7 @@ remembers ds-static "$scratch/ds_static"
 remembers cpp "$scratch/cpp"
 
 mkdir "$scratch/project"
-cp "$scratch/notes.c" "$scratch/project/"
+cp "$scratch/notes.c" "$scratch/notes_ds.c" "$scratch/project/"
 cat >"$scratch/project/CMakeLists.txt" <<'END'
 cmake_minimum_required(VERSION 3.25)
 project(notes LANGUAGES C)
@@ -124,12 +124,15 @@ add_executable(package notes.c)
 target_link_libraries(package SoftPM::softpm)
 add_executable(package_static notes.c)
 target_link_libraries(package_static SoftPM::softpm_static)
+add_executable(package_ds notes_ds.c)
+target_link_libraries(package_ds SoftPM::softpm-ds)
 END
 cmake -S "$scratch/project" -B "$scratch/project/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" \
 	-DCMAKE_C_FLAGS="$flags" >"$scratch/log" 2>&1 || { cat "$scratch/log"; fail "find_package(SoftPM) failed"; }
 cmake --build "$scratch/project/build" >"$scratch/log" 2>&1 || { cat "$scratch/log"; fail "package: does not build"; }
 remembers package "$scratch/project/build/package"
 remembers package-static "$scratch/project/build/package_static"
+remembers package-ds "$scratch/project/build/package_ds"
 
 # Every function of the header and nothing else, but for what libsoftpm-malloc needs, which has a version of its own.
 sed -n 's/^SOFTPM_API.*[ *]\(p[A-Z][A-Za-z]*\)(.*/\1/p' "$prefix/include/softpm.h" | sort >"$scratch/header"

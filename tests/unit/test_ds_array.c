@@ -4,6 +4,7 @@
 #include "process.h"
 #include "scratch.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -512,6 +513,32 @@ static void a_push_writes_to_two_pages(void **state)
 	in_process(few_pages, scratch("pages"));
 }
 
+#ifdef SPM_DEBUG
+static int used_after_free(const char *unused)
+{
+	struct numbers *a = numbers_to(10);
+	size_t n;
+
+	(void)unused;
+	signal(SIGABRT, _exit); /* 6 */
+	numbers_free(a);
+	numbers_run(a, 0, &n);
+	return 0;
+}
+
+static void a_vector_that_was_freed_is_told(void **state)
+{
+	int status;
+	pid_t child = fork();
+
+	(void)state;
+	if (!child)
+		_exit(used_after_free(""));
+	waitpid(child, &status, 0);
+	assert_int_equal(status, 6 << 8);
+}
+#endif
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -534,6 +561,9 @@ int main(void)
 	        cmocka_unit_test(all_of_a_view_is_passed_and_copied_in_order),
 	        cmocka_unit_test(arrays_come_back_in_another_process),
 	        cmocka_unit_test(a_push_writes_to_two_pages),
+#ifdef SPM_DEBUG
+	        cmocka_unit_test(a_vector_that_was_freed_is_told),
+#endif
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
