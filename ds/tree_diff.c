@@ -7,6 +7,7 @@
  * place, so within the range from that leaf's first key to its last. What was only moved, to another leaf, is met and found to be the same.
  */
 #include "tree_diff.h"
+#include "versions.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -98,16 +99,13 @@ static int object_collect(const struct pdiffering *object, void *arg)
 	return 0;
 }
 
-/* What differs lies in these. The list is to be freed in any case. */
-static int ranges_find(struct ranges *list)
+/* What differs lies in these. The list is to be freed in any case. may_ask: pDiffer, of these containers. */
+static int ranges_find(struct ranges *list, const int *container, bool may_ask)
 {
-	bool is_one_tree = list->before->id == list->after->id;
-	int first = is_one_tree ? pCOf(list->before) : 0, second = first ? pCOf(list->after) : 0;
-
-	list->is_all = !second || first == second;
+	list->is_all = !may_ask || list->before->id != list->after->id;
 	if (list->is_all)
 		return 0;
-	if (!pDiffer(first, second, object_collect, list)) {
+	if (!pDiffer(container[0], container[1], object_collect, list)) {
 		ranges_join(list);
 		return 0;
 	}
@@ -119,7 +117,7 @@ static int ranges_find(struct ranges *list)
 
 struct comparing {
 	struct ptree_cursor before, after;
-	int first, second; /* containers */
+	int container[2];
 	pchange_fn *fn;
 	void *arg;
 };
@@ -141,7 +139,7 @@ static int tell(struct comparing *c, enum pchange_kind kind, const struct ptree_
 /* Both have the key. */
 static int compare_values(struct comparing *c, const struct ptree_cursor *was, const struct ptree_cursor *is)
 {
-	int same = spm_values_same(was->tree, c->first, ptree_value(was), c->second, ptree_value(is));
+	int same = spm_values_same(was->tree, c->container[0], ptree_value(was), c->container[1], ptree_value(is));
 
 	if (same)
 		return same < 0 ? -1 : 0;
@@ -172,14 +170,15 @@ static int compare_duplicates(struct comparing *c)
 	int same = 1, result = 0;
 
 	for (; removed && added; removed--, added--, ptree_next(&was), ptree_next(&is))
-		if ((same = spm_values_same(was.tree, c->first, ptree_value(&was), c->second, ptree_value(&is))) != 1)
+		if ((same = spm_values_same(was.tree, c->container[0], ptree_value(&was), c->container[1],
+		                            ptree_value(&is))) != 1)
 			break;
 	was_end = c->before;
 	is_end = c->after;
 	for (; same >= 0 && removed && added; removed--, added--) {
 		ptree_prev(&was_end);
 		ptree_prev(&is_end);
-		if ((same = spm_values_same(was.tree, c->first, ptree_value(&was_end), c->second,
+		if ((same = spm_values_same(was.tree, c->container[0], ptree_value(&was_end), c->container[1],
 		                            ptree_value(&is_end))) != 1)
 			break;
 	}
@@ -254,7 +253,7 @@ int ptree_diff(const struct ptree *before, const struct ptree *after, pchange_fn
 {
 	struct ranges list = {.before = before, .after = after};
 	struct comparing c = {.fn = fn, .arg = arg};
-	int result;
+	int result, may_ask;
 
 	if (!spm_trees_are_alike(before, after)) {
 		errno = EINVAL;
@@ -262,12 +261,10 @@ int ptree_diff(const struct ptree *before, const struct ptree *after, pchange_fn
 	}
 	if (before == after)
 		return 0;
-	result = ranges_find(&list);
-	if (!result) {
-		c.first = pCOf(before);
-		c.second = pCOf(after);
+	may_ask = spm_versions_find(before, after, c.container);
+	result = may_ask < 0 ? -1 : ranges_find(&list, c.container, may_ask);
+	if (!result)
 		result = compare_ranges(&c, &list);
-	}
 	free(list.range);
 	return result;
 }

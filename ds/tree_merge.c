@@ -13,6 +13,7 @@
  */
 #include "merged.h"
 #include "tree_diff.h"
+#include "versions.h"
 
 #include <errno.h>
 #include <string.h>
@@ -170,9 +171,9 @@ int ptree_merge(const struct ptree *base, struct ptree *ours, const struct ptree
 		errno = EINVAL;
 		return -1;
 	}
-	m.base_id = pCOf(base);
-	m.ours_id = pCOf(ours);
-	m.theirs_id = pCOf(theirs);
+	if (spm_versions_find_one(base, &m.base_id) || spm_versions_find_one(ours, &m.ours_id) ||
+	    spm_versions_find_one(theirs, &m.theirs_id))
+		return -1;
 	failed = ptree_diff(base, theirs, has_duplicates ? duplicate_merge : change_merge, &m);
 	conflicts_find_again(&m);
 	return failed ? -1 : 0;

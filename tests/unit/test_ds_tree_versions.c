@@ -401,6 +401,44 @@ static void strings_that_took_the_place_of_others_are_told(void **state)
 	in_process(strings_in_old_places, scratch("strings"));
 }
 
+/* A child made by fork may not ask which container a tree is in, without which pointers can't be compared: a failure, no wrong answer. */
+static int comparison_in_a_child(const char *volume)
+{
+	struct root *ours, *view;
+	struct ptree *more;
+	struct pmerged merged;
+	uint64_t changes = 0;
+	int id, status;
+	pid_t child;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(id = pCAlloc(1, sizeof(*ours), (void **)&ours));
+	EXPECT(!trees_make(ours));
+	for (int64_t i = 0; i < 100; i++)
+		EXPECT(ptree_put(ours->tree[3], &i, &(void *){ours}));
+	EXPECT(pPointSync(id) && pCOpenAt(1, "main", (void **)&view));
+	EXPECT(more = ptree_make(&types[3]));
+	for (int64_t i = 0; i < 100; i++)
+		EXPECT(ptree_put(more, &i, &(void *){ours}));
+	EXPECT(!ptree_diff(view->tree[3], more, count_changes, &changes) && !changes);
+	child = fork();
+	if (!child) {
+		struct pmerge how = {.copy = copy_number};
+
+		EXPECT(ptree_diff(view->tree[3], more, count_changes, &changes) == -1 && errno == ECHILD);
+		EXPECT(ptree_merge(view->tree[3], more, ours->tree[3], &how, &merged) == -1 && errno == ECHILD);
+		_exit(changes != 0);
+	}
+	EXPECT(waitpid(child, &status, 0) == child && !status);
+	return pVClose();
+}
+
+static void a_child_is_told_that_it_can_not_compare(void **state)
+{
+	(void)state;
+	in_process(comparison_in_a_child, scratch("child"));
+}
+
 static void comparing_can_be_ended(void **state)
 {
 	struct root a;
@@ -493,6 +531,7 @@ int main(void)
 	        cmocka_unit_test(volatile_trees_are_compared_and_merged),
 	        cmocka_unit_test(the_cost_follows_the_change),
 	        cmocka_unit_test(strings_that_took_the_place_of_others_are_told),
+	        cmocka_unit_test(a_child_is_told_that_it_can_not_compare),
 	        cmocka_unit_test(comparing_can_be_ended),
 	        cmocka_unit_test(a_merge_can_be_stopped_and_refuses_what_makes_no_sense),
 	        cmocka_unit_test(duplicates_are_removed_and_added),
