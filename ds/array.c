@@ -1,8 +1,8 @@
 /* array.c - vectors that grow, see <softpm/array.h>.
  *
- *   struct parray    piece   [0 .. first)                       up to 64 KiB, or as large as parray_data made it
- *                    chunk ->  [0] [first .. first + c)          c = 1 << shift elements, 32 to 64 KiB
- *                              [1] [first + c .. first + 2c)     (one element, if it is larger than that)
+ *   struct parray    piece   [0 .. in_piece)                    up to 64 KiB, or as large as parray_data made it
+ *                    chunk ->  [0] [in_piece .. in_piece + c)    c = 1 << shift elements, 32 to 64 KiB
+ *                              [1] [in_piece + c .. + 2c)        (one element, if it is larger than that)
  *                              ...
  *
  * As long as there are no chunks the piece is made larger, by copying; with the first chunk it is done with that, so nothing that is
@@ -10,7 +10,8 @@
  * first time, also those that nobody has touched: room that is not used yet costs as much as elements.
  *
  * Invariants (checked by spm_array_check)
- *  1. Room, first + chunks << shift, is at least count; chunk_room, of the row of pointers, is at least chunks.
+ *  1. Room, in_piece + chunks << shift, is at least count; the row of pointers to chunks has CHUNK_ROW places, or if there are more, to the next power
+ *     of two at least.
  *  2. With chunks, the piece has room for one chunk's elements at least.
  *  3. What lies between the count and the end of the room is zero: so pushing zeros, and resizing, touch nothing, and elements that are gone
  *     keep nothing alive.
@@ -22,16 +23,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAGIC = 0x70617231 };
+static const uint32_t MAGIC = 0xf0617231;
+enum { CHUNK_ROW = 8 };
 
 static size_t least(size_t a, size_t b)
 {
 	return a < b ? a : b;
 }
 
+static void in_piece_set(struct parray *a, size_t n)
+{
+	a->inverted_in_piece = ~n;
+}
+
+static void count_set(struct parray *a, size_t n)
+{
+	a->inverted_count = ~n;
+}
+
 static size_t room(const struct parray *a)
 {
-	return a->first + ((size_t)a->chunks << a->shift);
+	return parray_in_piece(a) + ((size_t)a->chunks << a->shift);
 }
 
 /* Memory for n elements; NULL: ENOMEM. */
@@ -51,24 +63,25 @@ static size_t run_from(const struct parray *a, size_t i)
 {
 	size_t in_chunk = (size_t)1 << a->shift;
 
-	return i < a->first ? a->first - i : in_chunk - ((i - a->first) & (in_chunk - 1));
+	return i < parray_in_piece(a) ? parray_in_piece(a) - i : in_chunk - ((i - parray_in_piece(a)) & (in_chunk - 1));
 }
 
 /* How many end with the one before place i; i is not 0. */
 static size_t run_before(const struct parray *a, size_t i)
 {
-	return i <= a->first ? i : ((i - a->first - 1) & (((size_t)1 << a->shift) - 1)) + 1;
+	return i <= parray_in_piece(a) ? i : ((i - parray_in_piece(a) - 1) & (((size_t)1 << a->shift) - 1)) + 1;
 }
 
 bool spm_array_check(const struct parray *a)
 {
 	static const char zeros[256];
 
-	if (a->magic != MAGIC || a->count > room(a) || a->chunks > a->chunk_room || a->shift != parray_shift(a->bytes))
+	if (a->magic != MAGIC || parray_count(a) > room(a) || a->ones != UINT16_MAX ||
+	    a->shift != parray_shift(a->bytes))
 		return false;
-	if (a->chunks && a->first < (size_t)1 << a->shift)
+	if (a->chunks && parray_in_piece(a) < (size_t)1 << a->shift)
 		return false;
-	for (size_t i = a->count; i < room(a); i++)
+	for (size_t i = parray_count(a); i < room(a); i++)
 		for (size_t at = 0; at < a->bytes; at += sizeof(zeros))
 			if (memcmp((char *)parray_place(a, i) + at, zeros, least(a->bytes - at, sizeof(zeros))))
 				return false;
@@ -77,7 +90,7 @@ bool spm_array_check(const struct parray *a)
 
 static void must_be(const struct parray *a)
 {
-	spm_must(a->magic == MAGIC && a->count <= room(a),
+	spm_must(a->magic == MAGIC && parray_count(a) <= room(a),
 	         "a parray_ function was given no vector, or one that was freed");
 }
 
@@ -85,12 +98,17 @@ static void must_be(const struct parray *a)
 
 int parray_init(struct parray *a, size_t bytes, unsigned flags)
 {
-	if (!bytes) {
+	if (!bytes || bytes > UINT32_MAX) {
 		errno = EINVAL;
 		return -1;
 	}
-	*a = (struct parray){
-	        .bytes = bytes, .magic = MAGIC, .shift = (uint8_t)parray_shift(bytes), .flags = (uint8_t)flags};
+	*a = (struct parray){.inverted_count = ~(size_t)0,
+	                     .inverted_in_piece = ~(size_t)0,
+	                     .bytes = (uint32_t)bytes,
+	                     .magic = MAGIC,
+	                     .shift = (uint8_t)parray_shift(bytes),
+	                     .flags = (uint8_t)flags,
+	                     .ones = UINT16_MAX};
 	return 0;
 }
 
@@ -115,18 +133,17 @@ static void chunks_drop(struct parray *a, size_t left)
 	if (!a->chunks) {
 		pFree(a->chunk);
 		a->chunk = NULL;
-		a->chunk_room = 0;
 	}
 }
 
 void parray_clear(struct parray *a)
 {
 	must_be(a);
-	a->count = 0;
+	count_set(a, 0);
 	chunks_drop(a, 0);
 	pFree(a->piece);
 	a->piece = NULL;
-	a->first = 0;
+	in_piece_set(a, 0);
 }
 
 void parray_free(struct parray *a)
@@ -140,22 +157,30 @@ void parray_free(struct parray *a)
 
 /* ---- growing ---- */
 
+/* A row of pointers with room for one more. */
+static int row_grow(struct parray *a)
+{
+	size_t n = a->chunks;
+	void **row;
+
+	if (n && (n < CHUNK_ROW || n & (n - 1)))
+		return 0;
+	row = pMalloc((n ? 2 * n : CHUNK_ROW) * sizeof(*row));
+	if (!row)
+		return -1;
+	if (n)
+		memcpy(row, a->chunk, n * sizeof(*row));
+	pFree(a->chunk);
+	a->chunk = row;
+	return 0;
+}
+
 static int chunk_add(struct parray *a)
 {
 	void *chunk;
 
-	if (a->chunks == a->chunk_room) {
-		uint32_t more = a->chunk_room ? 2 * a->chunk_room : 8;
-		void **row = pMalloc(more * sizeof(*row));
-
-		if (!row)
-			return -1;
-		if (a->chunks)
-			memcpy(row, a->chunk, a->chunks * sizeof(*row));
-		pFree(a->chunk);
-		a->chunk = row;
-		a->chunk_room = more;
-	}
+	if (row_grow(a))
+		return -1;
 	chunk = piece_make(a, (size_t)1 << a->shift);
 	if (!chunk)
 		return -1;
@@ -170,18 +195,19 @@ static int piece_replace(struct parray *a, size_t n, void **old)
 
 	if (!piece)
 		return -1;
-	if (a->count)
-		memcpy(piece, a->piece, a->count * a->bytes);
+	if (parray_count(a))
+		memcpy(piece, a->piece, parray_count(a) * a->bytes);
 	*old = a->piece;
 	a->piece = piece;
-	a->first = pUsableSize(piece) / a->bytes;
+	in_piece_set(a, pUsableSize(piece) / a->bytes);
 	return 0;
 }
 
 /* What of n elements is beyond the piece, in chunks; the piece has one chunk's elements at least, then. */
 static size_t chunks_for(const struct parray *a, size_t n)
 {
-	size_t in_chunk = (size_t)1 << a->shift, in_piece = a->first > in_chunk ? a->first : in_chunk;
+	size_t in_chunk = (size_t)1 << a->shift,
+	       in_piece = parray_in_piece(a) > in_chunk ? parray_in_piece(a) : in_chunk;
 
 	return n <= in_piece ? 0 : ((n - in_piece - 1) >> a->shift) + 1;
 }
@@ -189,7 +215,7 @@ static size_t chunks_for(const struct parray *a, size_t n)
 /* Room for n. *old: to be freed when nothing in it is needed any more. On failure all is as it was. */
 static int grow(struct parray *a, size_t n, void **old)
 {
-	size_t in_chunk = (size_t)1 << a->shift, wished = n > 2 * a->first ? n : 2 * a->first;
+	size_t in_chunk = (size_t)1 << a->shift, wished = n > 2 * parray_in_piece(a) ? n : 2 * parray_in_piece(a);
 	uint32_t before = a->chunks;
 
 	*old = NULL;
@@ -202,7 +228,7 @@ static int grow(struct parray *a, size_t n, void **old)
 	while (a->chunks < chunks_for(a, n))
 		if (chunk_add(a))
 			goto fail;
-	if (a->first < in_chunk && piece_replace(a, least(wished, in_chunk), old))
+	if (parray_in_piece(a) < in_chunk && piece_replace(a, least(wished, in_chunk), old))
 		goto fail;
 	return 0;
 fail:
@@ -226,12 +252,12 @@ void *parray_push(struct parray *a, const void *value)
 	void *at, *old = NULL;
 
 	must_be(a);
-	if (a->count == room(a) && grow(a, a->count + 1, &old))
+	if (parray_count(a) == room(a) && grow(a, parray_count(a) + 1, &old))
 		return NULL;
-	at = parray_place(a, a->count);
+	at = parray_place(a, parray_count(a));
 	if (value)
 		memcpy(at, value, a->bytes);
-	a->count++;
+	count_set(a, parray_count(a) + 1);
 	pFree(old);
 	return at;
 }
@@ -261,13 +287,13 @@ int parray_pop(struct parray *a, void *value)
 	void *at;
 
 	must_be(a);
-	if (!a->count)
+	if (!parray_count(a))
 		return 0;
-	at = parray_place(a, a->count - 1);
+	at = parray_place(a, parray_count(a) - 1);
 	if (value)
 		memcpy(value, at, a->bytes);
 	memset(at, 0, a->bytes);
-	a->count--;
+	count_set(a, parray_count(a) - 1);
 	return 1;
 }
 
@@ -304,51 +330,51 @@ void *parray_insert(struct parray *a, size_t i, const void *values, size_t n)
 	void *old;
 
 	must_be(a);
-	if (i > a->count || !n) {
+	if (i > parray_count(a) || !n) {
 		errno = n ? ERANGE : EINVAL;
 		return NULL;
 	}
-	if (__builtin_add_overflow(a->count, n, &count)) {
+	if (__builtin_add_overflow(parray_count(a), n, &count)) {
 		errno = ENOMEM;
 		return NULL;
 	}
 	if (grow(a, count, &old))
 		return NULL;
 	pFree(old);
-	move_up(a, i, i + n, a->count - i);
+	move_up(a, i, i + n, parray_count(a) - i);
 	if (values)
 		put(a, i, values, n);
 	else
-		clear(a, i, least(i + n, a->count));
-	a->count = count;
+		clear(a, i, least(i + n, parray_count(a)));
+	count_set(a, count);
 	return parray_place(a, i);
 }
 
 int parray_remove(struct parray *a, size_t i, size_t n)
 {
 	must_be(a);
-	if (i > a->count || n > a->count - i) {
+	if (i > parray_count(a) || n > parray_count(a) - i) {
 		errno = ERANGE;
 		return -1;
 	}
-	move_down(a, i + n, i, a->count - i - n);
-	clear(a, a->count - n, a->count);
-	a->count -= n;
+	move_down(a, i + n, i, parray_count(a) - i - n);
+	clear(a, parray_count(a) - n, parray_count(a));
+	count_set(a, parray_count(a) - n);
 	return 0;
 }
 
 int parray_resize(struct parray *a, size_t n)
 {
-	size_t before = a->count;
+	size_t before = parray_count(a);
 
 	if (n >= before) {
 		if (parray_reserve(a, n))
 			return -1;
-		a->count = n;
+		count_set(a, n);
 		return 0;
 	}
 	must_be(a);
-	a->count = n;
+	count_set(a, n);
 	chunks_drop(a, least(a->chunks, chunks_for(a, n)));
 	clear(a, n, least(before, room(a)));
 	return 0;
@@ -359,10 +385,10 @@ int parray_fit(struct parray *a)
 	void *old = NULL;
 
 	must_be(a);
-	chunks_drop(a, least(a->chunks, chunks_for(a, a->count)));
-	if (!a->count)
+	chunks_drop(a, least(a->chunks, chunks_for(a, parray_count(a))));
+	if (!parray_count(a))
 		parray_clear(a);
-	else if (!a->chunks && a->first > a->count && piece_replace(a, a->count, &old))
+	else if (!a->chunks && parray_in_piece(a) > parray_count(a) && piece_replace(a, parray_count(a), &old))
 		return -1;
 	pFree(old);
 	return 0;
@@ -373,14 +399,14 @@ int parray_fit(struct parray *a)
 void *parray_run(const struct parray *a, size_t i, size_t *n)
 {
 	must_be(a);
-	*n = i < a->count ? least(run_from(a, i), a->count - i) : 0;
+	*n = i < parray_count(a) ? least(run_from(a, i), parray_count(a) - i) : 0;
 	return *n ? parray_place(a, i) : NULL;
 }
 
 /* All elements, one behind another. */
 static void copy_out(const struct parray *a, char *to)
 {
-	for (size_t i = 0, n; i < a->count; i += n) {
+	for (size_t i = 0, n; i < parray_count(a); i += n) {
 		const void *run = parray_run(a, i, &n);
 
 		memcpy(to + i * a->bytes, run, n * a->bytes);
@@ -403,7 +429,7 @@ void *parray_data(struct parray *a)
 	chunks_drop(a, 0);
 	pFree(a->piece);
 	a->piece = piece;
-	a->first = n;
+	in_piece_set(a, n);
 	return piece;
 }
 
@@ -414,14 +440,14 @@ int parray_sort(struct parray *a, parray_compare_fn *compare, void *arg)
 	char *sorted;
 
 	must_be(a);
-	if (a->count < 2)
+	if (parray_count(a) < 2)
 		return 0;
-	sorted = malloc(a->count * a->bytes);
+	sorted = malloc(parray_count(a) * a->bytes);
 	if (!sorted)
 		return -1;
 	copy_out(a, sorted);
-	qsort_r(sorted, a->count, a->bytes, compare, arg);
-	for (size_t i = 0; i < a->count; i++) {
+	qsort_r(sorted, parray_count(a), a->bytes, compare, arg);
+	for (size_t i = 0; i < parray_count(a); i++) {
 		void *at = parray_place(a, i);
 
 		if (memcmp(at, sorted + i * a->bytes, a->bytes))
@@ -433,7 +459,7 @@ int parray_sort(struct parray *a, parray_compare_fn *compare, void *arg)
 
 void *parray_search(const struct parray *a, const void *key, parray_compare_fn *compare, void *arg, size_t *at)
 {
-	size_t low = 0, high = a->count;
+	size_t low = 0, high = parray_count(a);
 
 	must_be(a);
 	while (low < high) {
@@ -446,5 +472,5 @@ void *parray_search(const struct parray *a, const void *key, parray_compare_fn *
 	}
 	if (at)
 		*at = low;
-	return low < a->count && !compare(parray_place(a, low), key, arg) ? parray_place(a, low) : NULL;
+	return low < parray_count(a) && !compare(parray_place(a, low), key, arg) ? parray_place(a, low) : NULL;
 }

@@ -114,7 +114,7 @@ static int all_compare(const struct telling *t, size_t i, size_t end)
 /* Where the pointer that leads to the piece of element i lies. */
 static void *const *leading(const struct parray *a, size_t i)
 {
-	return i < a->first ? &a->piece : &a->chunk[(i - a->first) >> a->shift];
+	return i < parray_in_piece(a) ? &a->piece : &a->chunk[(i - parray_in_piece(a)) >> a->shift];
 }
 
 /* Elements 0 to end - 1 have the same places in their pieces in both. (The last piece may have more room in one of them.) */
@@ -136,7 +136,8 @@ static int pieces_compare(const struct telling *t, const struct objects *changed
 
 static bool are_cut_alike(const struct parray *old, const struct parray *new, size_t end)
 {
-	return old->first == new->first || (end <= old->first && end <= new->first);
+	return parray_in_piece(old) == parray_in_piece(new) ||
+	       (end <= parray_in_piece(old) && end <= parray_in_piece(new));
 }
 
 /* Whether only some pieces need to be compared; -1: failure. *changed: to be freed. */
@@ -169,7 +170,7 @@ static int common_compare(const struct telling *t, size_t end, int may_ask)
 int parray_diff(const struct parray *old, const struct parray *new, pchange_fn *fn, void *arg)
 {
 	struct telling t = {.fn = fn, .arg = arg};
-	size_t common = old->count < new->count ? old->count : new->count;
+	size_t common = parray_count(old) < parray_count(new) ? parray_count(old) : parray_count(new);
 	int result, may_ask;
 
 	if (old->bytes != new->bytes) {
@@ -178,9 +179,9 @@ int parray_diff(const struct parray *old, const struct parray *new, pchange_fn *
 	}
 	may_ask = spm_array_pair_begin(&t.pair, old, new);
 	result = may_ask < 0 ? -1 : common_compare(&t, common, may_ask);
-	for (size_t i = common; i < old->count && !result; i++)
+	for (size_t i = common; i < parray_count(old) && !result; i++)
 		result = tell(&t, PCHANGE_REMOVED, i);
-	for (size_t i = common; i < new->count && !result; i++)
+	for (size_t i = common; i < parray_count(new) && !result; i++)
 		result = tell(&t, PCHANGE_ADDED, i);
 	return result;
 }

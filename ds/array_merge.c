@@ -71,7 +71,7 @@ static int copied(struct merging *m, const void *theirs)
 /* The value that lies ready becomes element i; there are all before it. */
 static void put(struct merging *m, size_t i)
 {
-	if (i == m->ours->count)
+	if (i == parray_count(m->ours))
 		parray_push(m->ours, m->value);
 	else
 		parray_set(m->ours, i, m->value);
@@ -82,10 +82,10 @@ static void put(struct merging *m, size_t i)
 /* Theirs' elements up to i, as far as ours has none. */
 static int fill_up_to(struct merging *m, size_t i)
 {
-	while (m->ours->count < i) {
-		if (copied(m, parray_place(m->theirs, m->ours->count)))
+	while (parray_count(m->ours) < i) {
+		if (copied(m, parray_place(m->theirs, parray_count(m->ours))))
 			return -1;
-		put(m, m->ours->count);
+		put(m, parray_count(m->ours));
 	}
 	return 0;
 }
@@ -113,7 +113,7 @@ static int mix(struct merging *m, size_t i)
 
 static void keep(struct merging *m, size_t i)
 {
-	if (i < m->ours->count && m->end <= i)
+	if (i < parray_count(m->ours) && m->end <= i)
 		m->end = i + 1;
 }
 
@@ -122,7 +122,7 @@ static int conflict(struct merging *m, const struct pchange *change)
 	size_t i = change->index;
 	struct pconflict c = {.index = i, .base = change->old_value, .theirs = change->new_value};
 
-	if (i < m->ours->count)
+	if (i < parray_count(m->ours))
 		c.ours = parray_place(m->ours, i);
 	m->result->conflicts++;
 	if (!m->how.resolve) {
@@ -148,7 +148,7 @@ static int conflict(struct merging *m, const struct pchange *change)
 
 static bool is_the_same(const struct merging *m, const struct pchange *change)
 {
-	bool is_there = change->index < m->ours->count;
+	bool is_there = change->index < parray_count(m->ours);
 
 	if (!change->new_value || !is_there)
 		return !change->new_value && !is_there;
@@ -172,18 +172,18 @@ static int changes_merge(struct merging *m)
 	const struct changes *theirs = &m->change[1];
 
 	/* What theirs has too stays; and all of it, if ours has added something behind. */
-	m->end = m->ours->count;
-	if (m->ours->count <= m->base->count && m->end > m->theirs->count)
-		m->end = m->theirs->count;
+	m->end = parray_count(m->ours);
+	if (parray_count(m->ours) <= parray_count(m->base) && m->end > parray_count(m->theirs))
+		m->end = parray_count(m->theirs);
 	for (size_t i = 0; i < theirs->n; i++)
 		if (change_merge(m, &theirs->at[i]))
 			return -1;
-	return m->end < m->ours->count ? parray_resize(m->ours, m->end) : 0;
+	return m->end < parray_count(m->ours) ? parray_resize(m->ours, m->end) : 0;
 }
 
 static int all_merge(struct merging *m)
 {
-	size_t bytes = m->ours->bytes, most = m->theirs->count;
+	size_t bytes = m->ours->bytes, most = parray_count(m->theirs);
 
 	if (m->base->bytes != bytes || m->theirs->bytes != bytes ||
 	    (!m->how.copy && !(m->ours->flags & PARRAY_PLAIN))) {
@@ -192,7 +192,7 @@ static int all_merge(struct merging *m)
 	}
 	m->value = malloc(bytes);
 	m->mixed = malloc(bytes);
-	if (!m->value || !m->mixed || (most > m->ours->count && parray_reserve(m->ours, most)))
+	if (!m->value || !m->mixed || (most > parray_count(m->ours) && parray_reserve(m->ours, most)))
 		return -1;
 	if (parray_diff(m->base, m->ours, change_note, &m->change[0]) ||
 	    parray_diff(m->base, m->theirs, change_note, &m->change[1]) ||

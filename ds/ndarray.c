@@ -14,17 +14,29 @@ static struct pndview no_view(int error)
 	return (struct pndview){0};
 }
 
-/* Bytes of an array of that shape, and the steps of it; -1: EINVAL, ENOMEM. */
-static int lay_out(struct pndview *v, size_t *all)
+static void shape_set(struct pndview *v, unsigned d, size_t n)
 {
-	*all = v->bytes;
-	if (!v->bytes || !v->dims || v->dims > PNDARRAY_DIMS) {
+	v->marked_shape[d] = n ^ PNDVIEW_MARK;
+}
+
+static void stride_set(struct pndview *v, unsigned d, ptrdiff_t bytes)
+{
+	v->marked_stride[d] = (size_t)bytes ^ PNDVIEW_MARK;
+}
+
+/* An array of that shape, yet without memory, and the bytes that it takes; -1: EINVAL, ENOMEM. */
+static int lay_out(struct pndview *v, size_t bytes, unsigned dims, const size_t *shape, size_t *all)
+{
+	if (!bytes || bytes > UINT32_MAX || !dims || dims > PNDARRAY_DIMS) {
 		errno = EINVAL;
 		return -1;
 	}
-	for (unsigned d = v->dims; d--;) {
-		v->stride[d] = (ptrdiff_t)*all;
-		if (__builtin_mul_overflow(*all, v->shape[d] ? v->shape[d] : 1, all) || *all > PTRDIFF_MAX) {
+	*v = (struct pndview){.bytes = (uint32_t)bytes, .dims = (uint16_t)dims, .ones = UINT16_MAX};
+	*all = bytes;
+	for (unsigned d = dims; d--;) {
+		shape_set(v, d, shape[d]);
+		stride_set(v, d, (ptrdiff_t)*all);
+		if (__builtin_mul_overflow(*all, shape[d] ? shape[d] : 1, all) || *all > PTRDIFF_MAX / 2) {
 			errno = ENOMEM;
 			return -1;
 		}
@@ -34,13 +46,11 @@ static int lay_out(struct pndview *v, size_t *all)
 
 struct pndarray *pndarray_make(size_t bytes, unsigned flags, unsigned dims, const size_t *shape)
 {
-	struct pndview all = {.bytes = bytes, .dims = dims};
 	struct pndarray *a;
+	struct pndview all;
 	size_t total;
 
-	for (unsigned d = 0; d < dims && d < PNDARRAY_DIMS; d++)
-		all.shape[d] = shape[d];
-	if (lay_out(&all, &total))
+	if (lay_out(&all, bytes, dims, shape, &total))
 		return NULL;
 	a = pMalloc(sizeof(*a));
 	if (!a)
@@ -64,10 +74,14 @@ void pndarray_free(struct pndarray *a)
 
 struct pndarray *pndarray_copy(const struct pndview *v, unsigned flags)
 {
-	struct pndarray *a = pndarray_make(v->bytes, flags, v->dims, v->shape);
-	size_t index[PNDARRAY_DIMS] = {0};
-	char *to = a ? a->all.data : NULL;
+	size_t shape[PNDARRAY_DIMS], index[PNDARRAY_DIMS] = {0};
+	struct pndarray *a;
+	char *to;
 
+	for (unsigned d = 0; d < v->dims; d++)
+		shape[d] = pndview_shape(v, d);
+	a = pndarray_make(v->bytes, flags, v->dims, shape);
+	to = a ? a->all.data : NULL;
 	if (a && pndview_count(v))
 		do {
 			memcpy(to, pndview_at(v, v->dims, index), v->bytes);
@@ -81,7 +95,7 @@ size_t pndview_count(const struct pndview *v)
 	size_t n = v->dims ? 1 : 0;
 
 	for (unsigned d = 0; d < v->dims; d++)
-		n *= v->shape[d];
+		n *= pndview_shape(v, d);
 	return n;
 }
 
@@ -101,12 +115,13 @@ struct pndview pndview_slice(const struct pndview *v, unsigned dim, size_t start
 
 	if (dim >= v->dims || !step)
 		return no_view(EINVAL);
-	if (!is_within(v->shape[dim], start, count, step))
+	if (!is_within(pndview_shape(v, dim), start, count, step))
 		return no_view(ERANGE);
 	/* With less than two elements the step is never taken, and might overflow. */
-	part.data = count ? (char *)v->data + (ptrdiff_t)start * v->stride[dim] : v->data;
-	part.shape[dim] = count;
-	part.stride[dim] = count > 1 ? v->stride[dim] * step : v->stride[dim];
+	part.data = count ? (char *)v->data + (ptrdiff_t)start * pndview_stride(v, dim) : v->data;
+	shape_set(&part, dim, count);
+	if (count > 1)
+		stride_set(&part, dim, pndview_stride(v, dim) * step);
 	return part;
 }
 
@@ -116,16 +131,14 @@ struct pndview pndview_pick(const struct pndview *v, unsigned dim, size_t index)
 
 	if (dim >= v->dims || v->dims == 1)
 		return no_view(EINVAL);
-	if (index >= v->shape[dim])
+	if (index >= pndview_shape(v, dim))
 		return no_view(ERANGE);
-	part.data = (char *)v->data + (ptrdiff_t)index * v->stride[dim];
+	part.data = (char *)v->data + (ptrdiff_t)index * pndview_stride(v, dim);
 	part.dims--;
 	for (unsigned d = dim; d < part.dims; d++) {
-		part.shape[d] = v->shape[d + 1];
-		part.stride[d] = v->stride[d + 1];
+		part.marked_shape[d] = v->marked_shape[d + 1];
+		part.marked_stride[d] = v->marked_stride[d + 1];
 	}
-	part.shape[part.dims] = 0;
-	part.stride[part.dims] = 0;
 	return part;
 }
 
@@ -135,10 +148,10 @@ struct pndview pndview_swap(const struct pndview *v, unsigned dim, unsigned othe
 
 	if (dim >= v->dims || other >= v->dims)
 		return no_view(EINVAL);
-	swapped.shape[dim] = v->shape[other];
-	swapped.stride[dim] = v->stride[other];
-	swapped.shape[other] = v->shape[dim];
-	swapped.stride[other] = v->stride[dim];
+	swapped.marked_shape[dim] = v->marked_shape[other];
+	swapped.marked_stride[dim] = v->marked_stride[other];
+	swapped.marked_shape[other] = v->marked_shape[dim];
+	swapped.marked_stride[other] = v->marked_stride[dim];
 	return swapped;
 }
 
@@ -149,7 +162,7 @@ bool pndview_next(const struct pndview *v, unsigned dims, size_t *index)
 		return false;
 	}
 	for (unsigned d = dims; d--;) {
-		if (++index[d] < v->shape[d])
+		if (++index[d] < pndview_shape(v, d))
 			return true;
 		index[d] = 0;
 	}

@@ -1,7 +1,7 @@
 /* string.c - strings that know their length, see <softpm/string.h>.
  *
  * Invariants (checked by spm_string_check)
- *  1. With bytes, length is at most room, and bytes has room + 1 of them; without, both are 0.
+ *  1. With bytes, length is at most room, and bytes has room + 1 of them; both are marked. Without, both are 0.
  *  2. bytes[length] is zero.
  *
  * A string's old bytes are freed only after the new ones were copied, for these may be some of the old ones.
@@ -13,11 +13,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const size_t MARK = SIZE_MAX / 2 + 1;
+
+static size_t room_of(const struct pstring *s)
+{
+	return s->marked_room & ~MARK;
+}
+
+static void room_set(struct pstring *s, size_t n)
+{
+	s->marked_room = n | MARK;
+}
+
+static void length_set(struct pstring *s, size_t n)
+{
+	s->marked_length = n | MARK;
+}
+
 bool spm_string_check(const struct pstring *s)
 {
 	if (!s->bytes)
-		return !s->length && !s->room;
-	return s->length <= s->room && s->room < pUsableSize(s->bytes) && !s->bytes[s->length];
+		return !s->marked_length && !s->marked_room;
+	return s->marked_length & s->marked_room & MARK && pstring_length(s) <= room_of(s) &&
+	       room_of(s) < pUsableSize(s->bytes) && !s->bytes[pstring_length(s)];
 }
 
 /* ---- memory ---- */
@@ -42,11 +60,12 @@ static int move(struct pstring *s, size_t n, char **old)
 
 	if (!bytes)
 		return -1;
-	if (s->length)
-		memcpy(bytes, s->bytes, s->length);
+	if (pstring_length(s))
+		memcpy(bytes, s->bytes, pstring_length(s));
 	*old = s->bytes;
 	s->bytes = bytes;
-	s->room = room;
+	room_set(s, room);
+	length_set(s, pstring_length(s));
 	return 0;
 }
 
@@ -56,13 +75,13 @@ static int grow(struct pstring *s, size_t more, char **old)
 	size_t n, wished;
 
 	*old = NULL;
-	if (more <= s->room - s->length && s->bytes)
+	if (more <= room_of(s) - pstring_length(s) && s->bytes)
 		return 0;
-	if (__builtin_add_overflow(s->length, more, &n)) {
+	if (__builtin_add_overflow(pstring_length(s), more, &n)) {
 		errno = ENOMEM;
 		return -1;
 	}
-	wished = s->room + s->room / 2;
+	wished = room_of(s) + room_of(s) / 2;
 	return move(s, n > wished ? n : wished, old);
 }
 
@@ -70,7 +89,7 @@ int pstring_reserve(struct pstring *s, size_t n)
 {
 	char *old = NULL;
 
-	if (n > s->room && move(s, n, &old))
+	if (n > room_of(s) && move(s, n, &old))
 		return -1;
 	pFree(old);
 	return 0;
@@ -80,9 +99,9 @@ int pstring_fit(struct pstring *s)
 {
 	char *old = NULL;
 
-	if (!s->length)
+	if (!pstring_length(s))
 		pstring_clear(s);
-	else if (s->room > s->length && move(s, s->length, &old))
+	else if (room_of(s) > pstring_length(s) && move(s, pstring_length(s), &old))
 		return -1;
 	pFree(old);
 	return 0;
@@ -145,29 +164,29 @@ static void fill_from_itself(char *bytes, size_t at, size_t from, size_t n)
 int pstring_insert(struct pstring *s, size_t at, const void *bytes, size_t n)
 {
 	size_t from = s->bytes ? (uintptr_t)bytes - (uintptr_t)s->bytes : SIZE_MAX;
-	bool is_own = from <= s->length && s->bytes;
+	bool is_own = from <= pstring_length(s) && s->bytes;
 	char *old;
 
-	if (at > s->length) {
+	if (at > pstring_length(s)) {
 		errno = ERANGE;
 		return -1;
 	}
 	if (grow(s, n, &old))
 		return -1;
-	memmove(s->bytes + at + n, s->bytes + at, s->length - at);
+	memmove(s->bytes + at + n, s->bytes + at, pstring_length(s) - at);
 	if (is_own)
 		fill_from_itself(s->bytes, at, from, n);
 	else if (n)
 		memcpy(s->bytes + at, bytes, n);
-	s->length += n;
-	s->bytes[s->length] = 0;
+	length_set(s, pstring_length(s) + n);
+	s->bytes[pstring_length(s)] = 0;
 	pFree(old);
 	return 0;
 }
 
 int pstring_append(struct pstring *s, const void *bytes, size_t n)
 {
-	return pstring_insert(s, s->length, bytes, n);
+	return pstring_insert(s, pstring_length(s), bytes, n);
 }
 
 int pstring_add(struct pstring *s, const char *text)
@@ -180,33 +199,34 @@ int pstring_set(struct pstring *s, const void *bytes, size_t n)
 	size_t room;
 	char *fresh;
 
-	if (n > s->room || !s->bytes) {
+	if (n > room_of(s) || !s->bytes) {
 		fresh = bytes_make(n, &room);
 		if (!fresh)
 			return -1;
 		if (n)
 			memcpy(fresh, bytes, n);
 		pFree(s->bytes);
-		*s = (struct pstring){.room = room, .bytes = fresh};
+		s->bytes = fresh;
+		room_set(s, room);
 	} else if (n) {
 		memmove(s->bytes, bytes, n);
 	}
-	s->length = n;
+	length_set(s, n);
 	s->bytes[n] = 0;
 	return 0;
 }
 
 int pstring_remove(struct pstring *s, size_t at, size_t n)
 {
-	if (at > s->length || n > s->length - at) {
+	if (at > pstring_length(s) || n > pstring_length(s) - at) {
 		errno = ERANGE;
 		return -1;
 	}
 	if (!n)
 		return 0;
-	memmove(s->bytes + at, s->bytes + at + n, s->length - at - n);
-	s->length -= n;
-	s->bytes[s->length] = 0;
+	memmove(s->bytes + at, s->bytes + at + n, pstring_length(s) - at - n);
+	length_set(s, pstring_length(s) - n);
+	s->bytes[pstring_length(s)] = 0;
 	return 0;
 }
 
@@ -238,27 +258,27 @@ int pstring_printf(struct pstring *s, const char *format, ...)
 
 int pstring_compare(const struct pstring *a, const struct pstring *b)
 {
-	size_t n = a->length < b->length ? a->length : b->length;
+	size_t n = pstring_length(a) < pstring_length(b) ? pstring_length(a) : pstring_length(b);
 	int order = n ? memcmp(a->bytes, b->bytes, n) : 0;
 
-	return order ? order : (a->length > b->length) - (a->length < b->length);
+	return order ? order : (pstring_length(a) > pstring_length(b)) - (pstring_length(a) < pstring_length(b));
 }
 
 size_t pstring_find(const struct pstring *s, size_t from, const void *bytes, size_t n)
 {
 	const char *found;
 
-	if (from > s->length || n > s->length - from)
+	if (from > pstring_length(s) || n > pstring_length(s) - from)
 		return PSTRING_NONE;
 	if (!n)
 		return from;
-	found = memmem(s->bytes + from, s->length - from, bytes, n);
+	found = memmem(s->bytes + from, pstring_length(s) - from, bytes, n);
 	return found ? (size_t)(found - s->bytes) : PSTRING_NONE;
 }
 
 struct pstring_run pstring_slice(const struct pstring *s, size_t at, size_t n)
 {
-	if (at > s->length || n > s->length - at) {
+	if (at > pstring_length(s) || n > pstring_length(s) - at) {
 		errno = ERANGE;
 		return (struct pstring_run){NULL, 0};
 	}

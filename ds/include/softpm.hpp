@@ -18,6 +18,9 @@
  *
  * Failures of SoftPM are thrown as softpm::error: code() is errno, what() has the sentence of pErrorMsg. No memory is std::bad_alloc.
  *
+ * A program that is linked with -no-pie lies at low addresses, where a count of some million elements, which the standard library keeps as a plain number,
+ * may look like a pointer (softpm.h, Limits): link such programs as others are.
+ *
  * Volatile and persistent memory do not differ in type: a std::string in a persistent object compiles, and its characters, if they are too many to
  * lie in the object, are gone after a restore (the pointer is NULL). Use the types below.
  */

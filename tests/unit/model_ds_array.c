@@ -244,8 +244,8 @@ static void slice_is_right(const struct op *op, struct parray *a)
 	struct parray_run s = parray_slice(a, op->i, op->n);
 	bool is_there = op->i <= parray_count(a) && op->n <= parray_count(a) - op->i;
 
-	EXPECT(!!s.array == is_there && !parray_slice_at(s, s.count));
-	for (size_t k = 0; k < s.count; k += 1 + s.count / 10)
+	EXPECT(!!s.array == is_there && !parray_slice_at(s, parray_slice_count(s)));
+	for (size_t k = 0; k < parray_slice_count(s); k += 1 + parray_slice_count(s) / 10)
 		EXPECT(is_element(op->vector, op->i + k, parray_slice_at(s, k)));
 }
 

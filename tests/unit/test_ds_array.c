@@ -294,6 +294,39 @@ static void memory_of_plain_elements_is_never_searched(void **state)
 	assert_int_equal(grid_flags, PARRAY_PLAIN);
 }
 
+/* A word that is neither small nor beyond what programs may map, unless it is one of these pointers. */
+static bool may_be_address(uint64_t word, const void *a, const void *b, const void *c)
+{
+	return word >= 4096 && word >> 47 == 0 && word != (uintptr_t)a && word != (uintptr_t)b && word != (uintptr_t)c;
+}
+
+/* For they are in memory that is searched: a number that led to where a library was would be zero after a restore. */
+static void no_number_looks_like_an_address(void **state)
+{
+	size_t n = 5 << 20;
+	struct numbers *a = numbers_make();
+	struct grid *g = grid_make(PINDEX(4200, 4300));
+	struct grid_view part = grid_view_slice(grid_view_slice(grid_all(g), 1, 4200, 4201, -1), 0, 0, 20, 210);
+	struct numbers_slice s;
+	uint64_t words[64];
+
+	(void)state;
+	assert_int_equal(numbers_resize(a, n), 0);
+	for (unsigned is_one = 0; is_one < 2; is_one++) {
+		s = numbers_slice(a, n - 100, 100);
+		memcpy(words, a, sizeof(*a));
+		memcpy(words + sizeof(*a) / 8, &s, sizeof(s));
+		for (size_t i = 0; i < (sizeof(*a) + sizeof(s)) / 8; i++)
+			assert_false(may_be_address(words[i], a->array.piece, a->array.chunk, a));
+		assert_non_null(numbers_data(a));
+	}
+	memcpy(words, &part, sizeof(part));
+	for (size_t i = 0; i < sizeof(part) / 8; i++)
+		assert_false(may_be_address(words[i], part.view.data, NULL, NULL));
+	numbers_free(a);
+	grid_free(g);
+}
+
 /* ---- several dimensions ---- */
 
 static struct grid *grid_counting(void)
@@ -555,6 +588,7 @@ int main(void)
 	        cmocka_unit_test(sorted_is_in_order_and_found),
 	        cmocka_unit_test(a_slice_sees_its_run_only),
 	        cmocka_unit_test(memory_of_plain_elements_is_never_searched),
+	        cmocka_unit_test(no_number_looks_like_an_address),
 	        cmocka_unit_test(indices_lead_to_their_element),
 	        cmocka_unit_test(parts_are_seen_without_copying),
 	        cmocka_unit_test(a_part_that_is_not_there_is_refused),

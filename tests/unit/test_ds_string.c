@@ -156,6 +156,19 @@ static void memory_is_had_before_it_is_needed_and_given_back(void **state)
 	pstring_free(s);
 }
 
+/* It would be taken for one, in memory that is searched, and be zero after a restore if it led to where a library was. */
+static void no_length_looks_like_an_address(void **state)
+{
+	struct pstring *s = pstring_make();
+
+	(void)state;
+	assert_int_equal(pstring_reserve(s, 6 << 20), 0);
+	assert_true(spm_string_check(s) && s->marked_length >> 47 && s->marked_room >> 47);
+	assert_int_equal(pstring_add(s, "text"), 0);
+	assert_true(s->marked_length >> 47 && s->marked_room >> 47);
+	pstring_free(s);
+}
+
 struct root {
 	struct pstring *whole;
 	struct pstring part;
@@ -212,6 +225,7 @@ int main(void)
 	        cmocka_unit_test(order_is_that_of_bytes_and_length),
 	        cmocka_unit_test(bytes_are_found),
 	        cmocka_unit_test(memory_is_had_before_it_is_needed_and_given_back),
+	        cmocka_unit_test(no_length_looks_like_an_address),
 	        cmocka_unit_test(strings_come_back_in_another_process),
 	};
 

@@ -37,21 +37,21 @@ enum parray_flags { PARRAY_PLAIN = 1 /* elements hold no pointers */ };
 
 /* ---- vectors ---- */
 
-/* To be had from parray_make, or as a part of something else in the heap (parray_init). Its fields are for the functions below. */
+/* To be had from parray_make, or as a part of something else in the heap (parray_init). Its fields are for the functions below. It lies in memory
+ * that is searched for pointers, where no number may look like an address (of a program, or libc's heap): so ~ before counts. */
 struct parray {
-	size_t count;
-	size_t first; /* elements that piece has room for */
-	size_t bytes; /* of an element */
-	void *piece;  /* elements 0 to first - 1 */
-	void **chunk; /* what follows, 1 << shift elements in each */
-	uint32_t chunks;
-	uint32_t chunk_room;
+	size_t inverted_count, inverted_in_piece; /* in_piece: room in piece */
+	void *piece;                              /* elements 0 to in_piece - 1 */
+	void **chunk;                             /* what follows, 1 << shift elements in each */
+	uint32_t bytes;                           /* of an element */
 	uint32_t magic;
+	uint32_t chunks;
 	uint8_t shift;
 	uint8_t flags;
+	uint16_t ones;
 };
 
-/* An empty vector of elements of so many bytes. EINVAL: bytes is 0. */
+/* An empty vector of elements of so many bytes. EINVAL: bytes is 0, or 4 GiB and more. */
 struct parray *parray_make(size_t bytes, unsigned flags);
 void parray_free(struct parray *a); /* NULL: nothing */
 /* The same for a vector that is part of something else; parray_clear gives back all memory, and leaves it empty. */
@@ -60,14 +60,21 @@ void parray_clear(struct parray *a);
 
 static inline size_t parray_count(const struct parray *a)
 {
-	return a->count;
+	return ~a->inverted_count;
+}
+/* Room in the first piece. */
+static inline size_t parray_in_piece(const struct parray *a)
+{
+	return ~a->inverted_in_piece;
 }
 /* Where element i of so many bytes is; it may be beyond the count as long as there is room. Not checked. */
 static inline void *parray_place_of(const struct parray *a, size_t i, size_t bytes, unsigned shift)
 {
-	if (i < a->first)
+	size_t in_piece = parray_in_piece(a);
+
+	if (i < in_piece)
 		return (char *)a->piece + i * bytes;
-	i -= a->first;
+	i -= in_piece;
 	return (char *)a->chunk[i >> shift] + (i & (((size_t)1 << shift) - 1)) * bytes;
 }
 static inline void *parray_place(const struct parray *a, size_t i)
@@ -82,7 +89,7 @@ static inline unsigned parray_shift(size_t bytes)
 /* ERANGE. */
 static inline void *parray_at(const struct parray *a, size_t i)
 {
-	if (i >= a->count) {
+	if (i >= parray_count(a)) {
 		errno = ERANGE;
 		return NULL;
 	}
@@ -95,9 +102,12 @@ void *parray_push(struct parray *a, const void *value);
 /* The same with zeros. */
 static inline void *parray_add(struct parray *a)
 {
-	if (a->count == a->first + ((size_t)a->chunks << a->shift))
+	size_t count = parray_count(a);
+
+	if (count == parray_in_piece(a) + ((size_t)a->chunks << a->shift))
 		return parray_push(a, NULL);
-	return parray_place(a, a->count++);
+	a->inverted_count--; /* one more */
+	return parray_place(a, count);
 }
 /* Takes the last one: 1, or 0 if there is none. value, unless it is NULL, gets it. */
 int parray_pop(struct parray *a, void *value);
@@ -147,19 +157,26 @@ int parray_merge(const struct parray *base, struct parray *ours, const struct pa
 /* A run of a vector's elements, known by index: it stays good when the vector grows, and elements that are gone from the vector are gone
  * from it. No memory of its own; it may be kept in the heap. */
 struct parray_run {
-	const struct parray *array; /* NULL: none */
-	size_t start, count;
+	const struct parray *array;        /* NULL: none */
+	size_t marked_start, marked_count; /* the top bit is set beside them */
 };
+#define PARRAY_MARK ((size_t)1 << 63)
+static inline size_t parray_slice_count(struct parray_run s)
+{
+	return s.marked_count & ~PARRAY_MARK;
+}
 /* array NULL and ERANGE: not all are there. */
 static inline struct parray_run parray_slice(const struct parray *a, size_t start, size_t count)
 {
-	struct parray_run s = {a, start, count};
+	struct parray_run s = {NULL, 0, 0};
 
-	if (start > a->count || count > a->count - start) {
+	if (start > parray_count(a) || count > parray_count(a) - start) {
 		errno = ERANGE;
-		s.array = NULL;
-		s.start = s.count = 0;
+		return s;
 	}
+	s.array = a;
+	s.marked_start = start | PARRAY_MARK;
+	s.marked_count = count | PARRAY_MARK;
 	return s;
 }
 /* A part of it: start is counted from its first. */
@@ -167,20 +184,20 @@ static inline struct parray_run parray_slice_slice(struct parray_run s, size_t s
 {
 	struct parray_run none = {NULL, 0, 0};
 
-	if (start > s.count || count > s.count - start || !s.array) {
+	if (start > parray_slice_count(s) || count > parray_slice_count(s) - start || !s.array) {
 		errno = ERANGE;
 		return none;
 	}
-	return parray_slice(s.array, s.start + start, count);
+	return parray_slice(s.array, (s.marked_start & ~PARRAY_MARK) + start, count);
 }
 /* ERANGE. */
 static inline void *parray_slice_at(struct parray_run s, size_t i)
 {
-	if (i >= s.count) {
+	if (i >= parray_slice_count(s)) {
 		errno = ERANGE;
 		return NULL;
 	}
-	return parray_at(s.array, s.start + i);
+	return parray_at(s.array, (s.marked_start & ~PARRAY_MARK) + i);
 }
 
 /* C only. A vector of T: struct NAME, and functions NAME_... as those above that take and give a T. T is what can be assigned: no array. */
@@ -219,7 +236,7 @@ static inline void *parray_slice_at(struct parray_run s, size_t i)
 	}                                                                                                              \
 	PDS_INLINE T *name##_at(const struct name *a, size_t i)                                                        \
 	{                                                                                                              \
-		if (i >= a->array.count) {                                                                             \
+		if (i >= parray_count(&a->array)) {                                                                    \
 			errno = ERANGE;                                                                                \
 			return NULL;                                                                                   \
 		}                                                                                                      \
@@ -315,7 +332,7 @@ static inline void *parray_slice_at(struct parray_run s, size_t i)
 	}                                                                                                              \
 	PDS_INLINE size_t name##_slice_count(struct name##_slice s)                                                    \
 	{                                                                                                              \
-		return s.run.count;                                                                                    \
+		return parray_slice_count(s.run);                                                                      \
 	}                                                                                                              \
 	PDS_INLINE T *name##_slice_at(struct name##_slice s, size_t i)                                                 \
 	{                                                                                                              \
@@ -328,14 +345,24 @@ static inline void *parray_slice_at(struct parray_run s, size_t i)
 enum { PNDARRAY_DIMS = 8 };
 
 /* Elements of an array, or of part of it, by indices: a rectangle of it, every second row, a column, its transpose. No memory of its
- * own; it is good as long as the array is there, and may be kept in the heap. */
+ * own; it is good as long as the array is there, and may be kept in the heap. Numbers in it are marked, so that none looks like an address. */
 struct pndview {
-	void *data;   /* element 0, 0, ... */
-	size_t bytes; /* of an element */
-	unsigned dims;
-	size_t shape[PNDARRAY_DIMS];
-	ptrdiff_t stride[PNDARRAY_DIMS]; /* bytes from one element to the next along each dimension */
+	void *data;     /* element 0, 0, ... */
+	uint32_t bytes; /* of an element */
+	uint16_t dims, ones;
+	size_t marked_shape[PNDARRAY_DIMS];
+	size_t marked_stride
+	        [PNDARRAY_DIMS]; /* bytes from one element to the next along each dimension; may be negative */
 };
+#define PNDVIEW_MARK ((size_t)1 << 62)
+static inline size_t pndview_shape(const struct pndview *v, unsigned dim)
+{
+	return dim < v->dims ? v->marked_shape[dim] ^ PNDVIEW_MARK : 0;
+}
+static inline ptrdiff_t pndview_stride(const struct pndview *v, unsigned dim)
+{
+	return dim < v->dims ? (ptrdiff_t)(v->marked_stride[dim] ^ PNDVIEW_MARK) : 0;
+}
 /* Its elements are one C array in which the last index runs fastest: all.data. */
 struct pndarray {
 	struct pndview all;
@@ -345,7 +372,7 @@ struct pndarray {
 #define PINDEX(...)                                                                                                    \
 	((unsigned)(sizeof((const size_t[]){__VA_ARGS__}) / sizeof(size_t))), ((const size_t[]){__VA_ARGS__})
 
-/* Zeroed. EINVAL: dims is 0 or more than PNDARRAY_DIMS, or bytes is 0. */
+/* Zeroed. EINVAL: dims is 0 or more than PNDARRAY_DIMS, or bytes is 0, or 4 GiB and more. */
 struct pndarray *pndarray_make(size_t bytes, unsigned flags, unsigned dims, const size_t *shape);
 void pndarray_free(struct pndarray *a); /* NULL: nothing */
 /* An array of its own with the elements of a view. */
@@ -363,11 +390,11 @@ static inline void *pndview_at(const struct pndview *v, unsigned dims, const siz
 		return NULL;
 	}
 	for (unsigned d = 0; d < dims; d++) {
-		if (index[d] >= v->shape[d]) {
+		if (index[d] >= pndview_shape(v, d)) {
 			errno = ERANGE;
 			return NULL;
 		}
-		at += (ptrdiff_t)index[d] * v->stride[d];
+		at += (ptrdiff_t)index[d] * pndview_stride(v, d);
 	}
 	return at;
 }
@@ -414,7 +441,7 @@ bool pndview_next(const struct pndview *v, unsigned dims, size_t *index);
 	}                                                                                                              \
 	PDS_INLINE size_t name##_shape(const struct name *a, unsigned dim)                                             \
 	{                                                                                                              \
-		return dim < a->array.all.dims ? a->array.all.shape[dim] : 0;                                          \
+		return pndview_shape(&a->array.all, dim);                                                              \
 	}                                                                                                              \
 	PDS_INLINE struct name##_view name##_all(const struct name *a)                                                 \
 	{                                                                                                              \
@@ -444,7 +471,7 @@ bool pndview_next(const struct pndview *v, unsigned dims, size_t *index);
 	}                                                                                                              \
 	PDS_INLINE size_t name##_view_shape(struct name##_view v, unsigned dim)                                        \
 	{                                                                                                              \
-		return dim < v.view.dims ? v.view.shape[dim] : 0;                                                      \
+		return pndview_shape(&v.view, dim);                                                                    \
 	}                                                                                                              \
 	PDS_INLINE bool name##_view_next(struct name##_view v, unsigned dims, size_t *index)                           \
 	{                                                                                                              \

@@ -21,11 +21,12 @@
 extern "C" {
 #endif
 
-/* To be had from pstring_make, or as a part of something else: all zeros is an empty string. Its fields are for the functions below. */
+/* To be had from pstring_make, or as a part of something else: all zeros is an empty string. Its fields are for the functions below. It lies in
+ * memory that is searched for pointers, where no number may look like an address: so the top bit is set beside lengths. */
 struct pstring {
-	size_t length;
-	size_t room; /* bytes that memory is there for, without the last zero */
-	char *bytes; /* NULL: none yet */
+	size_t marked_length;
+	size_t marked_room; /* bytes that memory is there for, without the last zero */
+	char *bytes;        /* NULL: none yet; then the others are 0 */
 };
 /* Bytes of a string, or any others; no zero behind them. */
 struct pstring_run {
@@ -43,7 +44,7 @@ void pstring_clear(struct pstring *s);
 
 static inline size_t pstring_length(const struct pstring *s)
 {
-	return s->length;
+	return s->marked_length & SIZE_MAX >> 1;
 }
 /* The bytes and the zero, good until the string changes. Never NULL. */
 static inline const char *pstring_c_str(const struct pstring *s)
