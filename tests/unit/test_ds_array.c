@@ -16,6 +16,8 @@ struct point {
 };
 PARRAY_OF(numbers, int64_t);
 PARRAY_OF(points, struct point);
+PARRAY_PLAIN_OF(plain_points, struct point);
+PNDARRAY_PLAIN_OF(field, struct point);
 PARRAY_OF(names, char *);
 PNDARRAY_OF(grid, int);
 
@@ -291,6 +293,8 @@ static void memory_of_plain_elements_is_never_searched(void **state)
 	assert_int_equal(numbers_flags, PARRAY_PLAIN);
 	assert_int_equal(names_flags, 0);
 	assert_int_equal(points_flags, 0); /* a structure may have pointers */
+	assert_int_equal(plain_points_flags, PARRAY_PLAIN);
+	assert_int_equal(field_flags, PARRAY_PLAIN);
 	assert_int_equal(grid_flags, PARRAY_PLAIN);
 }
 
@@ -436,6 +440,7 @@ static void all_of_a_view_is_passed_and_copied_in_order(void **state)
 /* ---- restored ---- */
 
 struct root {
+	struct plain_points *points; /* with bytes that look like addresses, and must stay */
 	struct numbers *numbers;
 	struct names names;
 	struct grid *grid;
@@ -465,6 +470,9 @@ static int keep(const char *volume)
 		EXPECT(names_push(&root->names, pStrdup(text)));
 		grid_data(root->grid)[i] = i;
 	}
+	root->points = plain_points_make();
+	EXPECT(plain_points_push(root->points, (struct point){0, 0, 0}));
+	*(void **)plain_points_at(root->points, 0) = stdout; /* of libc's memory: it would be NULL */
 	root->column = grid_view_pick(grid_all(root->grid), 1, 7);
 	root->tail = numbers_slice(root->numbers, MANY - 10, 10);
 	EXPECT(pPointSync(id) && !pVClose());
@@ -485,6 +493,7 @@ static int is_as_kept(const struct root *root)
 	}
 	for (size_t i = 0; i < 100; i++)
 		EXPECT(*grid_view_at(root->column, PINDEX(i)) == (int)i * 200 + 7);
+	EXPECT(*(void **)plain_points_at(root->points, 0));
 	EXPECT(*numbers_slice_at(root->tail, 9) == MANY - 1 && !numbers_slice_at(root->tail, 10));
 	return 0;
 }

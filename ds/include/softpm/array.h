@@ -14,8 +14,8 @@
  *     *grid_at(root->grid, PINDEX(3, 4)) = 1;
  *
  * Conventions are those of common.h. Elements are held by copy, one behind another; all that is asked for by index is checked: NULL, or
- * -1, with errno ERANGE where there is no such element. Elements that can't hold pointers (numbers; PARRAY_PLAIN says so of
- * structures) are kept in memory that is never searched.
+ * -1, with errno ERANGE where there is no such element. Elements that can't hold pointers (numbers, and structures
+ * that are declared by PARRAY_PLAIN_OF) are kept in memory that is never searched.
  *
  * A vector of up to 64 KiB is a C array. A larger one is in pieces of 32 to 64 KiB, so that it grows without copying: a push writes to a page of
  * elements and the one that has the count, and what is there stays where it is: pointers to elements are good until something is
@@ -201,7 +201,10 @@ static inline void *parray_slice_at(struct parray_run s, size_t i)
 }
 
 /* C only. A vector of T: struct NAME, and functions NAME_... as those above that take and give a T. T is what can be assigned: no array. */
-#define PARRAY_OF(name, T)                                                                                             \
+#define PARRAY_OF(name, T) PARRAY_WITH(name, T, PDS_MAY_POINT(T) ? 0 : PARRAY_PLAIN)
+/* The same where T is a structure without pointers: discovery does not look at its numbers then, and merging needs no function that copies. */
+#define PARRAY_PLAIN_OF(name, T) PARRAY_WITH(name, T, PARRAY_PLAIN)
+#define PARRAY_WITH(name, T, FLAGS)                                                                                    \
 	struct name {                                                                                                  \
 		struct parray array;                                                                                   \
 	};                                                                                                             \
@@ -213,7 +216,7 @@ static inline void *parray_slice_at(struct parray_run s, size_t i)
 		void *arg;                                                                                             \
 	};                                                                                                             \
 	_Static_assert(_Alignof(T) <= 16, "elements of " #name " are aligned to more than 16 bytes");                  \
-	enum { name##_flags = PDS_MAY_POINT(T) ? 0 : PARRAY_PLAIN };                                                   \
+	enum { name##_flags = (FLAGS) };                                                                               \
 	PDS_INLINE struct name *name##_make(void)                                                                      \
 	{                                                                                                              \
 		return (struct name *)parray_make(sizeof(T), name##_flags);                                            \
@@ -414,7 +417,9 @@ struct pndview pndview_swap(const struct pndview *v, unsigned dim, unsigned othe
 bool pndview_next(const struct pndview *v, unsigned dims, size_t *index);
 
 /* C only. Arrays of T: struct NAME, views of them: struct NAME_view, and functions that take and give a T. */
-#define PNDARRAY_OF(name, T)                                                                                           \
+#define PNDARRAY_OF(name, T) PNDARRAY_WITH(name, T, PDS_MAY_POINT(T) ? 0 : PARRAY_PLAIN)
+#define PNDARRAY_PLAIN_OF(name, T) PNDARRAY_WITH(name, T, PARRAY_PLAIN)
+#define PNDARRAY_WITH(name, T, FLAGS)                                                                                  \
 	struct name {                                                                                                  \
 		struct pndarray array;                                                                                 \
 	};                                                                                                             \
@@ -422,7 +427,7 @@ bool pndview_next(const struct pndview *v, unsigned dims, size_t *index);
 		struct pndview view;                                                                                   \
 	};                                                                                                             \
 	_Static_assert(_Alignof(T) <= 16, "elements of " #name " are aligned to more than 16 bytes");                  \
-	enum { name##_flags = PDS_MAY_POINT(T) ? 0 : PARRAY_PLAIN };                                                   \
+	enum { name##_flags = (FLAGS) };                                                                               \
 	PDS_INLINE struct name *name##_make(unsigned dims, const size_t *shape)                                        \
 	{                                                                                                              \
 		return (struct name *)pndarray_make(sizeof(T), name##_flags, dims, shape);                             \
