@@ -260,7 +260,7 @@ bool phash_remove(struct phash *t, const void *key, void *value)
 	if (value)
 		memcpy(value, entry + t->value_at, t->value_bytes);
 	text = t->way == WAY_STRING ? ((struct string_key *)(void *)entry)->text : NULL;
-	spm_bucket_take(t, b, entry, s.hash);
+	spm_bucket_take(t, b, slot_of(t, b, entry), s.hash);
 	pFree(text);
 	if (b->count < t->slots / 4 && !(b->count & 7))
 		spm_hash_shrink(t, s.hash);
@@ -269,15 +269,7 @@ bool phash_remove(struct phash *t, const void *key, void *value)
 
 uint64_t phash_count(const struct phash *t)
 {
-	const struct bucket *b;
-	uint64_t at = 0, n = 0;
-
-	do {
-		b = bucket_of(t, at);
-		n += b->count;
-		at = bucket_end(b);
-	} while (at);
-	return n;
+	return spm_hash_count(t);
 }
 
 /* Buckets that get three quarters of their slots' worth on the average are seldom full. */

@@ -58,6 +58,7 @@ enum {
 	FREE = 255,
 	NO_SLOT = 254, /* fingerprints are 1 to 253 */
 	PMAP_BYTES_MAX = 1024,
+	NONE = UINT16_MAX,
 };
 #define TOP_BIT (UINT64_C(1) << 63)
 
@@ -124,9 +125,20 @@ static inline uint64_t bucket_end(const struct bucket *b)
 	return b->depth ? bucket_first(b) + (UINT64_C(1) << (64 - b->depth)) : 0;
 }
 
+/* The number of a slot is that of its fingerprint's byte: 16 for each group before, and its place in the group. */
 static inline unsigned char *entry_at(const struct phash *t, const struct bucket *b, unsigned slot)
 {
-	return (unsigned char *)b + t->entries_at + (size_t)slot * t->entry_bytes;
+	return (unsigned char *)b + t->entries_at + (size_t)(slot / 16 * t->group_slots + slot % 16) * t->entry_bytes;
+}
+static inline unsigned slot_of(const struct phash *t, const struct bucket *b, const unsigned char *entry)
+{
+	unsigned nth = (unsigned)(entry - entry_at(t, b, 0)) / t->entry_bytes;
+
+	return nth / t->group_slots * 16 + nth % t->group_slots;
+}
+static inline bool slot_is_free(const struct bucket *b, unsigned slot)
+{
+	return b->group[slot / 16][slot % 16] == FREE;
 }
 
 /* The slots of a group that have this fingerprint, or FREE, a bit each. */
@@ -162,8 +174,9 @@ void spm_bucket_reset(const struct phash *t, struct bucket *b, uint64_t changes)
 unsigned char *spm_bucket_find(const struct phash *t, const struct bucket *b, const struct sought *s);
 /* The entry, zero, for a key that is not there; there must be room. */
 unsigned char *spm_bucket_place(const struct phash *t, struct bucket *b, uint64_t hash);
-void spm_bucket_take(const struct phash *t, struct bucket *b, unsigned char *entry, uint64_t hash);
-/* The next slot in use, from `slot` on; t->slots: none. */
+/* `hash` is that of the entry in this slot. */
+void spm_bucket_take(const struct phash *t, struct bucket *b, unsigned slot, uint64_t hash);
+/* The next slot in use, from `slot` on; NONE: there is none. */
 unsigned spm_bucket_next(const struct phash *t, const struct bucket *b, unsigned slot);
 /* Moves the entries whose hashes have this bit. */
 void spm_bucket_divide(const struct phash *t, struct bucket *from, struct bucket *to, uint64_t bit);
@@ -196,6 +209,7 @@ int spm_hash_grow(struct phash *t, uint64_t hash);
 void spm_hash_shrink(struct phash *t, uint64_t hash);
 /* The only bucket gets another size. */
 int spm_hash_resize(struct phash *t, uint32_t bucket_bytes);
+uint64_t spm_hash_count(const struct phash *t);
 /* Frees all keys, nodes and buckets, but for `kept`; the root leads nowhere then. Returns the highest `changes` of a bucket. */
 uint64_t spm_hash_unmake(struct phash *t, const struct bucket *kept);
 

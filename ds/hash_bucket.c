@@ -101,7 +101,7 @@ unsigned char *spm_bucket_find(const struct phash *t, const struct bucket *b, co
 		const unsigned char *group = b->group[g];
 
 		for (unsigned found = slots_with(group, fingerprint); found; found &= found - 1) {
-			unsigned char *entry = entry_at(t, b, g * t->group_slots + (unsigned)__builtin_ctz(found));
+			unsigned char *entry = entry_at(t, b, 16 * g + (unsigned)__builtin_ctz(found));
 
 			if (entry_is(t, entry, s))
 				return entry;
@@ -116,7 +116,7 @@ unsigned char *spm_bucket_find(const struct phash *t, const struct bucket *b, co
 
 unsigned char *spm_bucket_place(const struct phash *t, struct bucket *b, uint64_t hash)
 {
-	unsigned g = group_of(t, hash), free, slot;
+	unsigned g = group_of(t, hash), free, nth;
 
 	while (!(free = slots_with(b->group[g], FREE))) {
 		if (b->group[g][PASSED] < PASSED_MAX)
@@ -124,53 +124,50 @@ unsigned char *spm_bucket_place(const struct phash *t, struct bucket *b, uint64_
 		if (++g == t->groups)
 			g = 0;
 	}
-	slot = (unsigned)__builtin_ctz(free);
-	b->group[g][slot] = fingerprint_of(hash);
+	nth = (unsigned)__builtin_ctz(free);
+	b->group[g][nth] = fingerprint_of(hash);
 	b->count++;
-	return entry_at(t, b, g * t->group_slots + slot);
+	return entry_at(t, b, 16 * g + nth);
 }
 
-void spm_bucket_take(const struct phash *t, struct bucket *b, unsigned char *entry, uint64_t hash)
+void spm_bucket_take(const struct phash *t, struct bucket *b, unsigned slot, uint64_t hash)
 {
-	unsigned slot = (unsigned)(entry - entry_at(t, b, 0)) / t->entry_bytes;
-	unsigned last = slot / t->group_slots;
-
-	for (unsigned g = group_of(t, hash); g != last; g = g + 1 == t->groups ? 0 : g + 1) {
+	for (unsigned g = group_of(t, hash); g != slot / 16; g = g + 1 == t->groups ? 0 : g + 1) {
 		if (b->group[g][PASSED] < PASSED_MAX)
 			b->group[g][PASSED]--;
 	}
-	b->group[last][slot % t->group_slots] = FREE;
+	b->group[slot / 16][slot % 16] = FREE;
 	b->count--;
-	memset(entry, 0, t->entry_bytes);
+	memset(entry_at(t, b, slot), 0, t->entry_bytes);
 }
 
 unsigned spm_bucket_next(const struct phash *t, const struct bucket *b, unsigned slot)
 {
-	for (unsigned g = slot / t->group_slots, from = slot % t->group_slots; g < t->groups; g++, from = 0) {
+	for (unsigned g = slot / 16, from = slot % 16; g < t->groups; g++, from = 0) {
 		unsigned used = ~slots_with(b->group[g], FREE) & ((1u << t->group_slots) - 1) & ~0u << from;
 
 		if (used)
-			return g * t->group_slots + (unsigned)__builtin_ctz(used);
+			return 16 * g + (unsigned)__builtin_ctz(used);
 	}
-	return t->slots;
+	return NONE;
 }
 
 void spm_bucket_divide(const struct phash *t, struct bucket *from, struct bucket *to, uint64_t bit)
 {
-	for (unsigned s = 0; (s = spm_bucket_next(t, from, s)) < t->slots; s++) {
+	for (unsigned s = 0; (s = spm_bucket_next(t, from, s)) != NONE; s++) {
 		unsigned char *entry = entry_at(t, from, s);
 		uint64_t hash = hash_of_entry(t, entry);
 
 		if (!(hash & bit))
 			continue;
 		memcpy(spm_bucket_place(t, to, hash), entry, t->entry_bytes);
-		spm_bucket_take(t, from, entry, hash);
+		spm_bucket_take(t, from, s, hash);
 	}
 }
 
 void spm_bucket_copy(const struct phash *was, const struct bucket *from, const struct phash *t, struct bucket *to)
 {
-	for (unsigned s = 0; (s = spm_bucket_next(was, from, s)) < was->slots; s++) {
+	for (unsigned s = 0; (s = spm_bucket_next(was, from, s)) != NONE; s++) {
 		const unsigned char *entry = entry_at(was, from, s);
 
 		memcpy(spm_bucket_place(t, to, hash_of_entry(t, entry)), entry, t->entry_bytes);

@@ -35,13 +35,13 @@ static int check_entry(const struct phash *t, const struct bucket *b, unsigned s
 {
 	const unsigned char *entry = entry_at(t, b, slot);
 	uint64_t hash = hash_of_entry(t, entry);
-	unsigned g = group_of(t, hash), last = slot / t->group_slots;
+	unsigned g = group_of(t, hash);
 
 	if (b->depth && (hash ^ bucket_first(b)) >> (64 - b->depth))
 		return 5;
-	if (b->group[last][slot % t->group_slots] != fingerprint_of(hash))
+	if (b->group[slot / 16][slot % 16] != fingerprint_of(hash))
 		return 5;
-	for (; g != last; g = g + 1 == t->groups ? 0 : g + 1)
+	for (; g != slot / 16; g = g + 1 == t->groups ? 0 : g + 1)
 		passed[g]++;
 	return 0;
 }
@@ -60,7 +60,7 @@ static struct sought sought_of(const struct phash *t, const unsigned char *entry
 /* A key that is there twice is found elsewhere when looked for. */
 static int check_is_found(const struct phash *t, const struct bucket *b)
 {
-	for (unsigned s = 0; (s = spm_bucket_next(t, b, s)) < t->slots; s++) {
+	for (unsigned s = 0; (s = spm_bucket_next(t, b, s)) != NONE; s++) {
 		struct sought key = sought_of(t, entry_at(t, b, s));
 
 		if (spm_bucket_find(t, b, &key) != entry_at(t, b, s))
@@ -73,10 +73,13 @@ static int check_entries(const struct phash *t, const struct bucket *b)
 {
 	unsigned passed[PHASH_SLOTS_MAX] = {0}, count = 0;
 
-	for (unsigned s = 0; s < t->slots; s++) {
-		bool is_free = b->group[s / t->group_slots][s % t->group_slots] == FREE;
-		int wrong = is_free ? 0 : check_entry(t, b, s, passed);
+	for (unsigned s = 0; s < 16u * t->groups; s++) {
+		bool is_free = slot_is_free(b, s);
+		int wrong;
 
+		if (s % 16 >= t->group_slots)
+			continue;
+		wrong = is_free ? 0 : check_entry(t, b, s, passed);
 		if (wrong)
 			return wrong;
 		if (is_free && !bytes_are_zero(entry_at(t, b, s), t->entry_bytes))

@@ -32,7 +32,7 @@ static unsigned places_list(const struct phash_iter *it, const struct bucket *b,
 	const struct phash *t = it->table;
 	unsigned n = 0;
 
-	for (unsigned s = 0; (s = spm_bucket_next(t, b, s)) < t->slots; s++) {
+	for (unsigned s = 0; (s = spm_bucket_next(t, b, s)) != NONE; s++) {
 		uint64_t hash = hash_of_entry(t, entry_at(t, b, s));
 
 		if (hash > it->hash || (hash == it->hash && !it->is_visited))
@@ -91,7 +91,7 @@ static bool entry_next(struct phash_iter *it)
 		unsigned slot = it->slot[it->next++];
 		const unsigned char *entry = entry_at(t, b, slot);
 
-		if (b->group[slot / t->group_slots][slot % t->group_slots] == FREE)
+		if (slot_is_free(b, slot))
 			continue;
 		it->hash = hash_of_entry(t, entry);
 		it->is_visited = true;

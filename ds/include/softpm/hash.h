@@ -61,7 +61,7 @@ void *phash_add(struct phash *t, const void *key, const void *value);
 /* False: it is not there. *value, unless value is NULL, becomes what it had. key may be that of an iterator, and is not needed after. */
 bool phash_remove(struct phash *t, const void *key, void *value);
 /* Adds up what the pages hold: a number in one place would be one more page that each insertion writes to. 10 million entries take about a
- * millisecond. */
+ * millisecond or three. */
 uint64_t phash_count(const struct phash *t);
 void phash_clear(struct phash *t);
 /* Splits pages until n keys have room: adding up to so many in all takes hardly any more memory. Room that is not used is given back when
