@@ -28,7 +28,7 @@ static uint32_t align_up(uint32_t n, uint32_t align)
 	return (n + align - 1) & ~(align - 1);
 }
 
-static void keys_set(struct phash *t, const struct pmap_type *type)
+static void kinds_set(struct phash *t, const struct pmap_type *type)
 {
 	bool is_bytes = type->key_kind == PKEY_BYTES;
 
@@ -41,8 +41,10 @@ static void keys_set(struct phash *t, const struct pmap_type *type)
 	} else {
 		t->way = t->key_bytes == sizeof(uint64_t) ? WAY_WORD : WAY_BYTES;
 	}
-	t->is_plain = t->way != WAY_STRING && (!is_bytes || type->flags & PMAP_PLAIN_KEYS) &&
-	              (!type->value_bytes || type->flags & PMAP_PLAIN_VALUES);
+	if (type->flags & PMAP_PLAIN_VALUES || !type->value_bytes)
+		t->flags |= VALUES_ARE_PLAIN;
+	if (t->flags && t->way != WAY_STRING && (!is_bytes || type->flags & PMAP_PLAIN_KEYS))
+		t->flags |= BUCKETS_ARE_PLAIN;
 }
 
 /* Entries have four bytes at least, so that an iterator has room for all of a bucket. */
@@ -83,7 +85,7 @@ struct phash *phash_make(const struct pmap_type *type)
 	if (!t)
 		return NULL;
 	t->magic = TABLE_MAGIC;
-	keys_set(t, type);
+	kinds_set(t, type);
 	entries_set(t, type);
 	if (!secret_make(t))
 		t->root = (uintptr_t)spm_bucket_make(t, 0, 0);

@@ -62,6 +62,7 @@ enum {
 };
 #define TOP_BIT (UINT64_C(1) << 63)
 
+enum table_flags { VALUES_ARE_PLAIN = 1, BUCKETS_ARE_PLAIN = 2 };
 enum key_way { WAY_WORD, WAY_DOUBLE, WAY_BYTES, WAY_STRING };
 
 struct bucket {
@@ -70,7 +71,7 @@ struct bucket {
 	uint32_t magic;
 	uint64_t id;      /* of the table */
 	uint64_t prefix;  /* lowest hash that belongs here, halved, and the top bit */
-	uint64_t changes; /* since the table began, of these hashes: splits, merges and insertions; and the top bit */
+	uint64_t changes; /* since the table began, of these hashes: insertions and merges; and the top bit */
 	unsigned char group[][16];
 };
 struct string_key {
@@ -176,6 +177,11 @@ unsigned char *spm_bucket_find(const struct phash *t, const struct bucket *b, co
 unsigned char *spm_bucket_place(const struct phash *t, struct bucket *b, uint64_t hash);
 /* `hash` is that of the entry in this slot. */
 void spm_bucket_take(const struct phash *t, struct bucket *b, unsigned slot, uint64_t hash);
+static inline const void *key_of(const struct phash *t, const unsigned char *entry)
+{
+	return t->way == WAY_STRING ? ((const struct string_key *)(const void *)entry)->text : (const void *)entry;
+}
+
 /* The next slot in use, from `slot` on; NONE: there is none. */
 unsigned spm_bucket_next(const struct phash *t, const struct bucket *b, unsigned slot);
 /* Moves the entries whose hashes have this bit. */
@@ -212,5 +218,23 @@ int spm_hash_resize(struct phash *t, uint32_t bucket_bytes);
 uint64_t spm_hash_count(const struct phash *t);
 /* Frees all keys, nodes and buckets, but for `kept`; the root leads nowhere then. Returns the highest `changes` of a bucket. */
 uint64_t spm_hash_unmake(struct phash *t, const struct bucket *kept);
+
+/* ---- two tables ---- */
+
+/* Hashes from `first` to that before `end`, which may be 0: to the last. */
+struct hash_range {
+	uint64_t first, end;
+};
+struct hash_ranges {
+	struct hash_range *range;
+	size_t n;
+};
+/* Where versions of a table may differ; all, of other tables, or if not may_ask: pDiffer, of these containers. To be freed by
+ * free(list->range), also after a failure, -1. */
+int spm_hash_changed(const struct phash *before, const struct phash *after, const int *container, bool may_ask,
+                     struct hash_ranges *list);
+bool spm_hash_is_like(const struct phash *t, const struct phash *other);
+/* Values of two tables; NULL: not there. 1: the same, 0: different, -1: failure. */
+int spm_hash_same(const struct phash *t, int first, const void *value, int second, const void *other);
 
 #endif

@@ -69,7 +69,7 @@ static void groups_clear(const struct phash *t, struct bucket *b)
 
 struct bucket *spm_bucket_make(const struct phash *t, uint64_t first, unsigned depth)
 {
-	struct bucket *b = t->is_plain ? pMallocNoPtr(t->bucket_bytes) : pMalloc(t->bucket_bytes);
+	struct bucket *b = t->flags & BUCKETS_ARE_PLAIN ? pMallocNoPtr(t->bucket_bytes) : pMalloc(t->bucket_bytes);
 
 	if (!b)
 		return NULL;

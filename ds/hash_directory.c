@@ -165,7 +165,7 @@ static int split(struct phash *t, struct bucket *b, uint64_t hash)
 	w = words_of(&s, hash, b->depth);
 	words_set((struct words){w.first + w.count / 2, w.count / 2}, beside);
 	b->depth++;
-	beside->changes = ++b->changes;
+	beside->changes = b->changes;
 	spm_bucket_divide(t, b, beside, bit);
 	return 0;
 }

@@ -4,7 +4,8 @@
  * bucket is not searched for the next higher hash again and again, the iterator sorts its slots once. It does so again if the bucket that has
  * the hash now is another one, or its `changes` are not those that were seen: an entry may have come to any slot since. For each hash the
  * changes of its bucket only grow, so a bucket that was freed and made anew at the same place is not taken for itself. Removals count as no
- * change; slots that became free are passed over.
+ * change: slots that became free are passed over. Nor do splits: what stays, stays where it is, and what goes has a bucket of its own, which comes
+ * next.
  */
 #include "hash.h"
 

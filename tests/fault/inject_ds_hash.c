@@ -154,6 +154,45 @@ static void a_reservation_that_fails_leaves_all_keys(void **state)
 	rows_free(t);
 }
 
+static struct words *words_to(int64_t n, int64_t value)
+{
+	struct words *t = words_make();
+
+	for (int64_t i = 0; i < n; i++)
+		assert_non_null(words_put(t, word(i), i < 10 ? value : i));
+	return t;
+}
+
+/* Ten conflicts, a thousand additions. */
+static void a_merge_that_fails_can_be_made_again(void **state)
+{
+	struct words *base = words_to(100, 1), *ours = words_to(100, 2), *theirs = words_to(1100, 3);
+	struct pmerged merged;
+	unsigned failures = 0;
+	int result = -1;
+
+	(void)state;
+	for (unsigned nth = 1; result; nth += 7, failures++) {
+		char why[200] = "";
+
+		inject_start(INJECT_HEAP, 0, nth, 0);
+		result = phash_merge(&base->hash, &ours->hash, &theirs->hash, NULL, &merged);
+		assert_int_equal(inject_stop(), result != 0);
+		assert_true(!result || errno == ENOMEM);
+		assert_int_equal(phash_check(&ours->hash, why, sizeof(why)), 0);
+		for (int64_t i = 0; i < 1100; i++)
+			assert_true(i >= 100 ? !words_has(ours, word(i)) || *words_get(ours, word(i)) == i
+			                     : *words_get(ours, word(i)) == (i < 10 ? 2 : i));
+		assert_true(result || merged.unresolved == 10);
+		pmerged_free(&merged);
+	}
+	assert_true(failures > 10);
+	assert_int_equal(words_count(ours), 1100);
+	words_free(base);
+	words_free(ours);
+	words_free(theirs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -161,6 +200,7 @@ int main(void)
 	        cmocka_unit_test(removals_never_fail),
 	        cmocka_unit_test(a_table_is_made_or_not),
 	        cmocka_unit_test(a_reservation_that_fails_leaves_all_keys),
+	        cmocka_unit_test(a_merge_that_fails_can_be_made_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -434,6 +434,112 @@ static void what_is_there_all_the_time_is_met_once_while_the_table_grows_and_shr
 	numbers_free(t);
 }
 
+/* In small tables slots are used again at once, and the bucket gets another size again and again. */
+static void slots_that_are_used_again_mislead_no_iterator(void **state)
+{
+	enum { STAY = 12, OTHERS = 40 };
+	uint64_t random = test_seed();
+
+	(void)state;
+	for (unsigned round = 0; round < 3000; round++) {
+		struct numbers *t = numbers_make();
+		unsigned char seen[STAY] = {0};
+		struct numbers_iter it;
+		unsigned met = 0;
+
+		for (int64_t i = 0; i < STAY; i++)
+			numbers_put(t, i, i);
+		for (int64_t i = 0; i < 6; i++)
+			numbers_put(t, STAY + i, i);
+		for (numbers_start(&it, t); numbers_next(&it);) {
+			if (it.key < STAY) {
+				assert_int_equal(seen[it.key]++, 0);
+				met++;
+			}
+			for (unsigned i = 0; i < 4; i++) {
+				int64_t other = STAY + (int64_t)(test_random(&random) % OTHERS);
+
+				if (test_random(&random) % 2)
+					numbers_put(t, other, 0);
+				else
+					numbers_remove(t, other, NULL);
+			}
+		}
+		assert_int_equal(met, STAY);
+		numbers_free(t);
+	}
+}
+
+/* A key whose hash is in the upper half, or not, counted from *next on. */
+static int64_t number_in(const struct numbers *t, bool is_upper, int64_t *next)
+{
+	while (hash_of_word(&t->hash, (uint64_t)*next) >> 63 != is_upper)
+		++*next;
+	return (*next)++;
+}
+
+/* Splits the only page; the upper half's is put where that page was, as the heap might do. */
+static void split_to(struct numbers *t, void *page)
+{
+	static void *other[20000];
+	uintptr_t *node;
+	unsigned n = 0;
+
+	while (n < 20000 && (other[n] = pMallocNoPtr(BUCKET_BYTES)) != page)
+		n++;
+	assert_true(n < 20000);
+	assert_int_equal(spm_hash_grow(&t->hash, 0), 0);
+	node = node_of(t->hash.root);
+	memcpy(page, (void *)node[1], BUCKET_BYTES);
+	pFree((void *)node[1]);
+	node[1] = (uintptr_t)page;
+	while (n--)
+		pFree(other[n]);
+}
+
+/* The page that the iterator is in is merged into another one, and comes back at the same place after a split. */
+static void a_page_that_comes_back_is_not_taken_for_itself(void **state)
+{
+	enum { STAY = 45, LOWER = 100 };
+	struct numbers *t = numbers_make();
+	struct numbers_iter it, copy;
+	int64_t stay[STAY], lower[LOWER], gone[STAY], next = 0;
+	struct bucket *upper;
+
+	(void)state;
+	assert_int_equal(numbers_reserve(t, 300), 0);
+	for (unsigned i = 0; i < LOWER; i++)
+		numbers_put(t, lower[i] = number_in(t, false, &next), 0);
+	/* What goes leaves holes, so that what stays has other slots when it comes back. */
+	for (unsigned i = 0; i < STAY; i++)
+		numbers_put(t, gone[i] = number_in(t, true, &next), 0);
+	for (unsigned i = 0; i < STAY; i++)
+		numbers_put(t, stay[i] = number_in(t, true, &next), 0);
+	for (unsigned i = 0; i < STAY; i++)
+		numbers_remove(t, gone[i], NULL);
+	for (unsigned i = 0; i < LOWER - 60; i++)
+		numbers_remove(t, lower[i], NULL);
+	upper = bucket_of(&t->hash, TOP_BIT);
+	upper->changes += 100;
+	for (numbers_start(&it, t); numbers_next(&it) && it.iter.bucket != upper;)
+		continue;
+	assert_ptr_equal(it.iter.bucket, upper);
+	spm_hash_shrink(&t->hash, TOP_BIT);
+	assert_int_equal(bucket_of(&t->hash, 0)->depth, 0);
+	split_to(t, upper);
+	for (unsigned i = 0; i < 200; i++) {
+		unsigned met = 1; /* it stands on one */
+
+		for (copy = it; numbers_next(&copy);) {
+			for (unsigned k = 0; k < STAY; k++)
+				met += copy.key == stay[k];
+		}
+		assert_int_equal(met, STAY);
+		numbers_put(t, number_in(t, true, &next), 0);
+	}
+	numbers_free(t);
+}
+
 static void an_iterator_outlives_clear(void **state)
 {
 	struct numbers *t = numbers_to(5000);
@@ -694,6 +800,8 @@ int main(void)
 	        cmocka_unit_test(an_iterator_meets_each_key_once),
 	        cmocka_unit_test(the_current_key_may_be_removed),
 	        cmocka_unit_test(what_is_there_all_the_time_is_met_once_while_the_table_grows_and_shrinks),
+	        cmocka_unit_test(slots_that_are_used_again_mislead_no_iterator),
+	        cmocka_unit_test(a_page_that_comes_back_is_not_taken_for_itself),
 	        cmocka_unit_test(an_iterator_outlives_clear),
 	        cmocka_unit_test(check_finds_what_was_overwritten),
 	};

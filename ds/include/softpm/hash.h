@@ -40,7 +40,7 @@ struct phash {
 	uint16_t key_bytes, value_at, entries_at, slots;
 	uint16_t bucket_bytes, entry_bytes, groups, group_slots;
 	uint16_t value_bytes;
-	uint8_t way, is_plain;
+	uint8_t way, flags;
 	uint32_t magic;
 	uint64_t secret[24];
 };
@@ -60,8 +60,8 @@ void *phash_put(struct phash *t, const void *key, const void *value);
 void *phash_add(struct phash *t, const void *key, const void *value);
 /* False: it is not there. *value, unless value is NULL, becomes what it had. key may be that of an iterator, and is not needed after. */
 bool phash_remove(struct phash *t, const void *key, void *value);
-/* Adds up what the pages hold: a number in one place would be one more page that each insertion writes to. 10 million entries take about a
- * millisecond or three. */
+/* Adds up what the pages hold: a number in one place would be one more page that each insertion writes to. 10 million entries take a few
+ * milliseconds. */
 uint64_t phash_count(const struct phash *t);
 void phash_clear(struct phash *t);
 /* Splits pages until n keys have room: adding up to so many in all takes hardly any more memory. Room that is not used is given back when
@@ -91,6 +91,22 @@ void phash_start(struct phash_iter *it, const struct phash *t);
  * same 64 bits of hash, which chance makes of one pair in ten million million millions, those not visited yet are left out if the
  * page that they lie in changes just then.) */
 bool phash_next(struct phash_iter *it);
+
+/* ---- versions ----
+ *
+ * The tables may be in containers, views and clones of them (pCOpenAt, pCClone), or volatile; nobody else may change them meanwhile. Values
+ * that are or have pointers are the same if these lead to the same place (pSame); what lies there is not looked at. */
+
+/* What changed from one table to another: fn for each key that only one of them has, or that has different values, in no order, until it
+ * returns non-zero, which is returned; -1 on failure. fn may not change the tables. Of two versions of one table in open containers only pages
+ * that differ are looked at (pDiffer), all of two other tables. EINVAL: they are of different types; else as pDiffer. */
+int phash_diff(const struct phash *before, const struct phash *after, pchange_fn *fn, void *arg);
+/* Brings what changed from base to theirs into ours, as far as ours did not change the same keys otherwise: those are conflicts. how NULL: all
+ * zero. It takes as long as phash_diff of base and theirs. On failure what was merged before stays, and *result tells of it; it is to be
+ * released in any case. EINVAL: different types, ours is one of the others, or values that may hold pointers and no how->copy; ECANCELED: how->resolve said
+ * PMERGE_STOP; how->copy's errno; EOVERFLOW; as pDiffer. */
+int phash_merge(const struct phash *base, struct phash *ours, const struct phash *theirs, const struct pmerge *how,
+                struct pmerged *result);
 
 /* ---- checking ---- */
 
@@ -229,6 +245,15 @@ int phash_check(const struct phash *t, char *why, size_t bytes);
 	PDS_INLINE int NAME##_reserve(struct NAME *t, uint64_t n)                                                      \
 	{                                                                                                              \
 		return phash_reserve(&t->hash, n);                                                                     \
+	}                                                                                                              \
+	PDS_INLINE int NAME##_diff(const struct NAME *before, const struct NAME *after, pchange_fn *fn, void *arg)     \
+	{                                                                                                              \
+		return phash_diff(&before->hash, &after->hash, fn, arg);                                               \
+	}                                                                                                              \
+	PDS_INLINE int NAME##_merge(const struct NAME *base, struct NAME *ours, const struct NAME *theirs,             \
+	                            const struct pmerge *how, struct pmerged *result)                                  \
+	{                                                                                                              \
+		return phash_merge(&base->hash, &ours->hash, &theirs->hash, how, result);                              \
 	}                                                                                                              \
 	struct NAME
 
