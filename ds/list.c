@@ -39,15 +39,35 @@ static size_t marks_count(const struct plist *l, const struct plist_owner *o)
 	return n;
 }
 
+static size_t strangers_of(const struct plist *l)
+{
+	return ~l->inverted_strangers;
+}
+
+static void strangers_set(struct plist *l, size_t n)
+{
+	l->inverted_strangers = ~n;
+}
+
+static size_t nodes_of(const struct plist_owner *o)
+{
+	return ~o->inverted_nodes;
+}
+
+static void count_add(struct plist *l, ptrdiff_t n)
+{
+	l->inverted_count -= (size_t)n;
+}
+
 static bool links_hold(const struct plist *l)
 {
 	const struct plist_node *before = NULL;
 	size_t n = 0;
 
 	for (const struct plist_node *node = l->first; node; before = node, node = node->next)
-		if (node->prev != before || n++ == l->count)
+		if (node->prev != before || n++ == plist_count(l))
 			return false;
-	return before == l->last && n == l->count;
+	return before == l->last && n == plist_count(l);
 }
 
 bool spm_list_check(const struct plist *l)
@@ -57,13 +77,13 @@ bool spm_list_check(const struct plist *l)
 	if (l->magic != MAGIC || !l->bytes || !links_hold(l))
 		return false;
 	if (!l->owner)
-		return !l->count && !l->strangers;
+		return !plist_count(l) && !strangers_of(l);
 	for (const struct plist_owner *o = l->owner->next; o != l->owner; o = o->next) {
-		if (o->prev->next != o || !o->nodes || o->nodes != marks_count(l, o))
+		if (o->prev->next != o || !nodes_of(o) || nodes_of(o) != marks_count(l, o))
 			return false;
-		strangers += o->nodes;
+		strangers += nodes_of(o);
 	}
-	return strangers == l->strangers && marks_count(l, l->owner) == l->count - strangers;
+	return strangers == strangers_of(l) && marks_count(l, l->owner) == plist_count(l) - strangers;
 }
 
 #ifdef SPM_DEBUG
@@ -136,7 +156,7 @@ static void owners_drop(struct plist *l)
 		owner_drop(l->owner->next);
 	pFree(l->owner);
 	l->owner = NULL;
-	l->strangers = 0;
+	strangers_set(l, 0);
 }
 
 /* A node of the list is one no more. */
@@ -144,11 +164,12 @@ static void node_leave(struct plist *l, const struct plist_node *n)
 {
 	struct plist_owner *o = spm_list_owner(n);
 
-	l->count--;
+	count_add(l, -1);
 	if (o == l->owner)
 		return;
-	l->strangers--;
-	if (!--o->nodes)
+	strangers_set(l, strangers_of(l) - 1);
+	o->inverted_nodes++; /* one less */
+	if (!nodes_of(o))
 		owner_drop(o);
 }
 
@@ -157,15 +178,15 @@ static void owners_join(struct plist *to, struct plist *from)
 {
 	struct plist_owner *a = to->owner, *b = from->owner, *a_next = a->next, *b_next = b->next;
 
-	b->nodes = from->count - from->strangers;
+	b->inverted_nodes = ~(plist_count(from) - strangers_of(from));
 	a->next = b_next;
 	b_next->prev = a;
 	b->next = a_next;
 	a_next->prev = b;
-	to->strangers += from->count;
+	strangers_set(to, strangers_of(to) + plist_count(from));
 	from->owner = NULL;
-	from->strangers = 0;
-	if (!b->nodes)
+	strangers_set(from, 0);
+	if (!nodes_of(b))
 		owner_drop(b);
 }
 
@@ -201,7 +222,10 @@ int plist_init(struct plist *l, size_t bytes)
 		errno = EINVAL;
 		return -1;
 	}
-	*l = (struct plist){.bytes = (uint32_t)bytes, .magic = MAGIC};
+	*l = (struct plist){.inverted_count = ~(size_t)0,
+	                    .inverted_strangers = ~(size_t)0,
+	                    .bytes = (uint32_t)bytes,
+	                    .magic = MAGIC};
 	return 0;
 }
 
@@ -224,7 +248,7 @@ void plist_clear(struct plist *l)
 		pFree(n);
 	}
 	l->first = l->last = NULL;
-	l->count = 0;
+	l->inverted_count = ~(size_t)0;
 	owners_drop(l);
 }
 
@@ -251,7 +275,7 @@ struct plist_node *plist_insert(struct plist *l, struct plist_node *before, cons
 		memcpy(n + 1, value, l->bytes);
 	n->mark = spm_list_mark(l->owner);
 	chain_put(l, before, n, n);
-	l->count++;
+	count_add(l, 1);
 	return n;
 }
 
@@ -306,19 +330,19 @@ void plist_splice(struct plist *to, struct plist_node *before, struct plist *fro
 {
 	must_have(to, before);
 	must_be(from);
-	if (!from->count || to == from)
+	if (!plist_count(from) || to == from)
 		return;
 	if (to->owner) {
 		owners_join(to, from);
 	} else {
 		to->owner = from->owner;
-		to->strangers = from->strangers;
+		to->inverted_strangers = from->inverted_strangers;
 		from->owner = NULL;
-		from->strangers = 0;
+		strangers_set(from, 0);
 	}
 	chain_put(to, before, from->first, from->last);
-	to->count += from->count;
-	from->count = 0;
+	count_add(to, (ptrdiff_t)plist_count(from));
+	from->inverted_count = ~(size_t)0;
 	from->first = from->last = NULL;
 }
 
@@ -337,7 +361,7 @@ int plist_move_range(struct plist *to, struct plist_node *before, struct plist *
 	for (struct plist_node *n = first; n != before && to != from; n = n->next) {
 		node_leave(from, n);
 		n->mark = spm_list_mark(to->owner);
-		to->count++;
+		count_add(to, 1);
 	}
 	return 0;
 }
@@ -435,9 +459,9 @@ void plist_sort(struct plist *l, plist_compare_fn *compare, void *arg)
 	struct plist_node *before = NULL;
 
 	must_be(l);
-	if (l->count < 2)
+	if (plist_count(l) < 2)
 		return;
-	for (size_t nodes = 1; nodes < l->count; nodes *= 2)
+	for (size_t nodes = 1; nodes < plist_count(l); nodes *= 2)
 		stretches_pass(&s, nodes);
 	for (struct plist_node *n = l->first; n; before = n, n = n->next)
 		if (n->prev != before)

@@ -7,7 +7,7 @@
 /* Nodes that were made in one list, or came into it one by one: see list.c. */
 struct plist_owner {
 	struct plist_owner *prev, *next; /* a ring of all that the list has */
-	size_t nodes;                    /* if it is not its list's own */
+	size_t inverted_nodes;           /* ~: how many, if it is not its list's own */
 	uint64_t id;                     /* random */
 };
 

@@ -284,7 +284,7 @@ static void values_compare(struct comparing *d)
 	struct rest rest[2];
 
 	for (unsigned i = 0; i < 2; i++)
-		rest[i] = (struct rest){d->side[i].list->first, d->side[i].list->last, d->side[i].list->count};
+		rest[i] = (struct rest){d->side[i].list->first, d->side[i].list->last, plist_count(d->side[i].list)};
 	if (beginnings_pass(d, &rest[0], &rest[1]) || ends_pass(d, &rest[0], &rest[1]))
 		return;
 	for (unsigned i = 0; i < 2 && !d->result; i++)

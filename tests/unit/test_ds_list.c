@@ -658,6 +658,20 @@ static void unrelated_lists_are_compared_by_value(void **state)
 	numbers_free(b);
 }
 
+/* It would be taken for one, in memory that is searched, and change with a program that is built anew. */
+static void no_count_looks_like_an_address(void **state)
+{
+	struct numbers *a = numbers_to(5000), *b = numbers_to(5000);
+
+	(void)state;
+	numbers_splice(a, NULL, b);
+	assert_int_equal(numbers_count(a), 10000);
+	assert_true(a->list.inverted_count >> 47 && a->list.inverted_strangers >> 47);
+	assert_true(a->list.owner->next->inverted_nodes >> 47);
+	numbers_free(a);
+	numbers_free(b);
+}
+
 #ifdef SPM_DEBUG
 static int removed_twice(const char *unused)
 {
@@ -714,6 +728,7 @@ int main(void)
 	        cmocka_unit_test(what_comes_unchanged_is_told),
 	        cmocka_unit_test(a_difference_costs_what_changed),
 	        cmocka_unit_test(unrelated_lists_are_compared_by_value),
+	        cmocka_unit_test(no_count_looks_like_an_address),
 #ifdef SPM_DEBUG
 	        cmocka_unit_test(misuse_aborts),
 #endif

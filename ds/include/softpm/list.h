@@ -33,11 +33,12 @@ struct plist_node {
 	struct plist_node *prev, *next; /* NULL: none */
 	const char *mark;               /* whose it is */
 };
-/* To be had from plist_make, or as a part of something else (plist_init), which may be moved. Its fields are for the functions below. */
+/* To be had from plist_make, or as a part of something else (plist_init), which may be moved. Its fields are for the functions below. It lies in
+ * memory that is searched for pointers, where no number may look like an address: so ~ before counts. */
 struct plist {
 	struct plist_owner *owner;
 	struct plist_node *first, *last;
-	size_t count, strangers;
+	size_t inverted_count, inverted_strangers;
 	uint32_t bytes; /* of a value */
 	uint32_t magic;
 };
@@ -51,7 +52,7 @@ void plist_clear(struct plist *l);
 
 static inline size_t plist_count(const struct plist *l)
 {
-	return l->count;
+	return ~l->inverted_count;
 }
 /* NULL: it is empty. */
 static inline struct plist_node *plist_first(const struct plist *l)
