@@ -16,7 +16,9 @@
  *
  * - Pointers are found at 8-byte aligned places. Those that are unaligned, encoded or compressed need pHint. An integer that looks
  *   like an address in the heap keeps what lies there alive; one that looks like an address of anything else that is mapped is
- *   zero after a restore: keep large plain data in memory from pMallocNoPtr.
+ *   zero after a restore, and one that looks like an address of code or static data of the program may become another where the program
+ *   was built anew: keep large plain data in memory from pMallocNoPtr. In programs linked with -no-pie such addresses are small
+ *   (0x400000 and up), as integers of some millions are: link them as compilers do by themselves (-pie).
  * - Objects of the operating system (open files, sockets, threads, locks held) do not persist. A pointer to anything outside
  *   the heap is NULL after a restore (pOutside lists them), unless it leads to code or static data of the program or a library:
  *   these are mended, also if the program was built anew, as long as the symbol is there.
