@@ -23,6 +23,7 @@
  *  5. From level 2 on, the counts are those of the entries beneath the children.
  *  6. What lies behind a node's last element is zero.
  *  7. Entries of strings have the string's word.
+ *  8. The samples are those of the keys.
  */
 #include "tree.h"
 

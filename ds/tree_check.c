@@ -61,6 +61,12 @@ static bool ascend(const struct check *k, const struct ptree_node *a, unsigned i
 	return broken(k, 3, "entry %u of the leaf at %p is not in order", j, (const void *)b);
 }
 
+static bool is_sampled(const struct check *k, const struct ptree_node *node)
+{
+	return spm_node_is_sampled(k->t, node) ||
+	       broken(k, 8, "the samples of the node at %p are not its keys'", (const void *)node);
+}
+
 static bool leaf_is_whole(struct check *k, const struct ptree_node *leaf)
 {
 	for (unsigned i = 0; k->t->type.key_kind == PKEY_STRING && i < leaf->entries; i++)
@@ -72,7 +78,7 @@ static bool leaf_is_whole(struct check *k, const struct ptree_node *leaf)
 		if (!ascend(k, leaf, i - 1, leaf, i))
 			return false;
 	k->leaf = leaf;
-	return true;
+	return is_sampled(k, leaf);
 }
 
 static bool is_whole(struct check *k, const struct ptree_node *node, unsigned level, uint64_t *entries)
@@ -95,7 +101,7 @@ static bool is_whole(struct check *k, const struct ptree_node *node, unsigned le
 			              (const void *)node);
 		*entries += beneath;
 	}
-	return true;
+	return is_sampled(k, node);
 }
 
 int ptree_check(const struct ptree *t, char *why, size_t bytes)

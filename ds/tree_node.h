@@ -12,6 +12,10 @@
  * Numbers lie as the program gave them (but -0 as 0, and one NaN for all). They are compared as *words*: unsigned, in the order of the
  * keys. So are strings, which are looked at themselves only where words are equal.
  *
+ * Before the keys of these kinds lie the words of SPM_SAMPLES of them, evenly spread: in a leaf without pointers they and the header are two
+ * cache lines. So a search reads these two, then the keys between two samples, two or three lines side by side, and what belongs to them: that is
+ * less to wait for than the middles of halves, each of which tells where the next one is.
+ *
  * Memory that has pointers is searched for them. What looks like one keeps alive what lies there, and is changed if the container is
  * moved, or comes to be restored where a library lay when it was saved. That may not happen to keys. So inner nodes have keys, and counts, in
  * memory of their own, from pMallocNoPtr, and leaves too if values have pointers and keys have none. (Keys that have pointers are in the hands of
@@ -34,6 +38,7 @@
 #include <softpm/tree.h>
 
 enum { COLUMN_KEYS, COLUMN_STRINGS, COLUMN_ITEMS, COLUMN_COUNTS };
+enum { SPM_SAMPLES = 14 };
 enum { SPM_TREE_MAGIC = 0x65727470 /* "ptre" */, SPM_HEADER = 16, SPM_SPLIT_HEADER = 32 };
 #define SPM_WORD_TOP (UINT64_C(1) << 63)
 
@@ -99,12 +104,18 @@ static inline uint64_t *spm_node_counts(const struct ptree *t, const struct ptre
 {
 	return spm_node_at(t, node, COLUMN_COUNTS, 0);
 }
-static inline bool spm_leaf_is_stamped(const struct ptree *t)
-{
-	return t->layout[0].column[COLUMN_KEYS].at != SPM_HEADER;
-}
+bool spm_leaf_is_stamped(const struct ptree *t);
 /* Element i of the leaf was added, or will be removed. */
 void spm_leaf_stamp(const struct ptree *t, struct ptree_node *leaf, unsigned i);
+/* Of kinds that are compared as words. */
+static inline bool spm_keys_are_words(const struct ptree *t)
+{
+	return t->type.key_kind != PKEY_BYTES && t->type.key_kind != PKEY_CUSTOM;
+}
+static inline uint64_t *spm_node_samples(const struct ptree *t, const struct ptree_node *node)
+{
+	return spm_node_words(t, node) - SPM_SAMPLES;
+}
 static inline struct ptree_node *spm_node_child(const struct ptree *t, const struct ptree_node *node, size_t i)
 {
 	struct ptree_node *child = spm_node_children(t, node)[i];
@@ -124,6 +135,8 @@ void spm_node_free(const struct ptree *t, struct ptree_node *node);
 unsigned spm_node_bound(const struct ptree *t, const struct ptree_node *node, const struct spm_tree_key *key,
                         bool or_equal);
 bool spm_leaf_has(const struct ptree *t, const struct ptree_node *leaf, unsigned i, const struct spm_tree_key *key);
+/* The bits of a double as a tree keeps them: of all that are equal one. */
+uint64_t spm_double_bits(const void *key);
 /* As strcmp, of two leaves' entries. */
 int spm_leaf_compare(const struct ptree *t, const struct ptree_node *a, unsigned i, const struct ptree_node *b,
                      unsigned j);
@@ -139,6 +152,10 @@ void spm_leaf_set_key(const struct ptree *t, struct ptree_node *leaf, unsigned i
 void spm_node_set_first(const struct ptree *t, struct ptree_node *node, unsigned i);
 bool spm_node_has_first(const struct ptree *t, const struct ptree_node *node, unsigned i);
 
+/* Takes the samples anew, as all functions below do that change keys. Of kinds without samples: nothing. */
+void spm_node_sample(const struct ptree *t, struct ptree_node *node);
+/* Whether the samples are those of its keys. */
+bool spm_node_is_sampled(const struct ptree *t, const struct ptree_node *node);
 /* Makes room for an element, zero, at i; takes one out; what gets free is zero. */
 void spm_node_open(const struct ptree *t, struct ptree_node *node, unsigned i);
 void spm_node_close(const struct ptree *t, struct ptree_node *node, unsigned i);

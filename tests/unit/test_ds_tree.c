@@ -312,6 +312,7 @@ static void check_names_what_is_broken(void **state)
 {
 	struct prices *p = prices_make();
 	struct ptree_node *root, *leaf;
+	uint64_t *key, *first;
 	char why[300];
 
 	(void)state;
@@ -319,16 +320,22 @@ static void check_names_what_is_broken(void **state)
 		prices_put(p, i, 1);
 	root = p->tree.root;
 	leaf = *(struct ptree_node **)((char *)root + p->tree.layout[1].column[2].at);
+	key = (uint64_t *)((char *)leaf + p->tree.layout[0].column[0].at);
+	first = (uint64_t *)(*(char **)(root + 1) + p->tree.layout[1].column[0].at);
 	assert_whole(&p->tree);
-	((int64_t *)(leaf + 1))[3] = 77;
+	key[3] = 77;
 	assert_int_equal(ptree_check(&p->tree, why, sizeof(why)), -1);
 	assert_int_equal(errno, EUCLEAN);
 	assert_non_null(strstr(why, "invariant 3"));
-	((int64_t *)(leaf + 1))[3] = 3;
-	(*(uint64_t **)(root + 1))[1]++;
+	key[3] = 3;
+	first[1]++;
 	assert_int_equal(ptree_check(&p->tree, why, sizeof(why)), -1);
 	assert_non_null(strstr(why, "invariant 4"));
-	(*(uint64_t **)(root + 1))[1]--;
+	first[1]--;
+	key[-1]--;
+	assert_int_equal(ptree_check(&p->tree, why, sizeof(why)), -1);
+	assert_non_null(strstr(why, "invariant 8"));
+	key[-1]++;
 	leaf->tree ^= 1;
 	assert_int_equal(ptree_check(&p->tree, why, sizeof(why)), -1);
 	assert_non_null(strstr(why, "invariant 1"));
