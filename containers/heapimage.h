@@ -82,6 +82,7 @@ uint64_t spm_heapimage_sum(const struct heapimage_header *h);
 bool spm_heapimage_is_id(int id);
 bool spm_heapimage_is_open(int id);
 int spm_heapimage_of(uint64_t address); /* in the window; the ID, 0: it is in no image */
+uint64_t spm_heapimage_rest(uint64_t address); /* in the window; bytes to the end of the run that it lies in, 0: of none */
 void spm_heapimage_close(int id);
 int spm_heapimage_outside(int id, int (*fn)(void *place, void *value, const char *what, void *arg), void *arg);
 /* Sets the error for any other use of an image's ID. */

@@ -340,6 +340,24 @@ int spm_heapimage_of(uint64_t address)
 	return id;
 }
 
+uint64_t spm_heapimage_rest(uint64_t address)
+{
+	const struct heapimage *image;
+	uint64_t rest = 0;
+
+	pthread_mutex_lock(&images_lock);
+	image = image_at(address);
+	for (size_t i = 0; image && i < image->runs; i++) {
+		uint64_t start = spm_page_address(image->run[i].page),
+		         bytes = (uint64_t)image->run[i].pages * SPM_PAGE_BYTES;
+
+		if (address - start < bytes)
+			rest = start + bytes - address;
+	}
+	pthread_mutex_unlock(&images_lock);
+	return rest;
+}
+
 static int no_such(int id)
 {
 	return spm_fail(EINVAL, "there is no open image with ID %d", id);

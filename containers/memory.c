@@ -1,5 +1,7 @@
 /* memory.c - the public names of the heap. */
 #include "container.h"
+#include "heap/guard.h"
+#include "heapimage.h"
 
 #include <errno.h>
 #include <string.h>
@@ -62,6 +64,24 @@ void pFree(void *p)
 size_t pUsableSize(const void *p)
 {
 	return spm_heap_usable(p);
+}
+
+size_t pReadable(const void *p)
+{
+	uint64_t at = (uintptr_t)p, end;
+	const struct span *s;
+	unsigned slot;
+
+	if (!spm_in_window(at) || !spm_page_span)
+		return 0;
+	s = spm_span_of(at);
+	if (!s)
+		return spm_heapimage_rest(at);
+	slot = spm_span_slot(s, at);
+	if (slot >= s->slots || !spm_slot_is_allocated(s, slot))
+		return 0;
+	end = spm_slot_address(s, slot) + s->slot_bytes - SPM_GUARD_BYTES;
+	return at < end ? end - at : 0;
 }
 
 int pCUse(int cID)

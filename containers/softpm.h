@@ -154,6 +154,9 @@ SOFTPM_API char *pStrdup(const char *s);
 SOFTPM_API void pFree(void *p);
 /* Bytes that may be used: at least those asked for. 0 for NULL. */
 SOFTPM_API size_t pUsableSize(const void *p);
+/* Bytes that can be read from p on, which may be any address at all: to the end of the object of the heap that it lies in, or of what an image
+ * has there. 0: it lies in none, or that was freed. For who looks at memory that may have been overwritten. */
+SOFTPM_API size_t pReadable(const void *p);
 /* Memory that the program promises to keep free of pointers: never searched, kept as it is byte by byte. */
 SOFTPM_API void *pMallocNoPtr(size_t bytes);
 /* These n bytes were changed in a way that no page table sees: O_DIRECT reads that were in flight at a point, registered

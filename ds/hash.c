@@ -48,17 +48,15 @@ static void kinds_set(struct phash *t, const struct pmap_type *type)
 }
 
 /* Entries have four bytes at least, so that an iterator has room for all of a bucket. */
-static void entries_set(struct phash *t, const struct pmap_type *type)
+void spm_hash_lay_out_entries(struct phash *t)
 {
 	uint32_t key_align = alignment_of(t->key_bytes);
-	uint32_t value_align = type->value_bytes ? alignment_of(type->value_bytes) : 1;
+	uint32_t value_align = t->value_bytes ? alignment_of(t->value_bytes) : 1;
 	uint32_t bytes;
 
-	t->value_bytes = (uint16_t)type->value_bytes;
 	t->value_at = (uint16_t)align_up(t->key_bytes, value_align);
-	bytes = align_up(t->value_at + type->value_bytes, key_align > value_align ? key_align : value_align);
+	bytes = align_up((uint32_t)t->value_at + t->value_bytes, key_align > value_align ? key_align : value_align);
 	t->entry_bytes = (uint16_t)(bytes < 4 ? 4 : bytes);
-	spm_hash_shape(t, spm_hash_bytes_min(t));
 }
 
 /* The ID and the secret. */
@@ -86,7 +84,9 @@ struct phash *phash_make(const struct pmap_type *type)
 		return NULL;
 	t->magic = TABLE_MAGIC;
 	kinds_set(t, type);
-	entries_set(t, type);
+	t->value_bytes = (uint16_t)type->value_bytes;
+	spm_hash_lay_out_entries(t);
+	spm_hash_shape(t, spm_hash_bytes_min(t));
 	if (!secret_make(t))
 		t->root = (uintptr_t)spm_bucket_make(t, 0, 0);
 	if (!t->root) {

@@ -25,7 +25,7 @@
  *
  * Invariants
  *  1. The table's magic and geometry are right.
- *  2. Each node has 2 to 512 words, and at least one bucket, or node, that only one of its words leads to.
+ *  2. Each node has 2 to 512 words (and something that only one of these leads to, unless there was no memory when it should shrink).
  *  3. A bucket is found by exactly the words of one node that its depth and prefix say, and has the table's ID.
  *  4. The count is that of the slots in use; of a slot not in use the entry is zero.
  *  5. Each entry's hash begins with the bucket's prefix, and its fingerprint is that of the hash.
@@ -161,6 +161,8 @@ static inline bool entry_is(const struct phash *t, const unsigned char *entry, c
 	return key->hash << 1 == s->hash && !strcmp(key->text, s->key);
 }
 
+/* Geometry of entries, whose keys' and values' sizes are known. */
+void spm_hash_lay_out_entries(struct phash *t);
 /* Geometry of buckets of this size. */
 void spm_hash_shape(struct phash *t, uint32_t bucket_bytes);
 /* With room for at least four entries, and of full size. */

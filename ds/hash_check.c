@@ -1,5 +1,6 @@
 /* hash_check.c - the hashtable's invariants, numbered as in hash.h. */
 #include "hash.h"
+#include "there.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,25 +10,57 @@ static bool bytes_are_zero(const unsigned char *p, size_t n)
 	return !n || (!*p && !memcmp(p, p + 1, n - 1));
 }
 
+static bool keys_make_sense(const struct phash *t)
+{
+	static const uint16_t key_bytes[] = {
+	        [WAY_WORD] = 8, [WAY_DOUBLE] = 8, [WAY_STRING] = sizeof(struct string_key)};
+
+	if (t->way == WAY_BYTES)
+		return t->key_bytes && t->key_bytes <= PMAP_BYTES_MAX;
+	return t->way <= WAY_STRING && t->key_bytes == key_bytes[t->way];
+}
+
+static bool bucket_bytes_make_sense(const struct phash *t)
+{
+	uint32_t full = spm_hash_bytes_full(t);
+
+	if (t->bucket_bytes & (t->bucket_bytes - 1) || t->bucket_bytes > full)
+		return false;
+	return t->bucket_bytes == full || (t->bucket_bytes >= spm_hash_bytes_min(t) && !tag_of(t->root));
+}
+
 static int check_table(const struct phash *t)
 {
 	struct phash like = *t;
 
-	if (t->magic != TABLE_MAGIC || !(t->id & TOP_BIT) || t->way > WAY_STRING || !t->entry_bytes || !t->root)
+	if (t->magic != TABLE_MAGIC || !(t->id & TOP_BIT) || !keys_make_sense(t) || t->value_bytes > PMAP_BYTES_MAX)
+		return 1;
+	spm_hash_lay_out_entries(&like);
+	if (!bucket_bytes_make_sense(&like))
 		return 1;
 	spm_hash_shape(&like, t->bucket_bytes);
-	if (memcmp(&like, t, sizeof(like)) || t->value_at + t->value_bytes > t->entry_bytes ||
-	    (tag_of(t->root) && t->bucket_bytes != spm_hash_bytes_full(t)))
-		return 1;
-	return 0;
+	return memcmp(&like, t, sizeof(like)) ? 1 : 0;
 }
 
 static int check_header(const struct phash *t, const struct bucket *b, uint64_t first, unsigned depth)
 {
-	return b->magic != BUCKET_MAGIC || b->id != t->id || b->prefix != (first >> 1 | TOP_BIT) || b->depth != depth ||
-	                       !(b->changes & TOP_BIT)
-	               ? 3
-	               : 0;
+	if (!spm_is_there(b, t->bucket_bytes) || b->magic != BUCKET_MAGIC || b->id != t->id ||
+	    b->prefix != (first >> 1 | TOP_BIT) || b->depth != depth || !(b->changes & TOP_BIT))
+		return 3;
+	for (unsigned g = 0; g < t->groups; g++)
+		for (unsigned i = t->group_slots; i < PASSED; i++)
+			if (b->group[g][i] != NO_SLOT)
+				return 6;
+	return 0;
+}
+
+/* Of PKEY_STRING. */
+static bool is_text_whole(const struct phash *t, const unsigned char *entry)
+{
+	const char *text = ((const struct string_key *)(const void *)entry)->text;
+
+	return spm_string_is_there(text) &&
+	       (spm_hash_of_bytes(t, text, strlen(text)) & ~UINT64_C(1)) == hash_of_entry(t, entry);
 }
 
 /* Counts into passed[] the groups that entries went past. */
@@ -40,6 +73,8 @@ static int check_entry(const struct phash *t, const struct bucket *b, unsigned s
 	if (b->depth && (hash ^ bucket_first(b)) >> (64 - b->depth))
 		return 5;
 	if (b->group[slot / 16][slot % 16] != fingerprint_of(hash))
+		return 5;
+	if (t->way == WAY_STRING && !is_text_whole(t, entry))
 		return 5;
 	for (; g != slot / 16; g = g + 1 == t->groups ? 0 : g + 1)
 		passed[g]++;
@@ -124,7 +159,7 @@ static int check_node(const struct phash *t, uintptr_t word, uint64_t first, uns
 	unsigned bits = tag_of(word);
 	int wrong = 0;
 
-	if (bits > NODE_BITS_MAX || depth + bits > DEPTH_MAX)
+	if (bits > NODE_BITS_MAX || depth + bits > DEPTH_MAX || !spm_is_there(node, sizeof(*node) << bits))
 		return 2;
 	for (size_t i = 0; i < (size_t)1 << bits && !wrong; i++) {
 		uint64_t its = first | (uint64_t)i << (64 - depth - bits);
@@ -153,11 +188,11 @@ int phash_check(const struct phash *t, char *why, size_t bytes)
 	static const char *const sentence[] = {
 	        NULL,
 	        "1: this is no table, or its header was overwritten",
-	        "2: a node of the directory is larger than any can be",
+	        "2: a node of the directory is not there, or larger than any can be",
 	        "3: a page of entries is not where its header says, or is of another table",
 	        "4: a page's count is wrong, or it has something where no entry is",
-	        "5: an entry lies in the wrong page, or has the wrong fingerprint",
-	        "6: a group's number of entries that passed it is wrong",
+	        "5: an entry lies in the wrong page, has the wrong fingerprint, or its string was overwritten",
+	        "6: a group's number of entries that passed it is wrong, or what lies behind its slots",
 	        "7: a key is there twice, or is not found",
 	};
 	int wrong = broken(t);

@@ -1,4 +1,5 @@
 /* tree_check.c - is a tree whole? The invariants, by number, are those of tree.c. */
+#include "there.h"
 #include "tree.h"
 
 #include <errno.h>
@@ -29,8 +30,13 @@ static __attribute__((format(printf, 3, 4))) bool broken(const struct check *k, 
 /* 1 and 2: what must be right before anything else is looked at. */
 static bool header_is_whole(const struct check *k, const struct ptree_node *node, unsigned level)
 {
-	if (!node || node->tree != k->t->id || node->magic != SPM_TREE_MAGIC || node->level != level)
+	const struct ptree_layout *layout = &k->t->layout[spm_layout_of(level)];
+
+	if (!spm_is_there(node, layout->bytes) || node->tree != k->t->id || node->magic != SPM_TREE_MAGIC ||
+	    node->level != level)
 		return broken(k, 1, "what should be a node of level %u at %p is none", level, (const void *)node);
+	if (layout->plain_bytes && !spm_is_there(spm_node_plain(k->t, node), layout->plain_bytes))
+		return broken(k, 1, "the keys of the node at %p are not there", (const void *)node);
 	if (!node->entries || node->entries > spm_node_max(k->t, level))
 		return broken(k, 2, "the node at %p has %u elements of %u", (const void *)node, node->entries,
 		              spm_node_max(k->t, level));
@@ -70,7 +76,8 @@ static bool is_sampled(const struct check *k, const struct ptree_node *node)
 static bool leaf_is_whole(struct check *k, const struct ptree_node *leaf)
 {
 	for (unsigned i = 0; k->t->type.key_kind == PKEY_STRING && i < leaf->entries; i++)
-		if (spm_tree_key(k->t, spm_node_strings(k->t, leaf)[i]).word != spm_node_words(k->t, leaf)[i])
+		if (!spm_string_is_there(spm_node_strings(k->t, leaf)[i]) ||
+		    spm_tree_key(k->t, spm_node_strings(k->t, leaf)[i]).word != spm_node_words(k->t, leaf)[i])
 			return broken(k, 7, "string %u of the leaf at %p was changed", i, (const void *)leaf);
 	if (k->leaf && !ascend(k, k->leaf, k->leaf->entries - 1U, leaf, 0))
 		return false;
@@ -104,6 +111,16 @@ static bool is_whole(struct check *k, const struct ptree_node *node, unsigned le
 	return is_sampled(k, node);
 }
 
+/* What the type says. */
+static bool layout_is_whole(const struct check *k)
+{
+	struct ptree like = {.type = k->t->type};
+
+	if (spm_tree_lay_out(&like) && !memcmp(like.layout, k->t->layout, sizeof(like.layout)))
+		return true;
+	return broken(k, 1, "its header was overwritten");
+}
+
 int ptree_check(const struct ptree *t, char *why, size_t bytes)
 {
 	struct check k = {.t = t, .why = why, .bytes = bytes};
@@ -115,7 +132,7 @@ int ptree_check(const struct ptree *t, char *why, size_t bytes)
 	else if (!spm_tree_can_compare(t))
 		is_so = broken(&k, 3, "the function that compares its keys is not there");
 	else
-		is_so = !t->levels || is_whole(&k, t->root, t->levels - 1, &entries);
+		is_so = layout_is_whole(&k) && (!t->levels || is_whole(&k, t->root, t->levels - 1, &entries));
 	if (is_so && t->levels > 1 && t->root->entries < 2)
 		is_so = broken(&k, 2, "the root has one child");
 	if (!is_so)

@@ -151,11 +151,16 @@ static struct root *image_open(int *id)
 
 static void see(void)
 {
+	struct root *root;
 	int id;
 
 	unsetenv("SOFTPM_VOLUME");
-	image_open(&id);
+	root = image_open(&id);
+	EXPECT(pReadable(root) >= sizeof(*root) && pReadable(root->big) >= root->mib * MIB);
+	for (uintptr_t at = (uintptr_t)root, rest; (rest = pReadable((void *)at)); at += rest)
+		EXPECT(*(volatile char *)(at + rest - 1) || true);
 	pCFree(id);
+	EXPECT(!pReadable(root));
 	EXPECT(access("softpm.vol", F_OK));
 }
 

@@ -877,6 +877,34 @@ static int bad_calls(const char *volume)
 	return 0;
 }
 
+static void any_address_tells_what_can_be_read_there(void **state)
+{
+	static const size_t sizes[] = {1, 100, 4096, 5000, 100000, 3 << 20};
+	char on_stack = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		char *p = i % 2 ? pMalloc(sizes[i]) : pMallocNoPtr(sizes[i]);
+		size_t bytes = pUsableSize(p);
+
+		assert_int_equal(pReadable(p), bytes);
+		assert_int_equal(pReadable(p + 1), bytes - 1);
+		assert_int_equal(pReadable(p + bytes - 1), 1);
+		pFree(p);
+		assert_int_equal(pReadable(p), 0);
+	}
+	assert_int_equal(pReadable(NULL), 0);
+	assert_int_equal(pReadable(&on_stack), 0);
+	for (uint64_t bit = 1; bit; bit *= 2) {
+		char *p = pMalloc(64), *wild = (char *)((uintptr_t)p ^ bit);
+		size_t bytes = pReadable(wild);
+
+		for (size_t at = 0; at < bytes; at++)
+			(void)((volatile char *)wild)[at];
+		pFree(p);
+	}
+}
+
 static void wrong_calls_get_clear_errors(void **state)
 {
 	(void)state;
@@ -902,6 +930,7 @@ int main(void)
 	        cmocka_unit_test(a_point_under_way_has_the_attributes_of_its_instant),
 	        cmocka_unit_test(pages_of_a_chunk_are_written_together),
 	        cmocka_unit_test(a_second_writer_is_told_who_holds_the_container),
+	        cmocka_unit_test(any_address_tells_what_can_be_read_there),
 	        cmocka_unit_test(wrong_calls_get_clear_errors),
 	};
 

@@ -110,8 +110,8 @@ int phash_merge(const struct phash *base, struct phash *ours, const struct phash
 
 /* ---- checking ---- */
 
-/* Looks at all of the table. 0: whole; -1 with EUCLEAN: `why` gets a sentence (bytes: its room; 0: none). For tests, and for who suspects that
- * memory was overwritten. */
+/* Looks at all of the table, whatever its memory holds. 0: whole; -1 with EUCLEAN: `why` gets a sentence (bytes: its room; 0: none). For tests,
+ * and for who suspects that memory was overwritten: all other functions believe what they find. */
 int phash_check(const struct phash *t, char *why, size_t bytes);
 
 /* ---- typed tables (C only) ----

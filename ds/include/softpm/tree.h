@@ -204,8 +204,9 @@ int ptree_diff(const struct ptree *before, const struct ptree *after, pchange_fn
 int ptree_merge(const struct ptree *base, struct ptree *ours, const struct ptree *theirs, const struct pmerge *how,
                 struct pmerged *result);
 
-/* Looks at the whole tree. 0: whole; -1 with EUCLEAN: `why` gets a sentence (bytes: its room; 0: none). For tests, and for who
- * suspects that memory was overwritten. */
+/* Looks at the whole tree, whatever its memory holds (but that of PKEY_CUSTOM the function is called). 0: whole; -1 with EUCLEAN: `why` gets a
+ * sentence (bytes: its room; 0: none). For tests, and for who suspects that memory was overwritten: all other functions believe what they
+ * find. */
 int ptree_check(const struct ptree *tree, char *why, size_t bytes);
 
 #ifdef __cplusplus
