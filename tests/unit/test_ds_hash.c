@@ -738,6 +738,37 @@ static void tables_come_back_and_lie_beside_each_other(void **state)
 	in_process(tables_beside_each_other, scratch("kept"));
 }
 
+static void looks_like_no_address(const void *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint64_t word;
+
+		memcpy(&word, (const char *)words + 8 * i, sizeof(word));
+		if (word && !(word >> 48))
+			fail_msg("word %zu is 0x%llx", i, (unsigned long long)word);
+	}
+}
+
+/* Pages with pointers in them are searched, and what looks like an address may be changed when a container moves. */
+static void nothing_but_pointers_looks_like_an_address(void **state)
+{
+	struct ages *t = ages_make();
+	char name[32];
+
+	(void)state;
+	for (unsigned i = 0; i < 3000; i++) {
+		const struct bucket *b = bucket_of(&t->hash, (uint64_t)i << 52);
+
+		looks_like_no_address(&t->hash.id, sizeof(t->hash) / 8 - 1);
+		looks_like_no_address(b, (sizeof(*b) + 16u * t->hash.groups) / 8);
+		for (unsigned s = 0; (s = spm_bucket_next(&t->hash, b, s)) != NONE; s++)
+			looks_like_no_address(entry_at(&t->hash, b, s), 1);
+		snprintf(name, sizeof(name), "%u", i);
+		assert_non_null(ages_put(t, name, 0));
+	}
+	ages_free(t);
+}
+
 /* ---- checking ---- */
 
 static void check_finds_what_was_overwritten(void **state)
@@ -803,6 +834,7 @@ int main(void)
 	        cmocka_unit_test(slots_that_are_used_again_mislead_no_iterator),
 	        cmocka_unit_test(a_page_that_comes_back_is_not_taken_for_itself),
 	        cmocka_unit_test(an_iterator_outlives_clear),
+	        cmocka_unit_test(nothing_but_pointers_looks_like_an_address),
 	        cmocka_unit_test(check_finds_what_was_overwritten),
 	};
 

@@ -14,7 +14,8 @@
  * structures as keys may have no gaps that differ. Keys and values lie in pages of 4096 bytes (larger ones for entries of more than 336, smaller
  * ones in small tables); a lookup among 10 million reads one page, mostly in one or two places of it. A table grows and shrinks page by
  * page: no operation copies all of it. An operation on one key writes to the page that the key lies in and no other, but that about one
- * in a hundred insertions (removals) splits a page in two (makes one of two), which writes to up to four.
+ * in a hundred insertions (removals) splits a page in two (makes one of two), which writes to three to six. The copy of a string, which is
+ * made when it is added, lies elsewhere: one page more.
  *
  * Where a value lies it stays until something is added to the table or removed from it. Its place is aligned as its size demands, up to 8 bytes.
  *
