@@ -25,6 +25,7 @@ struct filler {
 	struct page_source source[RUN_PAGES]; /* of the run that is being gathered */
 	const struct source_run *from[RUN_PAGES];
 	size_t n;
+	struct nears nears;
 };
 
 static void run_mend(struct filler *w)
@@ -52,6 +53,8 @@ static int run_fill(struct filler *w)
 	if (!w->n)
 		return 0;
 	to = (void *)(uintptr_t)spm_page_address(f->place(f->arg, w->source[0].page));
+	if (w->n < RUN_PAGES)
+		spm_chain_near(f->chain, &w->nears, w->source[0].block);
 	err = spm_chain_read_run(f->chain, f->version, w->source, w->n, w->buffer ? w->buffer : to);
 	if (err)
 		return err;

@@ -16,6 +16,8 @@ struct driver;
 enum lock_mode { LOCK_NONE, LOCK_SHARED, LOCK_EXCLUSIVE };
 struct driver_ops {
 	int (*read)(struct driver *d, uint64_t offset, void *buffer, size_t bytes); /* -ENODATA past the end */
+	/* NULL, or: these bytes will be read soon; a hint, which may do nothing. */
+	void (*expect)(struct driver *d, uint64_t offset, uint64_t bytes);
 	int (*write)(struct driver *d, uint64_t offset, const void *buffer, size_t bytes);
 	int (*write_durable)(struct driver *d, uint64_t offset, const void *buffer, size_t bytes);
 	int (*flush)(struct driver *d);

@@ -57,6 +57,11 @@ static int file_read(struct driver *d, uint64_t offset, void *buffer, size_t byt
 	return 0;
 }
 
+static void file_expect(struct driver *d, uint64_t offset, uint64_t bytes)
+{
+	posix_fadvise(file_of(d)->fd, (off_t)offset, (off_t)bytes, POSIX_FADV_WILLNEED);
+}
+
 /* A write cut short goes on at a block's start, for O_DIRECT takes nothing else. */
 static int write_all(int fd, uint64_t offset, const void *buffer, size_t bytes, int flags)
 {
@@ -235,6 +240,7 @@ static void file_close(struct driver *d)
 
 static const struct driver_ops file_ops = {
         .read = file_read,
+        .expect = file_expect,
         .write = file_write,
         .write_durable = file_write_durable,
         .flush = file_flush,

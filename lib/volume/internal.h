@@ -168,6 +168,8 @@ int spm_mirror_write(struct volume *v, uint64_t block, void *content, size_t sum
 int spm_mirror_make(struct volume *v, uint64_t block, const void *content, size_t sum_offset);
 int spm_mirror_read(struct volume *v, uint64_t block, void *content, size_t sum_offset, uint64_t magic);
 int spm_blocks_read(struct volume *v, uint64_t block, void *buffer, uint64_t blocks);
+/* They will be read soon: a hint. */
+void spm_blocks_expect(struct volume *v, uint64_t block, uint64_t blocks);
 /* A failure of the two last poisons the volume. */
 int spm_blocks_write(struct volume *v, uint64_t block, const void *buffer, uint64_t blocks);
 int spm_blocks_write_durable(struct volume *v, uint64_t block, const void *buffer, uint64_t blocks);

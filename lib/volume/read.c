@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <xxhash.h>
 
+enum { NEAR_BLOCKS = 64 };
 enum { READ_BLOCKS = 64 }; /* what is read is verified while the processor's cache still has it */
 
 /* What the list becomes, and how much of its memory is used. */
@@ -115,6 +116,23 @@ int spm_page_damaged(const struct chain *c, uint64_t version, uint64_t page, uin
 {
 	return spm_volume_fail(-EUCLEAN, "container %d: page %llu of version %llu (block %llu) is damaged", c->magic,
 	                       (unsigned long long)page, (unsigned long long)version, (unsigned long long)block);
+}
+
+void spm_chain_near(struct chain *c, struct nears *nears, uint64_t block)
+{
+	uint64_t window = block / NEAR_BLOCKS + 1;
+	unsigned i;
+
+	for (i = 0; i < NEARS && nears->window[i] != window; i++)
+		;
+	if (i == NEARS) {
+		i = nears->next++ % NEARS;
+		nears->window[i] = window;
+		nears->is_expected[i] = false;
+	} else if (!nears->is_expected[i]) {
+		spm_blocks_expect(c->volume, (window - 1) * NEAR_BLOCKS, NEAR_BLOCKS);
+		nears->is_expected[i] = true;
+	}
 }
 
 int spm_chain_read_run(struct chain *c, uint64_t version, const struct page_source *source, size_t n, void *buffer)

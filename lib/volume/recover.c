@@ -60,7 +60,7 @@ static int record_read_all(struct volume *v, const struct record *first, struct 
 		                      first->run[i].blocks);
 		done += first->run[i].blocks;
 	}
-	if (!err && (r->bytes != first->bytes || r->sum != spm_block_sum(r, r->bytes, offsetof(struct record, sum))))
+	if (!err && r->bytes != first->bytes)
 		err = -EILSEQ;
 	if (err)
 		free(r);
@@ -69,16 +69,31 @@ static int record_read_all(struct volume *v, const struct record *first, struct 
 	return err == -ENODATA ? -EILSEQ : err;
 }
 
+static bool record_sum_is_right(const struct record *r)
+{
+	return r->sum == spm_block_sum(r, r->bytes, offsetof(struct record, sum));
+}
+
 int spm_record_read(struct volume *v, uint64_t block, struct record **out)
 {
-	struct record *first = aligned_alloc(SPM_BLOCK_BYTES, SPM_BLOCK_BYTES);
-	int err = first ? spm_blocks_read(v, block, first, 1) : -ENOMEM;
+	struct record *r = aligned_alloc(SPM_BLOCK_BYTES, SPM_BLOCK_BYTES), *whole = NULL;
+	int err = r ? spm_blocks_read(v, block, r, 1) : -ENOMEM;
 
-	if (err == -ENODATA || (!err && !record_is_sane(first, block)))
+	if (err == -ENODATA || (!err && !record_is_sane(r, block)))
+		err = -EILSEQ;
+	if (!err && r->bytes > SPM_BLOCK_BYTES) {
+		err = record_read_all(v, r, &whole);
+		if (!err) {
+			free(r);
+			r = whole;
+		}
+	}
+	if (!err && !record_sum_is_right(r))
 		err = -EILSEQ;
 	if (!err)
-		err = record_read_all(v, first, out);
-	free(first);
+		*out = r;
+	else
+		free(r);
 	return err;
 }
 
@@ -270,12 +285,17 @@ static int versions_give_up(struct chain *c)
 /* Takes in all records that count. 0, or what is wrong with the first that does not: -EILSEQ, or a failure to find out. */
 static int records_take(struct chain *c, struct replay *r)
 {
+	struct nears nears = {0};
 	struct record *record;
+	bool is_kept;
 	int err;
 
-	while (!(err = record_next(r, &record))) {
-		bool is_kept = spm_replay_keeps(r, record);
-
+	for (;;) {
+		spm_chain_near(c, &nears, r->next[0].block);
+		err = record_next(r, &record);
+		if (err)
+			return err;
+		is_kept = spm_replay_keeps(r, record);
 		err = record_take(c, r, record, is_kept);
 		if (!is_kept)
 			free(record);
@@ -290,7 +310,6 @@ static int records_take(struct chain *c, struct replay *r)
 			return err;
 		newest_note(c, r);
 	}
-	return err;
 }
 
 static int end_judge(struct chain *c, int err, unsigned flags)

@@ -37,6 +37,12 @@ int spm_blocks_read(struct volume *v, uint64_t block, void *buffer, uint64_t blo
 	return err && err != -ENODATA ? spm_volume_fail_io(err, "reading", block) : err;
 }
 
+void spm_blocks_expect(struct volume *v, uint64_t block, uint64_t blocks)
+{
+	if (v->driver->ops->expect)
+		v->driver->ops->expect(v->driver, block * SPM_BLOCK_BYTES, blocks * SPM_BLOCK_BYTES);
+}
+
 static int poisoned(struct volume *v)
 {
 	return atomic_load(&v->is_poisoned)

@@ -279,6 +279,16 @@ struct page_pair {
  * page. -ENOMEM. */
 int spm_chain_compare(struct chain *first, struct chain *second, int (*fn)(const struct page_pair *pair, void *arg),
                       void *arg);
+/* What small commits wrote, their records and pages, lies near each other, and a device brings in a neighbourhood about as fast as a block. To
+ * be called before each short read of many: from the second one in a neighbourhood on, all of it is there when it is asked for. Begins as all
+ * zero; may be used by one thread. */
+enum { NEARS = 64 };
+struct nears {
+	uint64_t window[NEARS]; /* + 1 */
+	bool is_expected[NEARS];
+	unsigned next;
+};
+void spm_chain_near(struct chain *c, struct nears *nears, uint64_t block);
 /* Reads and verifies n pages whose blocks follow each other. The version's number is for the message only. Takes no lock
  * and allocates nothing, unless it fails. -EUCLEAN names page, version and block. */
 int spm_chain_read_run(struct chain *c, uint64_t version, const struct page_source *source, size_t n, void *buffer);

@@ -25,6 +25,8 @@ struct watch {
 	struct driver *under;
 	uint64_t flushes, record_at; /* where the last durable write went */
 	int fail_flush;              /* -errno for the next flush or durable write */
+	unsigned surprises;          /* reads of what was not expected */
+	bool is_expected[1 << 16];   /* blocks */
 };
 
 static struct watch *watch_of(struct driver *d)
@@ -34,7 +36,16 @@ static struct watch *watch_of(struct driver *d)
 
 static int watch_read(struct driver *d, uint64_t offset, void *buffer, size_t bytes)
 {
-	return watch_of(d)->under->ops->read(watch_of(d)->under, offset, buffer, bytes);
+	struct watch *w = watch_of(d);
+
+	w->surprises += !w->is_expected[offset / SPM_BLOCK_BYTES % (1 << 16)];
+	return w->under->ops->read(w->under, offset, buffer, bytes);
+}
+
+static void watch_expect(struct driver *d, uint64_t offset, uint64_t bytes)
+{
+	for (uint64_t block = offset / SPM_BLOCK_BYTES; block < (offset + bytes) / SPM_BLOCK_BYTES; block++)
+		watch_of(d)->is_expected[block % (1 << 16)] = true;
 }
 
 static int watch_write(struct driver *d, uint64_t offset, const void *buffer, size_t bytes)
@@ -97,6 +108,7 @@ static void watch_close(struct driver *d)
 
 static const struct driver_ops watch_ops = {
         .read = watch_read,
+        .expect = watch_expect,
         .write = watch_write,
         .write_durable = watch_write_durable,
         .flush = watch_flush,
@@ -233,6 +245,34 @@ static void commits_of_eight_scattered_pages_take_one_flush_too(void **state)
 	}
 	assert_in_range(w.flushes - flushes, COMMITS / 2, COMMITS / 2 * 11 / 10);
 	spm_chain_self_check(c);
+	spm_chain_close(c);
+	spm_volume_close(v);
+	watch_end(&w);
+}
+
+/* A device that was not asked before brings in each of them by itself, which takes as long as all of a neighbourhood. */
+static void recovery_expects_the_records_of_small_commits(void **state)
+{
+	enum { COMMITS = 200 };
+	struct watch w;
+	struct volume *v;
+	struct chain *c;
+
+	(void)state;
+	watch_open(&w);
+	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
+	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	for (uint64_t n = 1; n <= COMMITS; n++) {
+		page_fill(0, n % 10, n);
+		assert_int_equal(commit(c, 1), 0);
+	}
+	spm_chain_close(c);
+	spm_volume_close(v);
+	w.surprises = 0;
+	assert_int_equal(spm_volume_open(&w.driver, 0, &v), 0);
+	assert_int_equal(spm_chain_open(v, 1, "main", 0, 0, &c), 0);
+	assert_int_equal(page_value(c, COMMITS % 10), COMMITS);
+	assert_in_range(w.surprises, 1, COMMITS / 4);
 	spm_chain_close(c);
 	spm_volume_close(v);
 	watch_end(&w);
@@ -591,6 +631,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(space_stays_bounded_and_commits_take_one_flush),
 	        cmocka_unit_test(commits_of_eight_scattered_pages_take_one_flush_too),
+	        cmocka_unit_test(recovery_expects_the_records_of_small_commits),
 	        cmocka_unit_test(a_volume_of_several_groups_keeps_their_tables),
 	        cmocka_unit_test(a_commit_in_batches_is_the_same_as_one_at_once),
 	        cmocka_unit_test(batches_of_unchanged_pages_make_no_version_and_write_nothing),
