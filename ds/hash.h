@@ -236,7 +236,5 @@ struct hash_ranges {
 int spm_hash_changed(const struct phash *before, const struct phash *after, const int *container, bool may_ask,
                      struct hash_ranges *list);
 bool spm_hash_is_like(const struct phash *t, const struct phash *other);
-/* Values of two tables; NULL: not there. 1: the same, 0: different, -1: failure. */
-int spm_hash_same(const struct phash *t, int first, const void *value, int second, const void *other);
 
 #endif

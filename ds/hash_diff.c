@@ -20,15 +20,6 @@ bool spm_hash_is_like(const struct phash *t, const struct phash *other)
 	return t->way == other->way && t->key_bytes == other->key_bytes && t->value_bytes == other->value_bytes;
 }
 
-int spm_hash_same(const struct phash *t, int first, const void *value, int second, const void *other)
-{
-	if (!value || !other)
-		return value == other;
-	if (!memcmp(value, other, t->value_bytes))
-		return 1;
-	return t->flags & VALUES_ARE_PLAIN ? 0 : pSame(first, value, second, other, t->value_bytes);
-}
-
 /* ---- ranges ---- */
 
 static int range_add(struct hash_ranges *list, uint64_t first, uint64_t end)
@@ -131,7 +122,8 @@ static void compare_before(struct comparing *c, const unsigned char *entry)
 {
 	const void *key = key_of(c->before, entry), *was = entry + c->before->value_at;
 	const void *is = phash_get(c->after, key);
-	int same = spm_hash_same(c->before, c->container[0], was, c->container[1], is);
+	int same = spm_values_same(c->before->value_bytes, c->before->flags & VALUES_ARE_PLAIN, c->container[0], was,
+	                           c->container[1], is);
 
 	if (same < 0)
 		c->result = -1;

@@ -20,15 +20,6 @@ bool spm_trees_are_alike(const struct ptree *a, const struct ptree *b)
 	       spm_tree_can_compare(a) && spm_tree_can_compare(b);
 }
 
-int spm_values_same(const struct ptree *t, int first, const void *value, int second, const void *other)
-{
-	if (!value || !other)
-		return value == other;
-	if (!memcmp(value, other, spm_value_bytes(t)))
-		return 1;
-	return t->type.flags & PMAP_PLAIN_VALUES ? 0 : pSame(first, value, second, other, spm_value_bytes(t));
-}
-
 /* ---- ranges ---- */
 
 struct range {
@@ -136,10 +127,16 @@ static int tell(struct comparing *c, enum pchange_kind kind, const struct ptree_
 	return c->fn(&change, c->arg);
 }
 
+static int values_same(const struct comparing *c, const struct ptree_cursor *was, const struct ptree_cursor *is)
+{
+	return spm_values_same(spm_value_bytes(was->tree), was->tree->type.flags & PMAP_PLAIN_VALUES, c->container[0],
+	                       ptree_value(was), c->container[1], ptree_value(is));
+}
+
 /* Both have the key. */
 static int compare_values(struct comparing *c, const struct ptree_cursor *was, const struct ptree_cursor *is)
 {
-	int same = spm_values_same(was->tree, c->container[0], ptree_value(was), c->container[1], ptree_value(is));
+	int same = values_same(c, was, is);
 
 	if (same)
 		return same < 0 ? -1 : 0;
@@ -170,16 +167,14 @@ static int compare_duplicates(struct comparing *c)
 	int same = 1, result = 0;
 
 	for (; removed && added; removed--, added--, ptree_next(&was), ptree_next(&is))
-		if ((same = spm_values_same(was.tree, c->container[0], ptree_value(&was), c->container[1],
-		                            ptree_value(&is))) != 1)
+		if ((same = values_same(c, &was, &is)) != 1)
 			break;
 	was_end = c->before;
 	is_end = c->after;
 	for (; same >= 0 && removed && added; removed--, added--) {
 		ptree_prev(&was_end);
 		ptree_prev(&is_end);
-		if ((same = spm_values_same(was.tree, c->container[0], ptree_value(&was_end), c->container[1],
-		                            ptree_value(&is_end))) != 1)
+		if ((same = values_same(c, &was_end, &is_end)) != 1)
 			break;
 	}
 	if (same < 0)

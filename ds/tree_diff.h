@@ -6,7 +6,5 @@
 
 /* Whether they can be compared: the same kinds of keys, and sizes. */
 bool spm_trees_are_alike(const struct ptree *a, const struct ptree *b);
-/* Whether two values, in containers with these IDs (0: none), are the same; NULL: no value. -1: failure. */
-int spm_values_same(const struct ptree *t, int first, const void *value, int second, const void *other);
 
 #endif

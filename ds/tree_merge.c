@@ -1,180 +1,107 @@
-/* tree_merge.c - two versions' changes of a tree in one.
- *
- *            theirs is as base    theirs differs from base
- *   ours is
- *   as base      (not told)         becomes as theirs
- *   as theirs    (not told)         is right already
- *   else         (not told)         conflict
- *
- * Only what differs between base and theirs is told (tree_diff.c), so the cost follows that, however far ours has gone.
+/* tree_merge.c - trees for map_merge.h, and those with duplicates.
  *
  * With duplicates entries have no names that both sides could mean: what theirs removed is removed where ours still has such an entry, what it
  * added is added, and nothing is a conflict.
  */
-#include "merged.h"
+#include "map_merge.h"
 #include "tree_diff.h"
 #include "versions.h"
 
 #include <errno.h>
 #include <string.h>
 
-struct merging {
-	struct ptree *ours;
-	int base_id, ours_id, theirs_id;
-	const struct pmerge *how;
-	struct pmerged *result;
-};
-union value {
-	char bytes[1024];
-	max_align_t align;
-};
-
-/* What ours gets for a value of theirs. */
-static int value_copy(const struct merging *m, union value *value, const void *theirs)
+static void *get(void *t, const void *key)
 {
-	if (m->how->copy && spm_value_bytes(m->ours))
-		return m->how->copy(value, theirs, m->how->arg) ? -1 : 0;
-	memcpy(value, theirs, spm_value_bytes(m->ours));
-	return 0;
+	return ptree_get(t, key);
 }
 
-/* ---- entries by their keys ---- */
-
-/* There is room for the key before the value is copied, so that no copy is lost for want of memory. */
-static int theirs_put(struct merging *m, const void *key, const void *theirs)
+static void *put(void *t, const void *key, const void *value)
 {
-	union value value = {{0}};
-	bool was_there = ptree_get(m->ours, key);
-	void *place = ptree_put(m->ours, key, NULL);
-
-	if (!place)
-		return -1;
-	if (!value_copy(m, &value, theirs)) {
-		memcpy(place, &value, spm_value_bytes(m->ours));
-		return 0;
-	}
-	if (!was_there)
-		ptree_remove(m->ours, key, NULL);
-	return -1;
+	return ptree_put(t, key, value);
 }
 
-static int theirs_take(struct merging *m, const void *key, const void *theirs)
+static void take(void *t, const void *key)
 {
-	if (theirs && theirs_put(m, key, theirs))
-		return -1;
-	if (!theirs)
-		ptree_remove(m->ours, key, NULL);
-	m->result->applied++;
-	return 0;
-}
-
-static int conflict_resolve(struct merging *m, const struct pconflict *conflict)
-{
-	union value mixed = {{0}};
-
-	m->result->conflicts++;
-	if (!m->how->resolve)
-		return spm_merged_add(m->result, conflict);
-	switch (m->how->resolve(conflict, &mixed, m->how->arg)) {
-	case PMERGE_OURS:
-		return 0;
-	case PMERGE_THEIRS:
-		return theirs_take(m, conflict->key, conflict->theirs);
-	case PMERGE_MIXED:
-		if (!ptree_put(m->ours, conflict->key, &mixed))
-			return -1;
-		m->result->applied++;
-		return 0;
-	default:
-		errno = ECANCELED;
-		return -1;
-	}
-}
-
-/* A change from base to theirs. */
-static int change_merge(const struct pchange *change, void *arg)
-{
-	struct merging *m = arg;
-	struct pconflict conflict = {
-	        .key = change->key,
-	        .base = change->old_value,
-	        .ours = ptree_get(m->ours, change->key),
-	        .theirs = change->new_value,
-	};
-	int same = spm_values_same(m->ours, m->base_id, conflict.base, m->ours_id, conflict.ours);
-
-	if (same > 0)
-		return theirs_take(m, conflict.key, conflict.theirs);
-	if (!same)
-		same = spm_values_same(m->ours, m->ours_id, conflict.ours, m->theirs_id, conflict.theirs);
-	return same ? (same > 0 ? 0 : -1) : conflict_resolve(m, &conflict);
-}
-
-/* What came in may have moved values of ours. */
-static void conflicts_find_again(const struct merging *m)
-{
-	for (size_t i = 0; i < m->result->unresolved; i++)
-		m->result->conflict[i].ours = ptree_get(m->ours, m->result->conflict[i].key);
+	ptree_remove(t, key, NULL);
 }
 
 /* ---- duplicates ---- */
 
-/* The first entry of ours with that key and value: 1; there is none: 0. */
-static int find_such(const struct merging *m, const void *key, const void *value, struct ptree_cursor *c)
+/* 1, or -1. There is room for the entry before the value is copied, so that no copy is lost for want of memory. */
+static int duplicate_add(const struct spm_map_merge *m, const void *key, const void *theirs)
 {
-	struct spm_tree_key k = spm_tree_key(m->ours, key);
+	union spm_map_value value = {{0}};
+	struct ptree *ours = m->ours.map;
+	struct ptree_cursor c;
+	void *place = ptree_add(ours, key, NULL);
 
-	for (bool on = ptree_seek(m->ours, PTREE_EQUAL, key, c); on; on = ptree_next(c)) {
+	if (!place)
+		return -1;
+	if (!spm_map_merge_copy(m, &value, theirs)) {
+		memcpy(place, &value, m->ours.value_bytes);
+		return 1;
+	}
+	ptree_seek(ours, PTREE_FLOOR, key, &c); /* the last one with the key */
+	ptree_remove_at(&c);
+	return -1;
+}
+
+/* The first entry of ours with that key and value: 1; there is none: 0. */
+static int find_such(const struct spm_map_merge *m, const void *key, const void *value, struct ptree_cursor *c)
+{
+	const struct ptree *ours = m->ours.map;
+	struct spm_tree_key k = spm_tree_key(ours, key);
+
+	for (bool on = ptree_seek(ours, PTREE_EQUAL, key, c); on; on = ptree_next(c)) {
 		int same;
 
-		if (!spm_leaf_has(m->ours, c->path[0].node, c->path[0].index, &k))
+		if (!spm_leaf_has(ours, c->path[0].node, c->path[0].index, &k))
 			return 0;
-		same = spm_values_same(m->ours, m->base_id, value, m->ours_id, ptree_value(c));
+		same = spm_values_same(m->ours.value_bytes, m->ours.are_values_plain, m->base_id, value, m->ours_id,
+		                       ptree_value(c));
 		if (same)
 			return same;
 	}
 	return 0;
 }
 
+static int duplicate_take(const struct spm_map_merge *m, const void *key, const void *value)
+{
+	struct ptree_cursor c;
+	int found = find_such(m, key, value, &c);
+
+	if (found > 0)
+		ptree_remove_at(&c);
+	return found;
+}
+
 static int duplicate_merge(const struct pchange *change, void *arg)
 {
-	struct merging *m = arg;
-	struct ptree_cursor c;
-	union value value = {{0}};
-	int found;
+	struct spm_map_merge *m = arg;
+	int done = change->kind == PCHANGE_ADDED ? duplicate_add(m, change->key, change->new_value)
+	                                         : duplicate_take(m, change->key, change->old_value);
 
-	if (change->kind == PCHANGE_ADDED) {
-		if (value_copy(m, &value, change->new_value) || !ptree_add(m->ours, change->key, &value))
-			return -1;
-		m->result->applied++;
-		return 0;
-	}
-	found = find_such(m, change->key, change->old_value, &c);
-	if (found > 0) {
-		ptree_remove_at(&c);
-		m->result->applied++;
-	}
-	return found < 0 ? -1 : 0;
+	m->result->applied += done > 0;
+	return done < 0 ? -1 : 0;
 }
 
 int ptree_merge(const struct ptree *base, struct ptree *ours, const struct ptree *theirs, const struct pmerge *how,
                 struct pmerged *result)
 {
-	static const struct pmerge nothing;
-	struct merging m = {.ours = ours, .how = how ? how : &nothing, .result = result};
 	bool has_duplicates = ours->type.flags & PMAP_DUPLICATES;
-	int failed;
+	bool are_values_plain = !spm_value_bytes(ours) || ours->type.flags & PMAP_PLAIN_VALUES;
+	struct spm_map_merge m = {
+	        .ours = {ours, get, put, take, spm_value_bytes(ours), are_values_plain},
+	        .result = result,
+	};
 
 	*result = (struct pmerged){0};
-	if (ours == base || ours == theirs || !spm_trees_are_alike(base, ours) || !spm_trees_are_alike(base, theirs) ||
-	    (spm_value_bytes(ours) && !(ours->type.flags & PMAP_PLAIN_VALUES) && !m.how->copy)) {
+	if (!spm_trees_are_alike(base, ours) || !spm_trees_are_alike(base, theirs)) {
 		errno = EINVAL;
 		return -1;
 	}
-	if (spm_versions_find_one(base, &m.base_id) || spm_versions_find_one(ours, &m.ours_id) ||
-	    spm_versions_find_one(theirs, &m.theirs_id))
+	if (spm_map_merge_begin(&m, base, theirs, how))
 		return -1;
-	failed = ptree_diff(base, theirs, has_duplicates ? duplicate_merge : change_merge, &m);
-	conflicts_find_again(&m);
-	return failed ? -1 : 0;
+	return spm_map_merge_end(&m,
+	                         ptree_diff(base, theirs, has_duplicates ? duplicate_merge : spm_map_merge_change, &m));
 }

@@ -152,6 +152,44 @@ static void a_merge_without_memory_can_be_made_again(void **state)
 	assert_in_range(failures, 100, 1000);
 }
 
+static int copy_counted(void *ours, const void *theirs, void *arg)
+{
+	memcpy(ours, theirs, sizeof(int64_t));
+	++*(uint64_t *)arg;
+	return 0;
+}
+
+/* Copies may be memory that nobody else knows. */
+static void a_merge_of_duplicates_loses_no_copy(void **state)
+{
+	bool has_failed = true;
+	unsigned failures = 0;
+
+	(void)state;
+	for (uint64_t nth = 1; has_failed; nth++) {
+		struct events *base = events_make(), *ours = events_make(), *theirs = events_make();
+		uint64_t copies = 0;
+		struct pmerge how = {.copy = copy_counted, .arg = &copies};
+		struct pmerged merged;
+		int result;
+
+		for (int i = 0; i < 1000; i++)
+			assert_true(add_event(&theirs->tree, i));
+		inject_start(INJECT_HEAP, 0, nth, nth);
+		result = ptree_merge(&base->tree, &ours->tree, &theirs->tree, &how, &merged);
+		has_failed = inject_stop();
+		failures += has_failed;
+		assert_int_equal(result, has_failed ? -1 : 0);
+		assert_int_equal(copies, merged.applied);
+		assert_whole(&ours->tree, copies);
+		pmerged_free(&merged);
+		events_free(base);
+		events_free(ours);
+		events_free(theirs);
+	}
+	assert_in_range(failures, 3, 1000);
+}
+
 static void nothing_is_made_without_memory(void **state)
 {
 	(void)state;
@@ -168,6 +206,7 @@ int main(void)
 	        cmocka_unit_test(an_addition_without_memory_leaves_the_tree),
 	        cmocka_unit_test(removing_needs_no_memory),
 	        cmocka_unit_test(a_merge_without_memory_can_be_made_again),
+	        cmocka_unit_test(a_merge_of_duplicates_loses_no_copy),
 	        cmocka_unit_test(nothing_is_made_without_memory),
 	};
 
