@@ -35,6 +35,7 @@ PTREE_OF(prices, int64_t, double);
 PTREE_OF(words, const char *, long);
 PTREE_SET_OF(grades, double);
 static inline int by_x(const struct place *a, const struct place *b) { return (a->x > b->x) - (a->x < b->x); }
+static inline int by_x_there(struct place *const *a, struct place *const *b) { return by_x(*a, *b); }
 PTREE_WITH(ordered, struct place, int, PMAP_PLAIN_KEYS | PMAP_DUPLICATES, by_x);
 PHASH_WITH(links, int64_t, struct ids *, PMAP_PLAIN_KEYS);
 END
@@ -55,6 +56,9 @@ struct grades *t = grades_make(); if (grades_add(t, 0.5)) grades_remove(t, 0.5);
 struct ordered *t = ordered_make(); struct place p = {1, 2}; ordered_add(t, p, 3); int i; ordered_remove(t, p, &i);
 struct ids *t = ids_make(); if (ids_add(t, 1)) ids_remove(t, 1); return (int)ids_count(t);
 struct links *t = links_make(); links_put(t, 1, ids_make()); ids_free(*links_get(t, 1));
+PHASH_OF(longs, int64_t, int);
+PTREE_WITH(rightly, struct place, int, 0, by_x);
+PTREE_WITH(by_what_is_there, struct place *, int, 0, by_x_there);
 END
 cat >"$scratch/wrong.txt" <<'END'
 struct jobs *l = marks_make(); (void)l;
@@ -72,6 +76,9 @@ struct ids_iter it; char *key = it.key; (void)key;
 ids_add(ids_make(), "Ann");
 links_put(links_make(), 1, ages_make());
 PHASH_OF(shorts, short, int);
+PHASH_OF(addresses, struct place *, int);
+PHASH_SET_OF(addresses, void *);
+PTREE_OF(addresses, struct place *, int);
 struct prices *t = words_make(); (void)t;
 prices_put(prices_make(), "Ann", 2.5);
 words_put(words_make(), 7, 37);
@@ -97,9 +104,12 @@ float *p = board_at(board_make(PINDEX(2, 3)), PINDEX(1, 1)); (void)p;
 board_view_at(grid_all(grid_make(PINDEX(2, 3))), PINDEX(1, 1));
 END
 
-# compiles COMPILER STATEMENT
+# compiles COMPILER STATEMENT WARNINGS; a type is declared at file level
 compiles() {
-	printf '#include "declarations.h"\nint main(void)\n{\n\t%s\n\treturn 0;\n}\n' "$2" >"$scratch/case.c"
+	case $2 in
+	P[A-Z]*) printf '#include "declarations.h"\n%s\n' "$2" ;;
+	*) printf '#include "declarations.h"\nint main(void)\n{\n\t%s\n\treturn 0;\n}\n' "$2" ;;
+	esac >"$scratch/case.c"
 	# shellcheck disable=SC2086 # lists of words
 	"$1" -std=c17 $3 $includes -fsyntax-only "$scratch/case.c" 2>"$scratch/log"
 }

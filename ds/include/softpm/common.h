@@ -34,13 +34,17 @@ extern "C" {
 /* What the macros that declare a type make of functions; a semicolon comes behind such a macro: PARRAY_OF(scores, double); */
 #define PDS_INLINE static inline __attribute__((unused))
 
-/* ---- keys ---- */
+/* ---- keys ----
+ *
+ * A pointer is no key: in a container that lies elsewhere than it was saved (a view or clone beside it, or where its place was taken) it
+ * has another value, and no key with it is found. Number what it leads to, or let a tree compare that (PKEY_CUSTOM). An address that is kept
+ * as a uint64_t, in memory that is never searched (PMAP_PLAIN_VALUES), stays the number it was. */
 
 enum pkey_kind {
 	PKEY_INT64 = 1,
 	PKEY_UINT64,
 	PKEY_DOUBLE, /* as numbers; -0 is 0, NaN comes last and equals itself */
-	PKEY_BYTES,  /* key_bytes of any kind, compared as memcmp does */
+	PKEY_BYTES,  /* key_bytes of any kind, compared as memcmp does; no pointers: see below */
 	PKEY_STRING, /* const char *; the structure keeps a copy, compared as strcmp does */
 	PKEY_CUSTOM, /* key_bytes, ordered by a function of the program; trees only */
 };
@@ -49,6 +53,8 @@ enum pkey_kind {
 	_Generic((K *)0, int64_t *: PKEY_INT64, long long *: PKEY_INT64, uint64_t *: PKEY_UINT64,                      \
 	         unsigned long long *: PKEY_UINT64, double *: PKEY_DOUBLE, char **: PKEY_STRING,                       \
 	         const char **: PKEY_STRING, default: PKEY_BYTES)
+/* Whether it is a pointer. */
+#define PDS_IS_POINTER(T) (__builtin_classify_type(*(T *)0) == 5)
 /* Whether a C type may hold pointers. Arithmetic types do not: memory for them is never searched (pMallocNoPtr). */
 #define PDS_MAY_POINT(T)                                                                                               \
 	_Generic((T *)0, bool * : 0, char * : 0, signed char * : 0, unsigned char * : 0, short * : 0,                  \

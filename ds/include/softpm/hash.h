@@ -217,7 +217,8 @@ int phash_check(const struct phash *t, char *why, size_t bytes);
 	struct NAME {                                                                                                  \
 		struct phash hash;                                                                                     \
 	};                                                                                                             \
-	_Static_assert(sizeof(K) <= 1024, "keep a key of more than 1024 bytes by a pointer");                          \
+	_Static_assert(sizeof(K) <= 1024, "a key has 1024 bytes at most");                                             \
+	_Static_assert(PKEY_KIND_OF(K) == PKEY_STRING || !PDS_IS_POINTER(K), "a pointer is no key: common.h");         \
 	_Static_assert(_Alignof(K) <= 8, "a key is aligned to 8 bytes at most");                                       \
 	_Static_assert(PKEY_KIND_OF(K) != PKEY_BYTES || PDS_MAY_POINT(K),                                              \
 	               "a number that is a key is an int64_t, uint64_t or double");                                    \

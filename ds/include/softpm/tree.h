@@ -14,7 +14,7 @@
  *             printf("%" PRId64 " %g\n", prices_key(&c), *prices_value(&c));
  *
  * Keys are int64_t, uint64_t, double, const char * (the tree keeps a copy of the string), or any type that is compared byte by byte,
- * so without padding, or by a function of the program. Values are of any type, and copied. A type of more than 1024 bytes is
+ * so without padding, or by a function of the program. Values are of any type, and copied. One of more than 1024 bytes is
  * kept by a pointer to it.
  *
  * What it costs. Entries lie side by side in leaves of 4096 bytes (more if an entry has more than 580), in order; the way to a leaf goes
@@ -324,7 +324,10 @@ int ptree_check(const struct ptree *tree, char *why, size_t bytes);
                                                                                                                        \
 		return NAME##_type_().key_kind == PKEY_STRING ? *(const char *const *)place : place;                   \
 	}                                                                                                              \
-	_Static_assert(sizeof(K) <= 1024, "keep a key of more than 1024 bytes by a pointer");                          \
+	_Static_assert(sizeof(K) <= 1024, "a key has 1024 bytes at most");                                             \
+	_Static_assert(_Generic((COMPARE), void * : 0, int : 0, default : 1) || PKEY_KIND_OF(K) == PKEY_STRING ||      \
+	                       !PDS_IS_POINTER(K),                                                                     \
+	               "a pointer is no key but for a function that compares what it leads to: common.h");             \
 	_Static_assert(_Alignof(K) <= 16, "a key is aligned to 16 bytes at most");                                     \
 	_Static_assert(_Generic((COMPARE), void * : 0, int : 0, default : 1) || PKEY_KIND_OF(K) != PKEY_BYTES ||       \
 	                       PDS_MAY_POINT(K),                                                                       \
