@@ -216,7 +216,7 @@ static void *entry_add(struct phash *t, const struct sought *s, const void *valu
 static unsigned char *entry_of(const struct phash *t, const void *key, struct sought *s)
 {
 	*s = seek(t, key);
-	return spm_bucket_find(t, bucket_of(t, s->hash), s);
+	return bucket_find(t, bucket_of(t, s->hash), s);
 }
 
 void *phash_get(const struct phash *t, const void *key)
@@ -295,6 +295,10 @@ int phash_reserve(struct phash *t, uint64_t n)
 			return -1;
 	}
 	depth = t->slots < n ? depth_for(t, n) : 0;
+	if (depth > RESERVED_DEPTH_MAX) {
+		errno = ENOMEM;
+		return -1;
+	}
 	do {
 		while (bucket_of(t, at)->depth < depth) {
 			if (spm_hash_grow(t, at))

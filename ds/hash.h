@@ -29,8 +29,8 @@
  *  3. A bucket is found by exactly the words of one node that its depth and prefix say, and has the table's ID.
  *  4. The count is that of the slots in use; of a slot not in use the entry is zero.
  *  5. Each entry's hash begins with the bucket's prefix, and its fingerprint is that of the hash.
- *  6. An entry is found: each group from its own to that before the one it lies in has no slot free... or was passed: its number of
- *     entries that passed is exactly that, or PASSED_MAX, which stays.
+ *  6. The last byte of a group counts the entries that lie in groups behind it and would lie in it, or before it, if there had been room; or it
+ *     is PASSED_MAX, and stays so.
  *  7. No key is there twice.
  *
  * What changes a table allocates first, and changes it when nothing can fail any more; a split is whole by itself, whatever comes after it.
@@ -53,7 +53,8 @@ enum {
 	GROUP_SLOTS_MAX = 15,
 	NODE_BITS_MAX = 9,
 	DEPTH_MAX = 63,
-	PASSED = 15, /* byte of a group that counts the entries which passed it */
+	RESERVED_DEPTH_MAX = 36, /* more pages than any heap has */
+	PASSED = 15,             /* byte of a group that counts the entries which passed it */
 	PASSED_MAX = 100,
 	FREE = 255,
 	NO_SLOT = 254, /* fingerprints are 1 to 253 */
@@ -161,6 +162,29 @@ static inline bool entry_is(const struct phash *t, const unsigned char *entry, c
 	return key->hash << 1 == s->hash && !strcmp(key->text, s->key);
 }
 
+/* NULL: not there. */
+static inline unsigned char *bucket_find(const struct phash *t, const struct bucket *b, const struct sought *s)
+{
+	unsigned char fingerprint = fingerprint_of(s->hash);
+	unsigned g = group_of(t, s->hash);
+
+	for (unsigned n = t->groups; n; n--) {
+		const unsigned char *group = b->group[g];
+
+		for (unsigned found = slots_with(group, fingerprint); found; found &= found - 1) {
+			unsigned char *entry = entry_at(t, b, 16 * g + (unsigned)__builtin_ctz(found));
+
+			if (entry_is(t, entry, s))
+				return entry;
+		}
+		if (!group[PASSED])
+			return NULL;
+		if (++g == t->groups)
+			g = 0;
+	}
+	return NULL;
+}
+
 /* Geometry of entries, whose keys' and values' sizes are known. */
 void spm_hash_lay_out_entries(struct phash *t);
 /* Geometry of buckets of this size. */
@@ -173,8 +197,6 @@ uint32_t spm_hash_bytes_full(const struct phash *t);
 struct bucket *spm_bucket_make(const struct phash *t, uint64_t first, unsigned depth);
 /* Empties it: what is all hashes from now on. */
 void spm_bucket_reset(const struct phash *t, struct bucket *b, uint64_t changes);
-/* NULL: not there. */
-unsigned char *spm_bucket_find(const struct phash *t, const struct bucket *b, const struct sought *s);
 /* The entry, zero, for a key that is not there; there must be room. */
 unsigned char *spm_bucket_place(const struct phash *t, struct bucket *b, uint64_t hash);
 /* `hash` is that of the entry in this slot. */

@@ -92,28 +92,6 @@ void spm_bucket_reset(const struct phash *t, struct bucket *b, uint64_t changes)
 	memset(entry_at(t, b, 0), 0, (size_t)t->slots * t->entry_bytes);
 }
 
-unsigned char *spm_bucket_find(const struct phash *t, const struct bucket *b, const struct sought *s)
-{
-	unsigned char fingerprint = fingerprint_of(s->hash);
-	unsigned g = group_of(t, s->hash);
-
-	for (unsigned n = t->groups; n; n--) {
-		const unsigned char *group = b->group[g];
-
-		for (unsigned found = slots_with(group, fingerprint); found; found &= found - 1) {
-			unsigned char *entry = entry_at(t, b, 16 * g + (unsigned)__builtin_ctz(found));
-
-			if (entry_is(t, entry, s))
-				return entry;
-		}
-		if (!group[PASSED])
-			return NULL;
-		if (++g == t->groups)
-			g = 0;
-	}
-	return NULL;
-}
-
 unsigned char *spm_bucket_place(const struct phash *t, struct bucket *b, uint64_t hash)
 {
 	unsigned g = group_of(t, hash), free, nth;

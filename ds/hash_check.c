@@ -98,7 +98,7 @@ static int check_is_found(const struct phash *t, const struct bucket *b)
 	for (unsigned s = 0; (s = spm_bucket_next(t, b, s)) != NONE; s++) {
 		struct sought key = sought_of(t, entry_at(t, b, s));
 
-		if (spm_bucket_find(t, b, &key) != entry_at(t, b, s))
+		if (bucket_find(t, b, &key) != entry_at(t, b, s))
 			return 7;
 	}
 	return 0;

@@ -307,6 +307,10 @@ static void what_is_reserved_needs_no_split(void **state)
 	for (int64_t i = 0; i < 10000; i++)
 		assert_int_equal(*numbers_get(t, i), i);
 	assert_int_equal(numbers_reserve(t, 5), 0);
+	errno = 0;
+	assert_int_equal(numbers_reserve(t, UINT64_MAX), -1);
+	assert_int_equal(errno, ENOMEM);
+	assert_int_equal(t->hash.root, root);
 	is_whole(&t->hash);
 	numbers_free(t);
 }
