@@ -50,6 +50,7 @@ struct ptree *ptree_make(const struct pmap_type *type)
 		t->id = (uint64_t)(uintptr_t)t;
 	t->id |= SPM_WORD_TOP;
 	t->top = UINT32_MAX;
+	t->changes = SPM_WORD_TOP;
 	return t;
 }
 

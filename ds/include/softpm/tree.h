@@ -36,7 +36,7 @@ extern "C" {
 #endif
 
 /* Of the library, and of the inline functions below: not to be touched. ds/tree_node.h tells what they mean. Where it says top, all bits are
- * set: so no word of them looks like an address, which a restore might change. */
+ * set, in ids and counters the first: so no word of them looks like an address, which a restore might change. */
 enum { PTREE_LEVELS = 16, PTREE_COLUMNS = 4 };
 struct ptree_node {
 	uint64_t tree;
