@@ -22,7 +22,7 @@
  *     of child 0 is zero.
  *  5. From level 2 on, the counts are those of the entries beneath the children.
  *  6. What lies behind a node's last element is zero.
- *  7. Entries of strings have the string's word.
+ *  7. All strings of a node begin with its stem, and their words are of what follows.
  *  8. The samples are those of the keys.
  */
 #include "tree.h"
@@ -353,11 +353,10 @@ static void unlink_node(struct ptree_cursor *c, unsigned level)
 static void pour_together(const struct ptree *t, struct ptree_node *parent, unsigned i)
 {
 	struct ptree_node *left = spm_node_child(t, parent, i), *right = spm_node_child(t, parent, i + 1);
-	unsigned first = left->entries;
 
+	if (right->level)
+		spm_node_copy_key(t, right, 0, parent, i + 1);
 	spm_node_pour(t, right, 0, left);
-	if (left->level)
-		spm_node_set_first(t, left, first);
 	if (parent->level > 1)
 		spm_node_counts(t, parent)[i] += spm_node_counts(t, parent)[i + 1];
 	spm_node_close(t, parent, i + 1);

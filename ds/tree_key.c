@@ -22,13 +22,18 @@ uint64_t spm_double_bits(const void *key)
 	return bits == SPM_WORD_TOP ? 0 : bits;
 }
 
-static uint64_t word_of_string(const char *s)
+uint64_t spm_string_word(const char *s)
 {
 	uint64_t word = 0;
 
 	for (unsigned i = 0; i < 8 && s[i]; i++)
 		word |= (uint64_t)(unsigned char)s[i] << (56 - 8 * i);
 	return word;
+}
+
+int spm_stem_compare(const struct spm_stem *stem, const char *string)
+{
+	return strncmp(stem->text, string, stem->bytes);
 }
 
 /* Of a key as it lies in a node; of a string: as it is. */
@@ -58,8 +63,6 @@ struct spm_tree_key spm_tree_key(const struct ptree *t, const void *key)
 		k.word = word_of(t, spm_double_bits(key));
 		break;
 	case PKEY_STRING:
-		k.word = word_of_string(key);
-		break;
 	case PKEY_BYTES:
 	case PKEY_CUSTOM:
 		break;
@@ -70,7 +73,7 @@ struct spm_tree_key spm_tree_key(const struct ptree *t, const void *key)
 struct spm_tree_key spm_leaf_key(const struct ptree *t, const struct ptree_node *leaf, unsigned i)
 {
 	if (t->type.key_kind == PKEY_STRING)
-		return (struct spm_tree_key){spm_node_strings(t, leaf)[i], spm_node_words(t, leaf)[i]};
+		return (struct spm_tree_key){.bytes = spm_node_strings(t, leaf)[i]};
 	return spm_tree_key(t, spm_node_at(t, leaf, COLUMN_KEYS, i));
 }
 
@@ -210,6 +213,23 @@ static unsigned search(const struct ptree *t, const struct ptree_node *node, uns
 	return from;
 }
 
+static unsigned string_bound(const struct ptree *t, const struct ptree_node *node, unsigned first,
+                             const struct spm_tree_key *key, bool or_equal)
+{
+	const struct spm_stem *stem = spm_node_stem(t, node);
+	int order = spm_stem_compare(stem, key->bytes);
+	unsigned from, to;
+	uint64_t word;
+
+	if (order)
+		return order < 0 ? node->entries - first : 0;
+	word = spm_string_word((const char *)key->bytes + stem->bytes);
+	from = to = first + (unsigned)node_words_below(t, node, first, word);
+	while (to < node->entries && spm_node_words(t, node)[to] == word)
+		to++;
+	return search(t, node, from, to, key, or_equal) - first;
+}
+
 unsigned spm_node_bound(const struct ptree *t, const struct ptree_node *node, const struct spm_tree_key *key,
                         bool or_equal)
 {
@@ -219,14 +239,8 @@ unsigned spm_node_bound(const struct ptree *t, const struct ptree_node *node, co
 	case PKEY_BYTES:
 	case PKEY_CUSTOM:
 		return search(t, node, first, node->entries, key, or_equal) - first;
-	case PKEY_STRING: {
-		unsigned from = first + (unsigned)node_words_bound(t, node, first, key->word, false);
-		unsigned to = from;
-
-		while (to < node->entries && spm_node_words(t, node)[to] == key->word)
-			to++;
-		return search(t, node, from, to, key, or_equal) - first;
-	}
+	case PKEY_STRING:
+		return string_bound(t, node, first, key, or_equal);
 	default:
 		return (unsigned)node_words_bound(t, node, first, key->word, or_equal);
 	}

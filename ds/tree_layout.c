@@ -78,7 +78,8 @@ static bool type_makes_sense(const struct pmap_type *type)
 bool spm_tree_lay_out(struct ptree *t)
 {
 	uint32_t strings = t->type.key_kind == PKEY_STRING ? sizeof(char *) : 0;
-	uint32_t samples = spm_keys_are_words(t) ? SPM_SAMPLES * sizeof(uint64_t) : 0;
+	uint32_t stem = strings ? sizeof(struct spm_stem) : 0;
+	uint32_t samples = spm_keys_are_words(t) ? stem + SPM_SAMPLES * sizeof(uint64_t) : 0;
 	bool has_pointers;
 
 	if (t->type.key_kind < PKEY_BYTES || t->type.key_kind == PKEY_STRING)

@@ -6,6 +6,65 @@
 
 /* ---- keys ---- */
 
+/* How many bytes all strings of the node have in common: those that the first and the last have. */
+static uint8_t common_bytes(const char *first, const char *last)
+{
+	uint8_t n = 0;
+
+	while (n < SPM_STEM_MAX && first[n] && first[n] == last[n])
+		n++;
+	return n;
+}
+
+void spm_node_stem_anew(const struct ptree *t, struct ptree_node *node)
+{
+	struct spm_stem *stem = spm_node_stem(t, node);
+	unsigned first = node->level > 0;
+	char **string;
+
+	if (t->type.key_kind != PKEY_STRING)
+		return;
+	memset(stem, UINT8_MAX, sizeof(*stem));
+	stem->bytes = 0;
+	if (node->entries <= first)
+		return;
+	string = spm_node_strings(t, node);
+	stem->bytes = common_bytes(string[first], string[node->entries - 1]);
+	memcpy(stem->text, string[first], stem->bytes);
+	for (unsigned i = first; i < node->entries; i++)
+		spm_node_words(t, node)[i] = spm_string_word(string[i] + stem->bytes);
+}
+
+/* Element i has another string, or one of its own. */
+static void word_anew(const struct ptree *t, struct ptree_node *node, unsigned i)
+{
+	const struct spm_stem *stem = spm_node_stem(t, node);
+	const char *string = spm_node_strings(t, node)[i];
+
+	if (node->entries == 1 + (node->level > 0) || spm_stem_compare(stem, string))
+		spm_node_stem_anew(t, node);
+	else
+		spm_node_words(t, node)[i] = spm_string_word(string + stem->bytes);
+}
+
+bool spm_node_has_words(const struct ptree *t, const struct ptree_node *node)
+{
+	const struct spm_stem *stem = spm_node_stem(t, node);
+
+	if (t->type.key_kind != PKEY_STRING)
+		return true;
+	if (stem->bytes > SPM_STEM_MAX || memchr(stem->text, 0, stem->bytes))
+		return false;
+	for (unsigned i = node->level > 0; i < node->entries; i++) {
+		const char *string = spm_node_strings(t, node)[i];
+
+		if (spm_stem_compare(stem, string) ||
+		    spm_node_words(t, node)[i] != spm_string_word(string + stem->bytes))
+			return false;
+	}
+	return true;
+}
+
 void spm_leaf_set_key(const struct ptree *t, struct ptree_node *leaf, unsigned i, const struct spm_tree_key *key,
                       char *string)
 {
@@ -14,8 +73,8 @@ void spm_leaf_set_key(const struct ptree *t, struct ptree_node *leaf, unsigned i
 		spm_node_words(t, leaf)[i] = spm_double_bits(key->bytes);
 		break;
 	case PKEY_STRING:
-		spm_node_words(t, leaf)[i] = key->word;
 		spm_node_strings(t, leaf)[i] = string;
+		word_anew(t, leaf, i);
 		break;
 	default:
 		memcpy(spm_node_at(t, leaf, COLUMN_KEYS, i), key->bytes, spm_key_bytes(t));
@@ -30,15 +89,23 @@ static const struct ptree_node *first_leaf(const struct ptree *t, const struct p
 	return node;
 }
 
+void spm_node_copy_key(const struct ptree *t, struct ptree_node *node, unsigned i, const struct ptree_node *other,
+                       unsigned j)
+{
+	for (unsigned c = COLUMN_KEYS; c <= COLUMN_STRINGS; c++)
+		memcpy(spm_node_at(t, node, c, i), spm_node_at(t, other, c, j), t->layout[0].column[c].bytes);
+}
+
 void spm_node_set_first(const struct ptree *t, struct ptree_node *node, unsigned i)
 {
-	for (unsigned c = COLUMN_KEYS; c <= COLUMN_STRINGS; c++) {
-		size_t bytes = t->layout[0].column[c].bytes;
-
-		if (!i)
-			memset(spm_node_at(t, node, c, 0), 0, bytes);
-		else
-			memcpy(spm_node_at(t, node, c, i), spm_node_at(t, first_leaf(t, node, i), c, 0), bytes);
+	if (i) {
+		spm_node_copy_key(t, node, i, first_leaf(t, node, i), 0);
+		if (t->type.key_kind == PKEY_STRING)
+			word_anew(t, node, i);
+	} else {
+		memset(spm_node_at(t, node, COLUMN_KEYS, 0), 0, spm_key_bytes(t));
+		if (t->type.key_kind == PKEY_STRING)
+			spm_node_strings(t, node)[0] = NULL;
 	}
 	spm_node_sample(t, node);
 }
@@ -46,14 +113,12 @@ void spm_node_set_first(const struct ptree *t, struct ptree_node *node, unsigned
 bool spm_node_has_first(const struct ptree *t, const struct ptree_node *node, unsigned i)
 {
 	static const char zero[1024];
+	const struct ptree_node *leaf = i ? first_leaf(t, node, i) : NULL;
 
-	for (unsigned c = COLUMN_KEYS; c <= COLUMN_STRINGS; c++) {
-		const void *first = i ? spm_node_at(t, first_leaf(t, node, i), c, 0) : zero;
-
-		if (memcmp(spm_node_at(t, node, c, i), first, t->layout[0].column[c].bytes))
-			return false;
-	}
-	return true;
+	if (t->type.key_kind == PKEY_STRING)
+		return spm_node_strings(t, node)[i] == (i ? spm_node_strings(t, leaf)[0] : NULL);
+	return !memcmp(spm_node_at(t, node, COLUMN_KEYS, i), i ? spm_node_at(t, leaf, COLUMN_KEYS, 0) : zero,
+	               spm_key_bytes(t));
 }
 
 /* ---- elements ---- */
@@ -118,6 +183,8 @@ void spm_node_pour(const struct ptree *t, struct ptree_node *from, unsigned firs
 		stamp(to, stamp_of(from), sizeof(uint64_t));
 	to->entries = (uint16_t)(to->entries + n);
 	from->entries = (uint16_t)first;
+	spm_node_stem_anew(t, from);
+	spm_node_stem_anew(t, to);
 	spm_node_sample(t, from);
 	spm_node_sample(t, to);
 }

@@ -7,10 +7,14 @@
  *   column                              0              1, 2                3
  *
  * A node is a row of columns, arrays of `max` elements each; element i of all of them is entry i of a leaf, child i of an inner node. The key
- * of a child is the first one beneath it. Strings (PKEY_STRING) are pointers to the tree's copies; their keys are words of the first 8 bytes.
+ * of a child is the first one beneath it. Strings (PKEY_STRING) are pointers to the tree's copies; their keys are words of 8 bytes.
  *
  * Numbers lie as the program gave them (but -0 as 0, and one NaN for all). They are compared as *words*: unsigned, in the order of the
  * keys. So are strings, which are looked at themselves only where words are equal.
+ *
+ * What all strings of a node begin with is its *stem*, which lies before all else. A string's word is of the 8 bytes behind the stem, so that words differ
+ * although neighbours have much in common. The stem may be shorter than it could be: removing leaves it as it is. Neither
+ * stem nor words look like addresses: they have bytes of strings, which are not zero, where addresses have zeros; what is free of the stem is 0xff.
  *
  * Before the keys of these kinds lie the words of SPM_SAMPLES of them, evenly spread: in a leaf without pointers they and the header are two
  * cache lines. So a search reads these two, then the keys between two samples, two or three lines side by side, and what belongs to them: that is
@@ -38,7 +42,7 @@
 #include <softpm/tree.h>
 
 enum { COLUMN_KEYS, COLUMN_STRINGS, COLUMN_ITEMS, COLUMN_COUNTS };
-enum { SPM_SAMPLES = 14 };
+enum { SPM_SAMPLES = 14, SPM_STEM_MAX = 47 };
 enum { SPM_TREE_MAGIC = 0x65727470 /* "ptre" */, SPM_HEADER = 16, SPM_SPLIT_HEADER = 32 };
 #define SPM_WORD_TOP (UINT64_C(1) << 63)
 
@@ -52,7 +56,12 @@ struct spm_split {
 /* A key that is searched. */
 struct spm_tree_key {
 	const void *bytes; /* of PKEY_STRING: the string */
-	uint64_t word;
+	uint64_t word;     /* of numbers */
+};
+
+struct spm_stem {
+	uint8_t bytes;
+	char text[SPM_STEM_MAX];
 };
 struct spm_tree_key spm_tree_key(const struct ptree *t, const void *key);
 
@@ -116,6 +125,10 @@ static inline uint64_t *spm_node_samples(const struct ptree *t, const struct ptr
 {
 	return spm_node_words(t, node) - SPM_SAMPLES;
 }
+static inline struct spm_stem *spm_node_stem(const struct ptree *t, const struct ptree_node *node)
+{
+	return (struct spm_stem *)spm_node_samples(t, node) - 1;
+}
 static inline struct ptree_node *spm_node_child(const struct ptree *t, const struct ptree_node *node, size_t i)
 {
 	struct ptree_node *child = spm_node_children(t, node)[i];
@@ -135,6 +148,10 @@ void spm_node_free(const struct ptree *t, struct ptree_node *node);
 unsigned spm_node_bound(const struct ptree *t, const struct ptree_node *node, const struct spm_tree_key *key,
                         bool or_equal);
 bool spm_leaf_has(const struct ptree *t, const struct ptree_node *leaf, unsigned i, const struct spm_tree_key *key);
+/* As strcmp, for as much of the string as the stem has. */
+int spm_stem_compare(const struct spm_stem *stem, const char *string);
+/* Of 8 bytes. */
+uint64_t spm_string_word(const char *string);
 /* The bits of a double as a tree keeps them: of all that are equal one. */
 uint64_t spm_double_bits(const void *key);
 /* As strcmp, of two leaves' entries. */
@@ -148,6 +165,12 @@ struct spm_tree_key spm_leaf_key(const struct ptree *t, const struct ptree_node 
 /* string: the copy, of PKEY_STRING. */
 void spm_leaf_set_key(const struct ptree *t, struct ptree_node *leaf, unsigned i, const struct spm_tree_key *key,
                       char *string);
+/* Makes the stem as long as it can be, and words anew. Of kinds other than PKEY_STRING: nothing. */
+void spm_node_stem_anew(const struct ptree *t, struct ptree_node *node);
+bool spm_node_has_words(const struct ptree *t, const struct ptree_node *node);
+/* Key i becomes key j of another inner node (of strings: but for the word). */
+void spm_node_copy_key(const struct ptree *t, struct ptree_node *node, unsigned i, const struct ptree_node *other,
+                       unsigned j);
 /* The key of inner node's child i becomes that of the first entry beneath it; of child 0: zero. */
 void spm_node_set_first(const struct ptree *t, struct ptree_node *node, unsigned i);
 bool spm_node_has_first(const struct ptree *t, const struct ptree_node *node, unsigned i);

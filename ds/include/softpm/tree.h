@@ -18,9 +18,9 @@
  * kept by a pointer to it.
  *
  * What it costs. Entries lie side by side in leaves of 4096 bytes (more if an entry has more than 580), in order; the way to a leaf goes
- * through about log(n) / log(128) nodes. Replacing a value writes to one page; adding or removing an entry to the leaf and, of
- * trees with more than some ten thousand entries, to one page per level above the second, whose counts make rank and select
- * fast. Entries that are added in ascending order, behind all others, fill the leaves wholly. A tree with one entry has a whole leaf.
+ * through about log(n) / log(128) nodes. Replacing a value writes to one page; adding or removing an entry to the leaf (two pages,
+ * if keys have no pointers but values may) and, of trees with more than about a hundred thousand entries (30,000 strings), to one page per level above the second, whose counts make rank and
+ * select fast. Entries that are added in ascending order, behind all others, fill the leaves wholly. A tree with one entry has a whole leaf.
  *
  * What moves. Adding and removing entries moves others, so pointers to values, and keys, that the functions give are good until an entry
  * is added or removed. A cursor is good for as long, but that entries may be removed by itself: it then stands on the next one. Misuse
