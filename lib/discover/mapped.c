@@ -12,6 +12,7 @@
  */
 #include "discover/mapped.h"
 #include "heap/heap.h"
+#include "heap/window.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -420,5 +421,5 @@ const char *spm_mapped_other(uint64_t address)
 			here.missed = address & ~UINT64_C(4095);
 	}
 	errno = was;
-	return m ? m->what : NULL;
+	return m && !spm_table_has(address) ? m->what : NULL;
 }

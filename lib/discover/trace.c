@@ -19,6 +19,7 @@
  * shows both). Only if its nodes lie in the order of the links can those to come be guessed.
  */
 #include "discover/trace.h"
+#include "heap/window.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -82,6 +83,7 @@ static int trace_begin(struct trace *t, struct marks *m, const struct hints *hin
 		if (p == MAP_FAILED)
 			return -ENOMEM;
 		tables = p;
+		spm_table_note(p, sizeof(*tables));
 	}
 	*t = (struct trace){.marks = m, .hints = hints, .tables = tables, .others_run = others_run};
 	return 0;

@@ -128,6 +128,21 @@ static void pointers_into_other_memory_become_null(void **state)
 	free(small);
 }
 
+/* The tables take hundreds of GiB of addresses: among a hundred million random words there is one that hits them. */
+static void integers_that_hit_our_own_tables_stay(void **state)
+{
+	struct outside *o;
+
+	(void)state;
+	assert_int_equal(spm_heap_init(), 0);
+	o = spm_outside_new();
+	page_make((uint64_t)(uintptr_t)spm_page_span + 4097);
+	assert_false(spm_outside_encode(o, page, note_left, NULL));
+	assert_memory_equal(page, original, sizeof(page));
+	assert_int_equal(seen.count, 0);
+	spm_outside_free(o);
+}
+
 /* An address that dangles is no address; when something is mapped there later, it is one. */
 static void a_new_mapping_is_seen_at_once(void **state)
 {
@@ -358,6 +373,7 @@ static void a_page_without_such_words_is_cheap(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(integers_that_hit_our_own_tables_stay),
 	        cmocka_unit_test(pointers_into_modules_survive),
 	        cmocka_unit_test(pointers_into_other_memory_become_null),
 	        cmocka_unit_test(a_new_mapping_is_seen_at_once),
