@@ -125,6 +125,7 @@ static void key_named(uint32_t number, uint64_t random, void *key)
 enum { PLAIN = PMAP_PLAIN_KEYS | PMAP_PLAIN_VALUES };
 static const struct kind kinds[] = {
         {"int64 to int64", {PKEY_INT64, PLAIN, 8, 8, NULL}, 3000, key_int64},
+        {"int64 to 8 bytes, which may be pointers", {PKEY_INT64, 0, 8, 8, NULL}, 3000, key_int64},
         {"a set of uint64", {PKEY_UINT64, 0, 8, 0, NULL}, 3000, key_uint64},
         {"double to 25 bytes", {PKEY_DOUBLE, PMAP_PLAIN_VALUES, 8, 25, NULL}, 3000, key_double},
         {"3 bytes to 8, which may be pointers", {PKEY_BYTES, PMAP_PLAIN_KEYS, 3, 8, NULL}, 3000, key_bytes},

@@ -1,4 +1,6 @@
 /* test_ds_tree.c - what the typed trees promise, one by one; and what a tree of any kind does at its edges. */
+#include "expect.h"
+#include "process.h"
 #include "scratch.h"
 
 #include <softpm/ds.h>
@@ -16,6 +18,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#define EXPECT(cond) EXPECT_ELSE(cond, return 1)
 
 struct place {
 	double latitude, longitude;
@@ -414,6 +418,86 @@ static void what_is_added_may_lie_in_the_tree(void **state)
 	events_free(e);
 }
 
+/* ---- keys that look like addresses ---- */
+
+struct words3 {
+	uint64_t word[3];
+};
+PTREE_OF(by_number, uint64_t, char *);
+PTREE_WITH(by_words, struct words3, char *, PMAP_PLAIN_KEYS, NULL);
+struct look_alike {
+	struct by_number *number;
+	struct by_words *words;
+	uint64_t heap, libc; /* negated, so that they are no addresses */
+};
+enum { LOOK_ALIKES = 20000 };
+
+static uint64_t look_alike(const struct look_alike *l, uint64_t i)
+{
+	return i % 2 ? -l->heap + 8 * i : -l->libc + 8 * i;
+}
+static struct words3 look_alike_words(const struct look_alike *l, uint64_t i)
+{
+	return (struct words3){{look_alike(l, i), look_alike(l, i + 1), i}};
+}
+static int look_alikes_are_there(const struct look_alike *l)
+{
+	struct by_number_cursor c;
+	struct by_words_cursor w;
+	char text[16], why[300] = "";
+	uint64_t n = 0;
+
+	EXPECT(!ptree_check(&l->number->tree, why, sizeof(why)) && !ptree_check(&l->words->tree, why, sizeof(why)));
+	for (uint64_t i = 0; i < LOOK_ALIKES; i++) {
+		snprintf(text, sizeof(text), "%d", (int)i);
+		EXPECT(by_number_find(l->number, look_alike(l, i), &c) && !strcmp(*by_number_value(&c), text));
+		EXPECT(by_number_key(&c) == look_alike(l, i));
+		EXPECT(by_words_find(l->words, look_alike_words(l, i), &w) && !strcmp(*by_words_value(&w), text));
+	}
+	for (bool on = by_number_first(l->number, &c); on; on = by_number_next(&c))
+		n++;
+	EXPECT(n == LOOK_ALIKES);
+	return 0;
+}
+static int make_look_alikes(const char *volume)
+{
+	struct look_alike *l, *beside;
+	int id, view;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(id = pCAlloc(1, sizeof(*l), (void **)&l));
+	EXPECT((l->number = by_number_make()) && (l->words = by_words_make()));
+	l->heap = -(uint64_t)(uintptr_t)l;
+	l->libc = -(uint64_t)(uintptr_t)&qsort;
+	for (uint64_t i = 0; i < LOOK_ALIKES; i++) {
+		char text[16];
+
+		snprintf(text, sizeof(text), "%d", (int)i);
+		EXPECT(by_number_put(l->number, look_alike(l, i), pStrdup(text)));
+		EXPECT(by_words_put(l->words, look_alike_words(l, i), pStrdup(text)));
+	}
+	EXPECT(pPointSync(id));
+	EXPECT(view = pCOpenAt(1, "main", (void **)&beside));
+	EXPECT(!look_alikes_are_there(beside) && !look_alikes_are_there(l));
+	return pVClose();
+}
+static int restore_look_alikes(const char *volume)
+{
+	struct look_alike *l;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCRestore(1, (void **)&l));
+	EXPECT(!look_alikes_are_there(l));
+	return pVClose();
+}
+
+static void keys_that_look_like_addresses_stay(void **state)
+{
+	(void)state;
+	in_process(make_look_alikes, scratch("look_alikes.vol"));
+	in_process(restore_look_alikes, scratch("look_alikes.vol"));
+}
+
 static void replacing_values_keeps_cursors(void **state)
 {
 	struct prices *p = prices_make();
@@ -444,6 +528,7 @@ int main(void)
 	        cmocka_unit_test(without_its_function_a_tree_finds_nothing),
 	        cmocka_unit_test(check_names_what_is_broken),
 	        cmocka_unit_test(what_is_added_may_lie_in_the_tree),
+	        cmocka_unit_test(keys_that_look_like_addresses_stay),
 	        cmocka_unit_test(replacing_values_keeps_cursors),
 #ifdef SPM_DEBUG
 	        cmocka_unit_test(misused_cursors_are_caught),
