@@ -216,8 +216,12 @@ static void ascending_keys_fill_nodes_wholly(void **state)
 	assert_whole(&up->tree);
 	assert_whole(&down->tree);
 	assert_int_equal(numbers_count(up), ALL);
-	for (bool on = numbers_first(up, &c); on; on = ptree_next_leaf(&c.cursor))
+	for (bool on = numbers_first(up, &c); on; on = numbers_next_run(&c)) {
+		const uint64_t *key;
+
+		assert_true(numbers_run(&c, &key) && *key == numbers_key(&c));
 		leaves++;
+	}
 	assert_true(leaves == (ALL + up->tree.layout[0].max - 1U) / up->tree.layout[0].max);
 	for (uint64_t i = 0; i < ALL; i += 997) {
 		assert_true(numbers_select(up, i, &c) && numbers_key(&c) == i && numbers_rank_at(&c) == i);
@@ -236,11 +240,12 @@ static void runs_hold_all_entries_side_by_side(void **state)
 	(void)state;
 	for (int64_t i = 0; i < 10000; i++)
 		prices_put(p, i * 7 % 10000, (double)(i * 7 % 10000));
-	for (bool on = prices_first(p, &c); on; on = ptree_next_leaf(&c.cursor)) {
-		const int64_t *key = ptree_key_place(&c.cursor);
-		const double *value = ptree_value(&c.cursor);
+	for (bool on = prices_first(p, &c); on; on = prices_next_run(&c)) {
+		const int64_t *key;
+		double *value;
+		size_t n = prices_run(&c, &key, &value);
 
-		for (size_t i = 0; i < ptree_run(&c.cursor); i++, expected++)
+		for (size_t i = 0; i < n; i++, expected++)
 			assert_true(key[i] == expected && value[i] == (double)expected);
 	}
 	assert_int_equal(expected, 10000);

@@ -255,6 +255,13 @@ int ptree_check(const struct ptree *tree, char *why, size_t bytes);
 	{                                                                                                              \
 		return ptree_remove(&t->tree, NAME##_wanted_(&key), value);                                            \
 	}                                                                                                              \
+	/* As ptree_run; *keys and *values are where the keys and values begin. */                                     \
+	PDS_INLINE size_t NAME##_run(const struct NAME##_cursor *c, K const **keys, V **values)                        \
+	{                                                                                                              \
+		*keys = (K const *)ptree_key_place(&c->cursor);                                                        \
+		*values = (V *)ptree_value(&c->cursor);                                                                \
+		return ptree_run(&c->cursor);                                                                          \
+	}                                                                                                              \
 	PDS_INLINE V *NAME##_value(const struct NAME##_cursor *c)                                                      \
 	{                                                                                                              \
 		return (V *)((char *)c->cursor.path[0].node + c->cursor.tree->layout[0].column[2].at) +                \
@@ -267,6 +274,11 @@ int ptree_check(const struct ptree *tree, char *why, size_t bytes);
 	PDS_INLINE bool NAME##_has(const struct NAME *t, K key)                                                        \
 	{                                                                                                              \
 		return ptree_get(&t->tree, NAME##_wanted_(&key));                                                      \
+	}                                                                                                              \
+	PDS_INLINE size_t NAME##_run(const struct NAME##_cursor *c, K const **keys)                                    \
+	{                                                                                                              \
+		*keys = (K const *)ptree_key_place(&c->cursor);                                                        \
+		return ptree_run(&c->cursor);                                                                          \
 	}                                                                                                              \
 	/* False: no memory. */                                                                                        \
 	PDS_INLINE bool NAME##_put(struct NAME *t, K key)                                                              \
@@ -366,6 +378,11 @@ int ptree_check(const struct ptree *tree, char *why, size_t bytes);
 	PDS_INLINE bool NAME##_next(struct NAME##_cursor *c)                                                           \
 	{                                                                                                              \
 		return ptree_next(&c->cursor);                                                                         \
+	}                                                                                                              \
+	/* To the first entry behind a run. */                                                                         \
+	PDS_INLINE bool NAME##_next_run(struct NAME##_cursor *c)                                                       \
+	{                                                                                                              \
+		return ptree_next_leaf(&c->cursor);                                                                    \
 	}                                                                                                              \
 	PDS_INLINE bool NAME##_prev(struct NAME##_cursor *c)                                                           \
 	{                                                                                                              \
