@@ -19,8 +19,9 @@
  *
  * What it costs. Entries lie side by side in leaves of 4096 bytes (more if an entry has more than 580), in order; the way to a leaf goes
  * through about log(n) / log(128) nodes. Replacing a value writes to one page; adding or removing an entry to the leaf (two pages,
- * if keys have no pointers but values may) and, of trees with more than about a hundred thousand entries (30,000 strings), to one page per level above the second, whose counts make rank and
- * select fast. Entries that are added in ascending order, behind all others, fill the leaves wholly. A tree with one entry has a whole leaf.
+ * if keys have no pointers but values may) and, of trees with more than about a hundred thousand entries (30,000 strings), to one page per
+ * level above the second, whose counts make rank and select fast. Entries that are added in ascending order, behind all others, fill the
+ * leaves wholly. A tree with one entry has a whole leaf.
  *
  * What moves. Adding and removing entries moves others, so pointers to values, and keys, that the functions give are good until an entry
  * is added or removed. A cursor is good for as long, but that entries may be removed by itself: it then stands on the next one. Misuse
@@ -91,9 +92,9 @@ void ptree_set_compare(struct ptree *tree, int (*compare)(const void *a, const v
 
 /* The value of that key, with duplicates of the first; NULL: it is not there. Sets: anything but NULL. */
 void *ptree_get(const struct ptree *tree, const void *key);
-/* The value, which may lie in the tree, as the key may, becomes that of the key, which is added if it is not there (with duplicates: the first's value is replaced). The key that is
- * there stays. value NULL: one that is added is zero, one that is there stays as it is. Returns where the value lies, NULL if there is no
- * memory. */
+/* The value, which may lie in the tree, as the key may, becomes that of the key, which is added if it is not there (with duplicates: the
+ * first's value is replaced). The key that is there stays. value NULL: one that is added is zero, one that is there stays as it is. Returns
+ * where the value lies, NULL if there is no memory. */
 void *ptree_put(struct ptree *tree, const void *key, const void *value);
 /* Adds an entry: behind those with the same key if the tree has PMAP_DUPLICATES, else EEXIST if there is one. value NULL: zeros. Returns where
  * the value lies, NULL on failure. */
