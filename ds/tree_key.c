@@ -85,27 +85,29 @@ static size_t group_of(size_t n)
 	return n / (SPM_SAMPLES + 1) + 1;
 }
 
-static uint64_t sample_of(const struct ptree *t, const struct ptree_node *node, unsigned sample)
+static void samples_of(const struct ptree *t, const struct ptree_node *node, uint64_t sample[SPM_SAMPLES])
 {
-	size_t first = node->level > 0, n = node->entries > first ? node->entries - first : 0;
-	size_t i = (sample + 1) * group_of(n) - 1;
+	size_t first = node->level > 0, n = node->entries > first ? node->entries - first : 0, group = group_of(n);
+	const uint64_t *key = spm_node_words(t, node) + first;
 
-	return i < n ? word_of(t, spm_node_words(t, node)[first + i]) : UINT64_MAX;
+	for (size_t i = 0, last = group - 1; i < SPM_SAMPLES; i++, last += group)
+		sample[i] = last < n ? word_of(t, key[last]) : UINT64_MAX;
 }
 
 void spm_node_sample(const struct ptree *t, struct ptree_node *node)
 {
 	if (spm_keys_are_words(t))
-		for (unsigned i = 0; i < SPM_SAMPLES; i++)
-			spm_node_samples(t, node)[i] = sample_of(t, node, i);
+		samples_of(t, node, spm_node_samples(t, node));
 }
 
 bool spm_node_is_sampled(const struct ptree *t, const struct ptree_node *node)
 {
-	for (unsigned i = 0; spm_keys_are_words(t) && i < SPM_SAMPLES; i++)
-		if (spm_node_samples(t, node)[i] != sample_of(t, node, i))
-			return false;
-	return true;
+	uint64_t sample[SPM_SAMPLES];
+
+	if (!spm_keys_are_words(t))
+		return true;
+	samples_of(t, node, sample);
+	return !memcmp(sample, spm_node_samples(t, node), sizeof(sample));
 }
 
 /* ---- search ---- */
@@ -158,6 +160,7 @@ static size_t node_words_below(const struct ptree *t, const struct ptree_node *n
 
 	if (n <= FEW)
 		return words_below(t, key, n, below);
+#pragma GCC unroll 14
 	for (unsigned i = 0; i < SPM_SAMPLES; i++)
 		from += sample[i] < below;
 	from *= group;
