@@ -20,8 +20,8 @@
  * A table with one bucket has a small one, which doubles until it is of full size.
  *
  * Words that look like addresses. Buckets with pointers in them are searched, and what looks like a pointer may change when a container
- * moves; so nothing that is none may look like one. Numbers of 64 bits, and hashes of strings, have their top bit set; of all other words one
- * of the two upper bytes is not 0.
+ * moves; so nothing of the table's own that is none may look like one. Numbers of 64 bits, and hashes of strings, have their top bit set; of
+ * all other words one of the two upper bytes is not 0. Keys that are numbers lie as the program gave them: so <softpm/hash.h> warns.
  *
  * Invariants
  *  1. The table's magic and geometry are right.

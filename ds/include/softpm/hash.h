@@ -17,6 +17,9 @@
  * in a hundred insertions (removals) splits a page in two (makes one of two), which writes to three to six. The copy of a string, which is
  * made when it is added, lies elsewhere: one page more.
  *
+ * Where values may be pointers, keys lie in memory that is searched for these: a number that looks like an address may then be another after a
+ * restore, and is found no more (softpm.h; in programs linked with -no-pie some numbers of millions do). A tree keeps numbers elsewhere.
+ *
  * Where a value lies it stays until something is added to the table or removed from it. Its place is aligned as its size demands, up to 8 bytes.
  *
  * Each table hashes (XXH3) with random numbers of its own. Who does not know them can't choose keys that slow the table down, as far as is

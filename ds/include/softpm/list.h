@@ -16,7 +16,8 @@
  * be changed in place.
  *
  * A push, an insert or a removal writes to the node, its neighbours, and struct plist. A node takes 24 bytes beside the value. Where values
- * are small and their order seldom changes, a vector (array.h) takes less memory, and fewer pages are written.
+ * are small and their order seldom changes, a vector (array.h) takes less memory, and fewer pages are written. Nodes have pointers, so values
+ * that are numbers may not look like addresses (softpm.h); those of a vector may.
  */
 #ifndef SOFTPM_LIST_H
 #define SOFTPM_LIST_H
