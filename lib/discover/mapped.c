@@ -12,7 +12,7 @@
  */
 #include "discover/mapped.h"
 #include "heap/heap.h"
-#include "heap/window.h"
+#include "heap/tables.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -19,7 +19,7 @@
  * shows both). Only if its nodes lie in the order of the links can those to come be guessed.
  */
 #include "discover/trace.h"
-#include "heap/window.h"
+#include "heap/tables.h"
 
 #include <assert.h>
 #include <errno.h>

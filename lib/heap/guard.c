@@ -4,6 +4,7 @@
  * pages go, so the bit is read again after the guard was found wrong.
  */
 #include "heap/guard.h"
+#include "heap/tables.h"
 #include "heap/window.h"
 
 #ifdef SPM_DEBUG

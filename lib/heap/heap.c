@@ -32,6 +32,7 @@
 #include "heap/guard.h"
 #include "heap/internal.h"
 #include "heap/span.h"
+#include "heap/tables.h"
 #include "heap/window.h"
 
 #include <errno.h>

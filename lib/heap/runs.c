@@ -1,5 +1,6 @@
 /* runs.c - see runs.h. Page 0 of the window is never free, so 0 ends a list. */
 #include "heap/runs.h"
+#include "heap/tables.h"
 #include "heap/window.h"
 
 #include <assert.h>

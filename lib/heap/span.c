@@ -18,6 +18,7 @@
  */
 #include "heap/span.h"
 #include "heap/guard.h"
+#include "heap/tables.h"
 #include "heap/window.h"
 
 #include <assert.h>

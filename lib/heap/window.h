@@ -26,15 +26,6 @@ int spm_window_init(void);
 /* Called, if it is set, with the lock held, before pages go back to the kernel: from then on they are zero. */
 extern void (*spm_window_on_give_back)(pageno_t first, uint32_t pages);
 
-/* A table of its own pages, zero, sparse; never given back. NULL if there is no address space. */
-void *spm_table_reserve(size_t bytes);
-/* The same into *table, unless it is there already. 0 or -ENOMEM. */
-int spm_table_have(void **table, size_t bytes);
-/* A table of others that is as large, and is never given back either. */
-void spm_table_note(const void *table, size_t bytes);
-/* Whether the address lies in one of these tables: hundreds of GiB, to which no program has a pointer, but which integers hit. */
-bool spm_table_has(uint64_t address);
-
 /* Gives back its empty slices. If it has no others and may_go, the next spm_arena_new has it. */
 void spm_arena_clear(uint32_t arena, bool may_go);
 

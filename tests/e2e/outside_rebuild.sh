@@ -1,6 +1,6 @@
 #!/bin/sh
 # outside_rebuild.sh - a program is rebuilt between save and restore: what moved is found by its symbol, what was removed,
-# is ambiguous, lies within a function or has no name becomes NULL with a warning. Uses lib/discover/outside.c alone.
+# is ambiguous, lies within a function or has no name becomes NULL with a warning. Uses lib/discover/outside.c, and what it needs, alone.
 set -eu
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/softpm-outside.XXXXXX")
@@ -106,7 +106,7 @@ build() { # NAME OPTIONS
 	shift
 	${CC:-cc} -std=gnu17 -O1 -D_GNU_SOURCE -I"$SOFTPM_SOURCE/lib" "$@" -o "$name/prog" prog.c twin.c other/twin.c \
 		"$SOFTPM_SOURCE"/lib/discover/outside.c "$SOFTPM_SOURCE"/lib/discover/mapped.c \
-		"$SOFTPM_SOURCE"/lib/discover/elfsym.c "$SOFTPM_SOURCE"/lib/base/base.c -lelf -lxxhash -lpthread
+		"$SOFTPM_SOURCE"/lib/discover/elfsym.c "$SOFTPM_SOURCE"/lib/heap/tables.c "$SOFTPM_SOURCE"/lib/base/base.c -lelf -lxxhash -lpthread
 }
 fail() {
 	echo "$1; the program said:" >&2

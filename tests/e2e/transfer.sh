@@ -192,7 +192,7 @@ status 0 "$tool" -v a.vol export -o x.sp
 status 0 "$tool" -v a.vol export -o x.sp
 rm x.sp
 [ ! -e x.sp ] && [ ! -e x.sp.part ] || fail "a failed export left a file"
-if command -v script >/dev/null; then # a terminal
+if script -qec true /dev/null >/dev/null 2>&1; then # there are pseudo-terminals
 	got=0
 	script -qec "'$tool' -v a.vol export" /dev/null >out 2>&1 || got=$?
 	[ "$got" = 1 ] || fail "export to a terminal gave status $got"
