@@ -424,14 +424,6 @@ static void a_branch_can_begin_however_late_it_is_asked_for(void **state)
 	with_both_trackers(late_child, "late.vol");
 }
 
-/* AddressSanitizer's allocator doesn't take its locks for the time of a fork, as glibc's does: a child could wait for ever for one
- * that a thread had which isn't there. */
-#ifdef __SANITIZE_ADDRESS__
-#define SKIP_IF_A_CHILD_CANT_ALLOCATE() skip()
-#else
-#define SKIP_IF_A_CHILD_CANT_ALLOCATE()
-#endif
-
 static _Atomic bool is_over;
 
 /* Allocates and frees, what no container has and what one has; never ends with less than it began. */
@@ -515,7 +507,6 @@ static int threads_run(const char *volume)
 static void threads_that_allocate_and_make_points_do_not_matter(void **state)
 {
 	(void)state;
-	SKIP_IF_A_CHILD_CANT_ALLOCATE();
 	with_both_trackers(threads_run, "threads.vol");
 }
 
@@ -577,7 +568,6 @@ static int threads_write(const char *volume)
 static void what_threads_write_during_the_fork_is_not_lost(void **state)
 {
 	(void)state;
-	SKIP_IF_A_CHILD_CANT_ALLOCATE();
 	with_both_trackers(threads_write, "written.vol");
 }
 
