@@ -250,6 +250,35 @@ static void commits_of_eight_scattered_pages_take_one_flush_too(void **state)
 	watch_end(&w);
 }
 
+/* A page each for the changes of many operations: pages and record in one write, where so long a place is free. */
+static void commits_of_fifty_pages_mostly_take_one_flush(void **state)
+{
+	enum { COMMITS = 100, TOGETHER = 50 };
+	uint64_t flushes = 0;
+	struct watch w;
+	struct volume *v;
+	struct chain *c;
+
+	(void)state;
+	watch_open(&w);
+	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
+	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	for (unsigned n = 0; n < COMMITS; n++) {
+		bool again = true;
+
+		flushes = n == COMMITS / 2 ? w.flushes : flushes;
+		for (size_t i = 0; i < TOGETHER; i++)
+			page_fill(i, i * 7, n);
+		assert_int_equal(commit(c, TOGETHER), 0);
+		while (again)
+			assert_int_equal(spm_chain_maintain(c, false, &again), 0);
+	}
+	assert_in_range(w.flushes - flushes, COMMITS / 2, COMMITS / 2 * 15 / 10);
+	spm_chain_close(c);
+	spm_volume_close(v);
+	watch_end(&w);
+}
+
 /* A device that was not asked before brings in each of them by itself, which takes as long as all of a neighbourhood. */
 static void recovery_expects_the_records_of_small_commits(void **state)
 {
@@ -631,6 +660,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(space_stays_bounded_and_commits_take_one_flush),
 	        cmocka_unit_test(commits_of_eight_scattered_pages_take_one_flush_too),
+	        cmocka_unit_test(commits_of_fifty_pages_mostly_take_one_flush),
 	        cmocka_unit_test(recovery_expects_the_records_of_small_commits),
 	        cmocka_unit_test(a_volume_of_several_groups_keeps_their_tables),
 	        cmocka_unit_test(a_commit_in_batches_is_the_same_as_one_at_once),
