@@ -281,18 +281,7 @@ static bool wants_full_trace(const struct container *c)
 	        c->pause_ns_since_full_trace >= PAYS_FROM * c->full_trace_ns);
 }
 
-/* Copying scattered pages takes 0.8 us each, into warm buffers; cloning, 4 ms for each resident GiB and half a
- * millisecond in all (bench/points). $SOFTPM_FREEZE=copy|clone forces one, for tests. */
-static bool clone_pays(size_t pages, uint64_t resident_pages)
-{
-	const char *forced = getenv("SOFTPM_FREEZE");
-
-	if (forced && *forced)
-		return !strcmp(forced, "clone");
-	return pages * 800 > resident_pages * 16 + 500000;
-}
-
-/* Of the process, as in /proc; 0 if it can't be read. Small dirty sets need not ask. */
+/* Of the process, as in /proc; 0 if it can't be read. */
 static uint64_t resident_pages(void)
 {
 	char text[128] = "";
@@ -308,13 +297,24 @@ static uint64_t resident_pages(void)
 	return pages;
 }
 
+/* Copying scattered pages takes 0.8 us each, into warm buffers; cloning, 4 ms for each resident GiB and half a
+ * millisecond in all (bench/points), but then 3 to 20 us for each page that the program writes while the clone lives: a map that
+ * is updated without a pause, with a point every 10 ms, takes four times as many updates if its 10 MiB are copied
+ * (bench/stores). So a clone is for dirty sets whose copies would be a long pause. $SOFTPM_FREEZE=copy|clone forces one, for
+ * tests. */
+static bool clone_pays(size_t pages)
+{
+	enum { COPY_PAGES = 16384 };
+	const char *forced = getenv("SOFTPM_FREEZE");
+
+	if (forced && *forced)
+		return pages && !strcmp(forced, "clone");
+	return pages > COPY_PAGES && pages * 800 > resident_pages() * 16 + 500000;
+}
+
 static bool clone_try(struct container *c)
 {
-	enum { COPY_PAGES = 1000 }; /* below, a clone never pays */
-	size_t pages = spm_marks_touched(c->marks);
-	bool may = pages > COPY_PAGES || (pages && getenv("SOFTPM_FREEZE"));
-
-	return may && clone_pays(pages, resident_pages()) && !spm_clone_make(&c->image.clone);
+	return clone_pays(spm_marks_touched(c->marks)) && !spm_clone_make(&c->image.clone);
 }
 
 /* What happens while everybody stands still, or spans are held. */

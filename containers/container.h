@@ -205,6 +205,7 @@ void spm_container_go_on(struct container *c);
 void spm_container_lock(struct container *c);  /* c->lock, where the caller may have to wait */
 void spm_container_await(struct container *c); /* c->lock is held: until it is not halted */
 void spm_upkeep_soon(struct container *c);     /* c->lock is held: the worker looks what there is to do */
+void spm_upkeep_later(struct container *c);    /* before it is started: when the program's beginning is over */
 
 /* record.c: one step of what is to be done beside the inputs, by the worker. Whether there is more to do now. */
 bool spm_record_tend(struct container *c, struct log *log, bool is_idle);

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECE_PAGES = 1024, RUN_PAGES = 64, ALONE_PAGES = 4096 };
+enum { PIECE_PAGES = 1024, RUN_PAGES = 64, ALONE_PAGES = 4096, SMALL_PAGES = 512, EXPECT_PAGES = 16 };
 
 struct filler {
 	struct fill *f;
@@ -139,10 +139,20 @@ static void fail(struct fill *f, int err, const char *why)
 	pthread_mutex_unlock(&f->lock);
 }
 
+/* The device brings the neighbourhoods side by side, beside what is being read. */
+static void all_expect(struct filler *w)
+{
+	const struct fill *f = w->f;
+
+	for (size_t i = 0; i < f->n; i++)
+		for (uint32_t k = 0; f->run[i].block && k < f->run[i].pages; k += EXPECT_PAGES)
+			spm_chain_near(f->chain, &w->nears, f->run[i].block + k);
+}
+
 static void *filler_main(void *arg)
 {
 	struct fill *f = arg;
-	struct filler w = {.f = f};
+	struct filler w = {.f = f, .nears.is_dense = f->is_small};
 	struct piece piece;
 	int err = 0;
 
@@ -151,6 +161,8 @@ static void *filler_main(void *arg)
 		if (!w.buffer)
 			fail(f, -ENOMEM, "no memory to read a container");
 	}
+	if (f->is_small)
+		all_expect(&w);
 	while (!f->error && !err && piece_take(f, &piece))
 		err = piece_fill(&w, piece);
 	if (err)
@@ -178,6 +190,7 @@ int spm_fill_all(struct fill *f, uint64_t pages)
 	sigset_t all, before;
 	pthread_t helper;
 
+	f->is_small = pages <= SMALL_PAGES;
 	pthread_mutex_init(&f->lock, NULL);
 	sigfillset(&all);
 	sigdelset(&all, SIGSEGV); /* the mprotect tracker's */

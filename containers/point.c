@@ -68,6 +68,11 @@ void spm_upkeep_soon(struct container *c)
 		pthread_cond_signal(&c->work);
 }
 
+void spm_upkeep_later(struct container *c)
+{
+	upkeep_in(c, UPKEEP_FAR_MS);
+}
+
 static void busy_end(struct container *c)
 {
 	c->is_busy = false;
@@ -226,6 +231,11 @@ int pSync(int cID)
 		fail_point(c, err, c->failed_message);
 	c->failed = 0;
 	c->is_failure_told = false;
+	if (!err) { /* it was restored, and no point came since */
+		err = spm_chain_settle(c->chain);
+		if (err)
+			spm_fail_volume(err);
+	}
 	pthread_mutex_unlock(&c->lock);
 	spm_container_put(c);
 	return err ? -1 : 0;

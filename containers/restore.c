@@ -437,7 +437,7 @@ static int by_page(const void *a, const void *b)
 /* The heap's runs by where they go. A run lies in slices that are moved together. Their bytes are still the other list's. */
 static int moved_list(const struct loading *l, struct source_list *out)
 {
-	*out = (struct source_list){.pages = l->list.pages, .n = l->n};
+	*out = (struct source_list){.pages = l->list.pages, .room = l->list.room, .n = l->n};
 	out->run = spm_pages_map((out->pages + 1) * sizeof(*out->run), false);
 	for (size_t i = 0; i < l->n && out->run; i++) {
 		out->run[i] = l->list.run[i];

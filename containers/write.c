@@ -82,7 +82,7 @@ int spm_image_write(struct container *c, bool is_forced, int64_t *version)
 		spm_clone_drop(&c->image.clone);
 		*version = c->durable;
 		c->image.input = c->input_saved;
-		return 0;
+		return spm_chain_settle(c->chain);
 	}
 	err = image_commit(c, is_forced, &info);
 	image_note(&c->image, was_cloned);

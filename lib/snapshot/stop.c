@@ -282,6 +282,8 @@ void spm_stop_exempt_self(void)
 
 	if (r && atomic_exchange(&r->mode, EXEMPT) != EXEMPT)
 		exempt_count++;
+	answers++; /* a stop may wait for it: it was listed as soon as it was made */
+	futex_wake_all(&answers);
 }
 
 static bool is_left_alone(int tid)
@@ -408,12 +410,18 @@ static int judge(struct asked *a, uint64_t waited_ns, uint64_t ran_ns)
 	return c.is_blocked && (ran_ns > PATIENCE_NS || waited_ns / 100 > PATIENCE_NS) ? -ETIMEDOUT : 0;
 }
 
+/* The thread has stopped, or has become one that need not. */
+static bool is_through(const struct asked *a, uint32_t now)
+{
+	return a->answered == now || is_left_alone(a->tid);
+}
+
 static int wait_answered(struct asked *a, uint32_t now, bool is_patient)
 {
 	uint64_t began = 0, look_at = 0, had_run = 0;
 	int verdict = 0;
 
-	for (unsigned turns = 0; a->tid && a->answered != now && !verdict; turns++) {
+	for (unsigned turns = 0; a->tid && !is_through(a, now) && !verdict; turns++) {
 		uint32_t seen = answers;
 		uint64_t t;
 
@@ -430,7 +438,7 @@ static int wait_answered(struct asked *a, uint32_t now, bool is_patient)
 		if (t >= look_at) {
 			verdict = judge(a, t - began, thread_ran_ns(a->tid) - had_run);
 			look_at = t + LOOK_NS;
-		} else if (a->answered != now) {
+		} else if (!is_through(a, now)) {
 			futex_wait(&answers, seen, LOOK_NS / 3);
 		}
 	}

@@ -1,4 +1,14 @@
-/* chain.c - opening, making and closing chains; their lists of dead blocks and records. */
+/* chain.c - opening, making and closing chains; their lists of dead blocks and records.
+ *
+ * Opening for writing reads only. What it finds may have been left by a process that was killed: a record, or a head, that other processes
+ * see but that is in the device's cache only; a head whose second copy is still the one before. That is enough to restore from, and not
+ * to build on. If the power goes now,
+ *   nothing was written since   the next one finds this or the version before, which nobody was told is durable
+ *   a record is written         it says that the one before was durable
+ *   any free block is           the head before this one may need it, and must not come back: not by a second copy either
+ *   a branch or tag is          it names a version that must be there
+ * Hence spm_chain_settle before the first write of a writer, and a flush before a name.
+ */
 #include "volume/history.h"
 #include "volume/pins.h"
 
@@ -6,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+
+enum { SMALL_PAGES = 1024, ASK_BLOCKS = 16 };
 
 /* Makes room for `more` at the end of an array whose front is consumed. */
 static int list_room(void **list, size_t *from, size_t *to, size_t *room, size_t entry, size_t more)
@@ -104,6 +116,7 @@ void spm_chain_free(struct chain *c)
 	free(c->dead);
 	free(c->record);
 	free(c->buffer);
+	spm_bases_free(c->bases);
 	pthread_mutex_destroy(&c->lock);
 	pthread_mutex_destroy(&c->maintain_lock);
 	free(c);
@@ -242,6 +255,7 @@ static int chain_make(struct volume *v, int magic, const char *branch, const str
 		                       &first, &got);
 	c->seq = c->head.origin_seq;
 	c->deads_from = c->records_from = c->seq + 1;
+	c->is_settled = true;
 	if (err)
 		spm_chain_free(c);
 	else
@@ -347,16 +361,55 @@ static int space_recount(struct chain *c)
 	return err;
 }
 
-/* Everything is durable and both heads say so; from here on the chain can be written. */
-static int writer_begin(struct chain *c)
+/* The two copies of the head are made the same, if a crash or damage left them different. Nothing else may be written before: the
+ * first write of the next head would leave only an older one than that found, whose blocks may be in use again by then. */
+static int head_repair(struct chain *c)
 {
-	int err = spm_volume_flush(c->volume);
+	struct chain_head *block;
+	int err = -ENOMEM;
 
-	if (!err && c->seq < c->index_seq)
-		err = space_recount(c);
+	if (!spm_mirror_is_torn(c->volume, c->head_block))
+		return 0;
+	block = calloc(1, SPM_BLOCK_BYTES);
+	if (block) {
+		*block = c->head;
+		err = spm_mirror_write(c->volume, c->head_block, block, offsetof(struct chain_head, sum));
+	}
+	free(block);
+	return err;
+}
+
+int spm_chain_settle_locked(struct chain *c)
+{
+	int err;
+
+	if (!c->is_writer || c->is_settled)
+		return 0;
+	err = spm_volume_flush(c->volume);
+	if (!err)
+		err = head_repair(c);
+	c->is_settled = !err;
+	return err;
+}
+
+int spm_chain_settle(struct chain *c)
+{
+	int err;
+
+	pthread_mutex_lock(&c->lock);
+	err = spm_chain_settle_locked(c);
+	pthread_mutex_unlock(&c->lock);
+	return err;
+}
+
+/* Nothing is written yet (spm_chain_settle), unless versions are given up. */
+static int writer_begin(struct chain *c, unsigned flags)
+{
+	int err = c->seq < c->index_seq ? space_recount(c) : 0;
+
 	if (!err)
 		err = space_check(c);
-	return err ? err : spm_chain_note_durable(c);
+	return !err && flags & CHAIN_NEWEST_WHOLE ? spm_chain_note_durable(c) : err;
 }
 
 static int chain_load(struct chain *c, unsigned flags)
@@ -368,7 +421,7 @@ static int chain_load(struct chain *c, unsigned flags)
 		err = spm_index_load(c, writes);
 	if (!err)
 		err = spm_chain_recover(c, flags);
-	return !err && writes ? writer_begin(c) : err;
+	return !err && writes ? writer_begin(c, flags) : err;
 }
 
 /* The version, of this chain, that has this number: c->seq and its map. */
@@ -587,7 +640,9 @@ int spm_branch_create(struct volume *v, int magic, const char *branch, const str
 
 	if (err)
 		return err;
-	err = chain_make(v, magic, branch, from, &made);
+	err = spm_volume_flush(v); /* the version that it begins with may not be durable yet */
+	if (!err)
+		err = chain_make(v, magic, branch, from, &made);
 	if (!err)
 		spm_chain_free(made);
 	spm_chain_free(from);
@@ -632,6 +687,11 @@ int spm_chain_open_parent(struct chain *c, struct chain **out)
 	        out);
 }
 
+bool spm_chain_is_noted(const struct chain *c)
+{
+	return c->head.durable_seq >= c->seq;
+}
+
 uint64_t spm_chain_id(const struct chain *c)
 {
 	return c->id;
@@ -658,10 +718,56 @@ void spm_chain_leave(struct chain *c)
 	spm_chain_free(c);
 }
 
+struct asking {
+	struct chain *c;
+	struct nears nears;
+};
+
+static void blocks_ask(struct asking *a, uint64_t block, uint64_t blocks)
+{
+	for (uint64_t b = 0; b < blocks; b += ASK_BLOCKS)
+		spm_chain_near(a->c, &a->nears, block + b);
+}
+
+static int run_ask(const struct source_run *r, bool is_kept, void *arg)
+{
+	(void)is_kept;
+	if (r->block)
+		blocks_ask(arg, r->block, r->pages);
+	return 0;
+}
+
+static void runs_ask(struct asking *a, const struct block_run *run, uint64_t runs)
+{
+	for (uint64_t i = 0; i < runs; i++)
+		blocks_ask(a, run[i].block, run[i].blocks);
+}
+
+/* What was written went past the kernel's cache, where other programs' files are after a run; and small containers are those of programs
+ * that run often. So what a restore reads is asked for: tables, head, index, map, records since then, pages. */
+static void small_ask(struct chain *c)
+{
+	struct asking a = {c, {.is_dense = true}};
+	const struct segment *s = c->history.segments ? &c->history.segment[c->history.segments - 1] : NULL;
+
+	if (!c->is_writer || !c->is_settled || !spm_is_branch(c->branch) || c->map.pages > SMALL_PAGES || !s)
+		return;
+	blocks_ask(&a, 0, GROUP_RESERVED_BLOCKS);
+	blocks_ask(&a, c->head_block, 2);
+	runs_ask(&a, c->head.run, c->head.run_count);
+	runs_ask(&a, s->run, s->e.runs);
+	for (size_t i = c->record_from; i < c->record_to; i++)
+		if (c->record[i].seq > s->e.seq)
+			blocks_ask(&a, c->record[i].block, 1);
+	runs_ask(&a, c->next, 2);
+	spm_map_each_run(&c->map, run_ask, &a);
+}
+
 void spm_chain_close(struct chain *c)
 {
-	if (c->is_writer && c->head.durable_seq < c->seq)
+	if (c->is_writer && c->is_settled && !spm_chain_is_noted(c))
 		spm_chain_note_durable(c); /* a failure costs only the knowledge */
+	small_ask(c);
 	spm_chain_free(c);
 }
 

@@ -4,19 +4,22 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
-struct bad_page {
+struct page_at {
 	uint64_t page, block;
+};
+struct pages {
+	struct page_at *at;
+	size_t n;
 };
 
 struct check {
 	struct chain *c;
 	int (*fn)(const char *sentence, void *arg);
 	void *arg;
-	struct bad_page *bad; /* of the version that was reached */
-	size_t bad_count;
-	uint64_t checked;         /* seq of the version that was looked at last */
+	struct pages bad;     /* of the version that was reached */
+	struct pages covered; /* of the one that was looked at last: a patch hides a part of the block, which was not */
+	uint64_t checked;     /* seq of the version that was looked at last */
 	bool is_begun, is_behind; /* behind: the map has changed since in ways that were not looked at */
 	uint64_t version;         /* that is being looked at */
 	uint64_t whole;           /* newest whole one so far */
@@ -33,20 +36,34 @@ static int report(struct check *k, const char *sentence)
 static bool is_right(struct check *k, const struct place *p)
 {
 	return !p->block || (!spm_blocks_read(k->c->volume, p->block, k->page, 1) &&
-	                     XXH3_64bits(k->page, SPM_BLOCK_BYTES) == p->sum);
+	                     spm_page_finish(k->page, p->granules, p->patch, p->sum));
+}
+
+static int page_add(struct pages *l, uint64_t page, uint64_t block)
+{
+	struct page_at *more = realloc(l->at, (l->n + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	l->at = more;
+	l->at[l->n++] = (struct page_at){page, block};
+	return 0;
+}
+
+static bool is_known_bad(const struct check *k, uint64_t page, uint64_t block)
+{
+	for (size_t i = 0; i < k->bad.n; i++)
+		if (k->bad.at[i].page == page && k->bad.at[i].block == block)
+			return true;
+	return false;
 }
 
 static int page_check(struct check *k, uint64_t page, const struct place *p)
 {
-	struct bad_page *more;
-
-	if (is_right(k, p))
+	if (is_right(k, p) || is_known_bad(k, page, p->block))
 		return 0;
-	more = realloc(k->bad, (k->bad_count + 1) * sizeof(*more));
-	if (!more)
+	if (page_add(&k->bad, page, p->block))
 		return -ENOMEM;
-	k->bad = more;
-	k->bad[k->bad_count++] = (struct bad_page){page, p->block};
 	spm_page_damaged(k->c, k->version, page, p->block);
 	return report(k, spm_volume_error());
 }
@@ -55,7 +72,7 @@ static int place_check(uint64_t page, const struct place *p, void *arg)
 {
 	struct check *k = arg;
 
-	return k->is_begun && p->birth <= k->checked ? 0 : page_check(k, page, p);
+	return k->is_begun && p->birth <= k->checked && !p->granules ? 0 : page_check(k, page, p);
 }
 
 static int record_check(struct check *k, const struct record *record)
@@ -64,24 +81,60 @@ static int record_check(struct check *k, const struct record *record)
 	int result = 0;
 
 	while (!result && spm_entry_next(&e))
-		if (e.entry.is.birth == record->seq)
+		if (e.entry.is.birth && (e.entry.is.birth == record->seq || e.entry.is.sum != e.entry.was.sum))
 			result = page_check(k, e.entry.page, &e.entry.is);
 	return result;
 }
 
-/* Pages that have other blocks now are bad no more. */
+/* Pages that have other blocks now, or what was bad in a patch, are bad no more. */
 static void bad_forget(struct check *k, const struct map *map)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < k->bad_count; i++) {
+	for (size_t i = 0; i < k->bad.n; i++) {
 		struct place room;
-		const struct place *p = spm_map_get(map, k->bad[i].page, &room);
+		const struct place *p = spm_map_get(map, k->bad.at[i].page, &room);
 
-		if (p && p->block == k->bad[i].block)
-			k->bad[n++] = k->bad[i];
+		if (p && p->block == k->bad.at[i].block && !(p->granules && is_right(k, p)))
+			k->bad.at[n++] = k->bad.at[i];
 	}
-	k->bad_count = n;
+	k->bad.n = n;
+}
+
+static int covered_note(uint64_t page, const struct place *p, void *arg)
+{
+	return p->granules ? page_add(&((struct check *)arg)->covered, page, p->block) : 0;
+}
+
+/* Before versions that are not looked at, one by one. */
+static int covered_find(struct check *k, const struct replay *r)
+{
+	bool goes_on = r->seq < r->segment->e.last && spm_kept_has(&k->c->history, r->seq + 1);
+
+	k->covered.n = 0;
+	return !goes_on && r->map->patch_bytes ? spm_map_each(r->map, covered_note, k) : 0;
+}
+
+/* Those that have no patch any more. */
+static int covered_check(struct check *k, const struct map *map)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < k->covered.n && !result; i++) {
+		struct place room;
+		const struct place *p = spm_map_get(map, k->covered.at[i].page, &room);
+
+		if (p && p->block == k->covered.at[i].block && !p->granules)
+			result = page_check(k, k->covered.at[i].page, p);
+	}
+	return result;
+}
+
+static int pages_check(struct check *k, const struct map *map)
+{
+	int result = spm_map_each(map, place_check, k);
+
+	return result ? result : covered_check(k, map);
 }
 
 /* record: that made the version; NULL: it comes from a map. */
@@ -95,14 +148,13 @@ static int version_check(struct check *k, const struct replay *r, const struct r
 	}
 	k->version = r->info.version;
 	bad_forget(k, r->map);
-	result = k->is_behind || !record || !k->is_begun ? spm_map_each(r->map, place_check, k)
-	                                                 : record_check(k, record);
+	result = k->is_behind || !record || !k->is_begun ? pages_check(k, r->map) : record_check(k, record);
 	k->checked = r->seq;
 	k->is_begun = true;
 	k->is_behind = false;
-	if (!k->bad_count)
+	if (!k->bad.n)
 		k->whole = r->info.version;
-	return result;
+	return result ? result : covered_find(k, r);
 }
 
 static int versions_unreachable(struct check *k)
@@ -185,7 +237,8 @@ int spm_volume_check(struct volume *v, int magic, const char *branch, int (*fn)(
 	result = versions_check(&k);
 	*newest_whole = k.whole;
 	spm_chain_close(k.c);
-	free(k.bad);
+	free(k.bad.at);
+	free(k.covered.at);
 	return result < 0 ? result : k.found;
 }
 

@@ -13,6 +13,8 @@
  * of the record into free blocks, flush, then the record's first block. A crash before that block is whole leaves the
  * version before; everything written so far lies in blocks that are free for it.
  *
+ * Of a page that has changed little since its block was written the record itself has what changed (patch.h), if the commit is small.
+ *
  * Changes come in batches (struct change_source). Of one that is not the last, or does not fit, the pages are written at once
  * and only its entries kept, as the bytes they will be in the record: so a commit of any size takes the memory of a batch,
  * and 8 bytes or so a page.
@@ -30,6 +32,7 @@
 #include <xxhash.h>
 
 enum { AHEAD_BLOCKS = 128 };
+enum { PATCHED_MOST = 256 }; /* a commit of more changes writes pages */
 
 struct commit {
 	struct chain *c;
@@ -41,6 +44,8 @@ struct commit {
 	size_t room;                /* for so many */
 	uint32_t entries;
 	uint64_t stored; /* pages to write */
+	bool is_small;   /* one batch of few entries: they may have patches, malloced, until the map takes them over */
+	uint64_t patched, patch_bytes;
 
 	uint64_t changes, data_blocks, deads, pages; /* so far; pages: of the version */
 	uint32_t record_entries;
@@ -59,11 +64,6 @@ struct commit {
 uint64_t spm_page_sum(const void *page)
 {
 	return XXH3_64bits(page, SPM_PAGE_BYTES);
-}
-
-static bool places_equal(const struct place *a, const struct place *b)
-{
-	return a->block == b->block && !memcmp(&a->meta, &b->meta, sizeof(a->meta));
 }
 
 static void content_compare(const struct chain *c, struct page_change *ch)
@@ -109,15 +109,18 @@ static bool entry_make(const struct chain *c, const struct page_change *ch, stru
 	*e = (struct record_entry){.page = ch->page};
 	if (was)
 		e->was = *was;
+	e->was.granules = 0;
+	e->was.patch = NULL;
 	if (ch->is_removed)
 		return was != NULL;
 	e->is = was ? *was : (struct place){.birth = seq};
+	e->is.patch = NULL; /* as it was */
 	e->is.meta = ch->meta;
 	if (ch->meta.page_in_span)
 		memset(&e->is.meta.live, 0, sizeof(e->is.meta.live));
 	if (ch->is_stored)
 		e->is = (struct place){.block = 1, .sum = ch->sum, .birth = seq, .meta = e->is.meta};
-	return !was || ch->is_stored || !places_equal(was, &e->is);
+	return ch->is_stored || !spm_place_is(&e->was, &e->is);
 }
 
 int spm_chain_would_change(struct chain *c, struct change_source *source)
@@ -151,10 +154,57 @@ static void entry_count(struct commit *k, const void *data)
 	k->pages += (uint64_t)(e->is.birth != 0) - (uint64_t)(e->was.birth != 0);
 }
 
+/* Maps have them all: so their weight bounds what a map costs, and memory. */
+static uint64_t patch_bytes_most(const struct chain *c)
+{
+	return (UINT64_C(1) << 20) + c->map.pages * (SPM_PAGE_BYTES / 16);
+}
+
+/* A block of whose page little has changed stays, and the entry tells what has. */
+static int patch_make(struct commit *k, struct page_change *ch, struct record_entry *e)
+{
+	const struct place *was = &e->was;
+	uint32_t granules;
+	unsigned char *patch;
+
+	if (!was->block || !spm_bases_compare(k->c->bases, was->block, was->birth, ch->data, &granules) ||
+	    k->c->map.patch_bytes + k->patch_bytes + spm_patch_bytes(granules) > patch_bytes_most(k->c))
+		return 0;
+	e->is.block = was->block;
+	e->is.birth = was->birth;
+	ch->is_stored = false;
+	if (!granules) /* as it was when the block was written */
+		return 0;
+	patch = malloc(spm_patch_bytes(granules));
+	if (!patch)
+		return -ENOMEM;
+	spm_patch_cut(ch->data, granules, patch);
+	e->is.granules = granules;
+	e->is.patch = patch;
+	k->patched++;
+	k->patch_bytes += spm_patch_bytes(granules);
+	return 0;
+}
+
+/* The changes of the batch are all there are, and few. */
+static bool is_small(struct commit *k, size_t n)
+{
+	struct chain *c = k->c;
+
+	if (!k->source->is_over || k->changes || n > PATCHED_MOST || k->chunk_pages > 1 || c->volume->super.version < 4)
+		return false;
+	if (!c->bases)
+		c->bases = spm_bases_new();
+	return c->bases != NULL;
+}
+
 static int entries_make(struct commit *k, struct page_change *changes, size_t n)
 {
+	int err = 0;
+
 	k->entries = 0;
 	k->stored = 0;
+	k->is_small = is_small(k, n);
 	for (size_t i = 0; i < n; i++) {
 		if (!spm_map_page_is_possible(changes[i].page))
 			return -EINVAL;
@@ -162,13 +212,17 @@ static int entries_make(struct commit *k, struct page_change *changes, size_t n)
 	}
 	if (k->chunk_pages > 1)
 		chunks_complete(changes, n, k->chunk_pages);
-	for (size_t i = 0; i < n; i++)
-		if (entry_make(k->c, &changes[i], &k->entry[k->entries]))
-			entry_count(k, changes[i].is_stored ? changes[i].data : NULL);
+	for (size_t i = 0; i < n && !err; i++) {
+		if (!entry_make(k->c, &changes[i], &k->entry[k->entries]))
+			continue;
+		if (k->is_small && changes[i].is_stored)
+			err = patch_make(k, &changes[i], &k->entry[k->entries]);
+		entry_count(k, changes[i].is_stored ? changes[i].data : NULL);
+	}
 	k->changes += n;
 	k->data_blocks += k->stored;
 	k->record_entries += k->entries;
-	return 0;
+	return err;
 }
 
 static int batch_room(struct commit *k, size_t n)
@@ -177,6 +231,7 @@ static int batch_room(struct commit *k, size_t n)
 		return 0;
 	free(k->entry);
 	free(k->data);
+	k->entries = 0;
 	k->entry = malloc((n + 1) * sizeof(*k->entry));
 	k->data = malloc((n + 1) * sizeof(*k->data));
 	k->room = n;
@@ -242,19 +297,30 @@ static void blocks_assign(struct commit *k, uint64_t block)
 			k->entry[i].is.block = block++;
 }
 
+/* Commits differ: those that write many pages make room for the next ones of patches. What places are for follows the largest of the
+ * latest. */
+static void place_note(struct chain *c, uint64_t blocks)
+{
+	uint64_t before = c->place_blocks - (c->place_blocks + 15) / 16;
+
+	if (blocks <= PLACE_BLOCKS)
+		c->place_blocks = blocks > before ? blocks : before;
+}
+
 /* Whether the record with its pages behind it fits. How long it is does not depend on where it lies: a run has pages that
  * this record writes, or none of them. */
 static bool fits_in_place(struct commit *k)
 {
-	uint64_t most = k->c->next[0].blocks < PLACE_BLOCKS ? k->c->next[0].blocks : PLACE_BLOCKS;
+	uint64_t most = k->c->next[0].blocks;
 	struct entry_writer w = {.bytes = RECORD_HEADER_BYTES};
 
-	if (!k->source->is_over || k->stored >= most)
+	if (!k->source->is_over || k->stored >= PLACE_BLOCKS)
 		return false;
 	blocks_assign(k, 1);
 	entries_put(k, &w);
 	k->record_blocks = blocks_of(w.bytes);
-	return k->record_blocks + k->stored <= most;
+	place_note(k->c, k->record_blocks + k->stored);
+	return k->record_blocks + k->stored <= (most < PLACE_BLOCKS ? most : PLACE_BLOCKS);
 }
 
 /* Pages follow the record in its place; the buffer is that stretch of the volume. */
@@ -376,7 +442,8 @@ static int record_grow(struct commit *k, uint64_t bytes)
 /* Writes the batch's pages, and keeps its entries for the record. */
 static int batch_place_outside(struct commit *k)
 {
-	uint64_t bytes = RECORD_HEADER_BYTES + k->writer.bytes + k->entries * (uint64_t)ENTRY_BYTES_MOST;
+	uint64_t bytes =
+	        RECORD_HEADER_BYTES + k->writer.bytes + k->entries * (uint64_t)ENTRY_BYTES_MOST + k->patch_bytes;
 	int err = pages_place_outside(k);
 
 	if (!err && bytes > k->record_room)
@@ -414,12 +481,12 @@ static int record_place_outside(struct commit *k)
 	return err;
 }
 
-/* The place for the record after the next: right behind this one, or, where that is taken, wherever a commit like this
- * one fits. */
+/* The place for the record after the next: right behind this one, or, where that is taken, wherever a commit like the latest
+ * ones fits. */
 static int next_reserve(struct commit *k)
 {
 	struct chain *c = k->c;
-	uint64_t least = k->in_place > PLACE_LEAST_BLOCKS ? k->in_place : PLACE_LEAST_BLOCKS;
+	uint64_t least = c->place_blocks > PLACE_LEAST_BLOCKS ? c->place_blocks : PLACE_LEAST_BLOCKS;
 	int err = 0;
 
 	k->rest = (struct block_run){c->next[0].block + k->in_place, c->next[0].blocks - k->in_place};
@@ -469,7 +536,7 @@ static void header_fill(struct commit *k, struct version_info *info)
 	info->parent = c->newest.version;
 	info->version = number > info->parent ? number : info->parent + 1;
 	info->pages = k->pages;
-	info->stored_pages = k->data_blocks;
+	info->stored_pages = k->data_blocks + k->patched;
 	info->stored_bytes = (k->data_blocks + k->record_blocks) * SPM_BLOCK_BYTES;
 	r->info = *info;
 }
@@ -493,21 +560,47 @@ static int record_write(struct commit *k, bool is_inline)
 	return spm_blocks_write_durable(k->c->volume, k->c->next[0].block, k->r, is_inline ? k->in_place : 1);
 }
 
+static void entry_accept(struct commit *k, const struct record_entry *e)
+{
+	struct chain *c = k->c;
+
+	spm_map_set(&c->map, spm_map_make(&c->map, e->page), &e->is);
+	if (e->was.block != e->is.block)
+		SPM_CHECK(!spm_dead_add(c, &e->was, k->r->seq));
+}
+
+/* The map takes over the patches; pages that were written may be patched from now on. */
+static void small_accept(struct commit *k)
+{
+	for (uint32_t i = 0; i < k->entries; i++) {
+		struct record_entry *e = &k->entry[i];
+
+		entry_accept(k, e);
+		e->is.patch = NULL;
+		if (k->data[i])
+			spm_bases_note(k->c->bases, e->is.block, e->is.birth, k->data[i]);
+	}
+}
+
+static void large_accept(struct commit *k)
+{
+	struct entry_cursor at = record_entries(k->r);
+
+	while (spm_entry_next(&at))
+		entry_accept(k, &at.entry);
+	SPM_CHECK(!at.is_broken);
+}
+
 /* The record is durable: what it says is so. */
 static void accept(struct commit *k, struct version_info *info)
 {
 	struct chain *c = k->c;
 	struct record_place place = {k->r->seq, c->next[0].block, k->r->run_count == 1 ? k->record_blocks : 0};
-	struct entry_cursor at = record_entries(k->r);
 
-	while (spm_entry_next(&at)) {
-		const struct record_entry *e = &at.entry;
-
-		*spm_map_make(&c->map, e->page) = e->is;
-		if (e->was.block != e->is.block)
-			SPM_CHECK(!spm_dead_add(c, &e->was, k->r->seq));
-	}
-	SPM_CHECK(!at.is_broken);
+	if (k->is_small)
+		small_accept(k);
+	else
+		large_accept(k);
 	SPM_CHECK(!spm_record_add(c, &place));
 	SPM_CHECK(!spm_kept_add_newest(&c->history, k->r->seq, info->time_ns));
 	if (!next_is_rest(k))
@@ -516,7 +609,7 @@ static void accept(struct commit *k, struct version_info *info)
 	c->next[1] = k->next;
 	c->seq = k->r->seq;
 	c->last_sum = k->r->sum;
-	c->map.pages = info->pages;
+	SPM_CHECK(c->map.pages == info->pages);
 	c->newest = *info;
 	c->record_bytes_since_map += k->r->bytes;
 }
@@ -559,6 +652,8 @@ static void commit_end(struct commit *k)
 {
 	if ((unsigned char *)k->r != k->c->buffer)
 		free(k->r);
+	for (uint32_t i = 0; i < k->entries; i++)
+		free((void *)(uintptr_t)k->entry[i].is.patch);
 	free(k->entry);
 	free(k->data);
 	free(k->page_run);
@@ -581,10 +676,13 @@ static bool wants_map(const struct chain *c, unsigned weight)
 	return c->record_bytes_since_map > limit * weight;
 }
 
-/* What dropped versions held is free only once an index says so. It costs as much as a few commits do. */
+/* What dropped versions held is free only once an index says so. It costs as much as a few commits do, and more in a large chain, which in
+ * turn can do longer without a part of its size: an eighth at most, for then commits wait for the index. */
 static bool wants_index(struct chain *c, unsigned weight)
 {
-	return spm_droppable_blocks(c) > (c->volume->flags & VOLUME_EAGER ? 16u : 512u) * weight;
+	uint64_t part = c->map.pages / 32, least = part > 512 ? part : 512;
+
+	return spm_droppable_blocks(c) > (c->volume->flags & VOLUME_EAGER ? 16u : least) * weight;
 }
 
 static bool wants_room(const struct chain *c)
@@ -605,7 +703,9 @@ static int commit_locked(struct chain *c, struct change_source *source, bool for
 		        "container %d: branch %s ends with the highest number that a version can have: go on "
 		        "with a branch that begins with a lower one",
 		        c->magic, c->branch);
-	err = commit_write(&k, force, info);
+	err = spm_chain_settle_locked(c);
+	if (!err)
+		err = commit_write(&k, force, info);
 	commit_end(&k);
 	if (err && atomic_load(&c->volume->is_poisoned))
 		return spm_volume_fail(err,
@@ -679,12 +779,14 @@ static enum work work_next(struct chain *c, bool idle)
 int spm_chain_note_durable(struct chain *c)
 {
 	struct chain_head head;
+	int err;
 
 	pthread_mutex_lock(&c->lock);
+	err = spm_chain_settle_locked(c);
 	head = c->head;
 	head.durable_seq = c->seq;
 	pthread_mutex_unlock(&c->lock);
-	return spm_head_write(c, &head);
+	return err ? err : spm_head_write(c, &head);
 }
 
 int spm_chain_maintain(struct chain *c, bool idle, bool *again)

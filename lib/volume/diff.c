@@ -45,7 +45,7 @@ static bool is_same(const struct page_side *a, const struct page_side *b)
 {
 	const struct page_source *x = &a->source, *y = &b->source;
 
-	return a->is_there && b->is_there && (x->block == y->block || (x->block && y->block && x->sum == y->sum));
+	return a->is_there && b->is_there && !x->block == !y->block && x->sum == y->sum;
 }
 
 static int pages_compare(struct walk_at w[2], int (*fn)(const struct page_pair *pair, void *arg), void *arg)

@@ -22,9 +22,9 @@ static bool goes_on(const struct place *last, const struct place *p)
 
 	if (!last->birth || !p->birth)
 		return !last->birth && !p->birth;
-	return last->block && p->block == last->block + 1 && p->birth == last->birth &&
-	       a->span_pages == b->span_pages && a->class == b->class && a->flags == b->flags &&
-	       b->page_in_span == next_in_span(a->page_in_span, a->span_pages);
+	return last->block && !last->granules && !p->granules && p->block == last->block + 1 &&
+	       p->birth == last->birth && a->span_pages == b->span_pages && a->class == b->class &&
+	       a->flags == b->flags && b->page_in_span == next_in_span(a->page_in_span, a->span_pages);
 }
 
 static void bytes_put(struct entry_writer *w, const void *bytes, size_t n)
@@ -37,7 +37,7 @@ static void bytes_put(struct entry_writer *w, const void *bytes, size_t n)
 static void run_place_put(struct entry_writer *w, const struct place *p)
 {
 	struct run_place out = {p->block,      p->birth, p->meta.span_pages, p->meta.page_in_span, p->meta.class,
-	                        p->meta.flags, {0}};
+	                        p->meta.flags, {0},      p->granules};
 
 	if (p->birth)
 		bytes_put(w, &out, sizeof(out));
@@ -69,6 +69,8 @@ void spm_entry_put(struct entry_writer *w, const struct record_entry *e)
 		run_begin(w, e);
 	page_put(w, &e->is);
 	page_put(w, &e->was);
+	if (e->is.patch)
+		bytes_put(w, e->is.patch, spm_patch_bytes(e->is.granules));
 	w->last = *e;
 	w->run_pages++;
 	if (w->to)
@@ -84,11 +86,18 @@ static bool bytes_get(struct entry_cursor *c, void *bytes, size_t n)
 	return true;
 }
 
+static bool run_place_is_sane(const struct run_place *p, uint32_t pages)
+{
+	if (!p->birth || (p->granules && (!p->block || !spm_patch_is_possible(p->granules))))
+		return false;
+	return pages == 1 || (p->block && !p->granules);
+}
+
 static bool run_place_get(struct entry_cursor *c, struct place *p, uint32_t pages)
 {
 	struct run_place in;
 
-	if (!bytes_get(c, &in, sizeof(in)) || !in.birth || (!in.block && pages > 1))
+	if (!bytes_get(c, &in, sizeof(in)) || !run_place_is_sane(&in, pages))
 		return false;
 	p->block = in.block;
 	p->birth = in.birth;
@@ -96,6 +105,7 @@ static bool run_place_get(struct entry_cursor *c, struct place *p, uint32_t page
 	p->meta.page_in_span = in.page_in_span;
 	p->meta.class = in.class;
 	p->meta.flags = in.flags;
+	p->granules = in.granules;
 	return true;
 }
 
@@ -109,7 +119,7 @@ static bool run_get(struct entry_cursor *c)
 	c->entry = (struct record_entry){.page = run.page};
 	c->left = run.pages;
 	return (!(run.places & HAS_IS) || run_place_get(c, &c->entry.is, run.pages)) &&
-	       (!(run.places & HAS_WAS) || run_place_get(c, &c->entry.was, run.pages));
+	       (!(run.places & HAS_WAS) || (run_place_get(c, &c->entry.was, run.pages) && !c->entry.was.granules));
 }
 
 static void place_advance(struct place *p)
@@ -131,6 +141,21 @@ static bool page_get(struct entry_cursor *c, struct place *p)
 	return !p->block || bytes_get(c, &p->sum, sizeof(p->sum));
 }
 
+/* One that is as before is not told again. */
+static bool patch_get(struct entry_cursor *c)
+{
+	struct place *is = &c->entry.is, *was = &c->entry.was;
+	uint32_t bytes = spm_patch_bytes(is->granules);
+
+	if (!bytes || (was->birth && was->block == is->block && was->sum == is->sum))
+		return true;
+	if ((size_t)(c->end - c->at) < bytes)
+		return false;
+	is->patch = c->at;
+	c->at += bytes;
+	return true;
+}
+
 bool spm_entry_next(struct entry_cursor *c)
 {
 	if (c->left) {
@@ -143,7 +168,7 @@ bool spm_entry_next(struct entry_cursor *c)
 		c->is_broken = true;
 		return false;
 	}
-	c->is_broken = !page_get(c, &c->entry.is) || !page_get(c, &c->entry.was);
+	c->is_broken = !page_get(c, &c->entry.is) || !page_get(c, &c->entry.was) || !patch_get(c);
 	c->left = c->is_broken ? 0 : c->left - 1;
 	return !c->is_broken;
 }
@@ -159,12 +184,13 @@ bool spm_entry_run(struct entry_cursor *c, struct source_run *out)
 		return false;
 	memcpy(&run, c->at, sizeof(run));
 	memcpy(&is, c->at + sizeof(run), sizeof(is));
-	if (run.places != HAS_IS || !run.pages || run.page > UINT64_MAX - run.pages || !is.birth ||
-	    is.block > UINT64_MAX - run.pages || (run.pages > 1 && (!is.block || is.page_in_span >= is.span_pages)))
+	if (run.places != HAS_IS || !run.pages || run.page > UINT64_MAX - run.pages ||
+	    !run_place_is_sane(&is, run.pages) || is.block > UINT64_MAX - run.pages ||
+	    (run.pages > 1 && is.page_in_span >= is.span_pages))
 		return false;
-	*out = (struct source_run){run.page,        is.block, is.birth, run.pages,     is.span_pages,
-	                           is.page_in_span, is.class, is.flags, c->at + header};
-	bytes = spm_source_bytes(out, run.pages);
+	*out = (struct source_run){run.page,        is.block, is.birth, run.pages,   is.span_pages,
+	                           is.page_in_span, is.class, is.flags, is.granules, c->at + header};
+	bytes = spm_source_length(out);
 	if ((size_t)(c->end - out->bytes) < bytes)
 		return false;
 	c->at = out->bytes + bytes;

@@ -13,7 +13,9 @@
 
 struct record_entry {
 	uint64_t page;
-	struct place is, was; /* is.birth 0: removed; was.birth 0: it was not there, or nobody asks (map image) */
+	/* is.birth 0: removed; was.birth 0: it was not there, or nobody asks (map image). `was` has no granules; the patch of `is` is
+	 * told if it is another one. */
+	struct place is, was;
 };
 
 /* Begins all zero but for `to`. */
@@ -24,7 +26,7 @@ struct entry_writer {
 	struct record_entry last;
 	uint32_t run_pages;
 };
-/* Appends one page; at most ENTRY_BYTES_MOST. Of a page that is not its span's first no live slots are kept. */
+/* Appends one page; at most ENTRY_BYTES_MOST, and its patch. Of a page that is not its span's first no live slots are kept. */
 enum { ENTRY_BYTES_MOST = 160 };
 void spm_entry_put(struct entry_writer *w, const struct record_entry *e);
 

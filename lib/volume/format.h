@@ -25,7 +25,8 @@
 #define FORMAT_INDEX_MAGIC UINT64_C(0x3158444e49435053)  /* "SPCINDX1" */
 
 enum {
-	FORMAT_VERSION = 3,
+	FORMAT_VERSION = 4,
+	FORMAT_VERSION_LEAST = 3, /* the same without patches */
 	FORMAT_ENDIAN = 0x01020304,
 	EXTENT_BLOCKS = 256,
 	EXTENT_BYTES = EXTENT_BLOCKS * SPM_BLOCK_BYTES,
@@ -95,20 +96,24 @@ struct place {          /* where a page of a version is */
 	uint64_t sum;   /* of its 4096 bytes */
 	uint64_t birth; /* record that wrote the block; 0 in `was`: the page was not in the version */
 	struct page_meta meta;
+	uint32_t granules;          /* of the patch (patch.h) that makes the page of what the block has */
+	const unsigned char *patch; /* in an entry NULL: as it was */
 };
 
 /* Entries (entries.h): this, for each place that it has a run_place, `is` first, then for each page, for each place, the live
  * slots (if it is its span's first) and the sum (if it has a block). The next page is one page, one block, and one place
- * in the span further; after the span's last comes the first of a span like it. */
+ * in the span further; after the span's last comes the first of a span like it. If `is` has granules, the run is of one page, and its
+ * patch follows, unless block and sum of `was` are the same: then it is that of the version before. */
 struct page_run {
 	uint64_t page;
-	uint32_t pages;  /* 1 if one of the places has no block */
+	uint32_t pages;  /* 1 if one of the places has no block, or has granules */
 	uint32_t places; /* 1: is, 2: was */
 };
 struct run_place {
 	uint64_t block, birth; /* birth is not 0 */
 	uint32_t span_pages, page_in_span;
-	uint8_t class, flags, zero[6];
+	uint8_t class, flags, zero[2];
+	uint32_t granules; /* of `was`: 0 */
 };
 
 struct record {

@@ -339,7 +339,9 @@ static int plan_carry_out(struct plan *p, bool with_map)
 
 	pthread_mutex_lock(&c->lock);
 	before = c->head;
-	err = plan_make(p, with_map);
+	err = spm_chain_settle_locked(c);
+	if (!err)
+		err = plan_make(p, with_map);
 	pthread_mutex_unlock(&c->lock);
 	if (err)
 		return err;

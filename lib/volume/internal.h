@@ -72,7 +72,7 @@ struct map {                 /* map.c */
 	void **image; /* what drafts lie in */
 	size_t images;
 	bool has_leaves[MAP_LEAVES / MAP_GROUP_LEAVES];
-	uint64_t pages;
+	uint64_t pages, patch_bytes;
 };
 
 struct extent {
@@ -105,6 +105,7 @@ struct record_place {
 struct chain {
 	struct volume *volume;
 	bool is_writer;
+	bool is_settled;    /* what it was opened with is durable */
 	bool is_at_version; /* that was asked for: whether it is the newest nobody knows */
 	uint64_t id;
 	int magic;
@@ -142,6 +143,7 @@ struct chain {
 	uint64_t index_seq;     /* of the index on disk */
 	uint64_t seq, last_sum;
 	struct block_run next[2];
+	uint64_t place_blocks; /* that small commits took lately, at most */
 	struct version_info newest;
 	uint64_t record_bytes_since_map;
 	_Atomic uint64_t pinned_seq; /* of a reader: what it pins; 0: nothing */
@@ -150,6 +152,7 @@ struct chain {
 	        has_work; /* for maintain: so that it need not ask for the lock, which commits hold nearly always */
 
 	unsigned char *buffer; /* for small commits: aligned */
+	struct bases *bases;   /* of a writer, from its first small commit on */
 };
 
 /* A place holds a whole small commit. Writing 256 KiB takes less than a second flush (bench/run ycsb, mix A, durable each 100: 23% more
@@ -167,6 +170,7 @@ int spm_mirror_write(struct volume *v, uint64_t block, void *content, size_t sum
 /* One that nothing names yet: both copies at once. */
 int spm_mirror_make(struct volume *v, uint64_t block, const void *content, size_t sum_offset);
 int spm_mirror_read(struct volume *v, uint64_t block, void *content, size_t sum_offset, uint64_t magic);
+bool spm_mirror_is_torn(struct volume *v, uint64_t block); /* the copies differ, or that can't be told */
 int spm_blocks_read(struct volume *v, uint64_t block, void *buffer, uint64_t blocks);
 /* They will be read soon: a hint. */
 void spm_blocks_expect(struct volume *v, uint64_t block, uint64_t blocks);
@@ -202,7 +206,11 @@ int spm_map_keep(struct map *m, void *image);
 /* The pages of the run come into the map. -EUCLEAN if one is there, or can't be. is_kept: the run's bytes lie in an image that the
  * map keeps. */
 int spm_map_add(struct map *m, const struct source_run *r, bool is_kept);
-/* The page is no longer at `from` but at `to`. -EUCLEAN if it was not. */
+/* But for patches: two places without content or checksum have the same. */
+bool spm_place_is(const struct place *a, const struct place *b);
+/* A place that spm_map_make gave; takes over the patch, which is malloced. */
+void spm_map_set(struct map *m, struct place *p, const struct place *to);
+/* The page is no longer at `from` but at `to`, of whose patch there will be a copy. -EUCLEAN if it was not. */
 int spm_map_change(struct map *m, uint64_t page, const struct place *from, const struct place *to);
 /* In ascending order, until fn returns non-zero, which is returned. The run's bytes stay only if is_kept. */
 int spm_map_each_run(const struct map *m, int (*fn)(const struct source_run *r, bool is_kept, void *arg), void *arg);
@@ -246,6 +254,8 @@ int spm_dead_add(struct chain *c, const struct place *p, uint64_t death); /* if 
 int spm_record_add(struct chain *c, const struct record_place *r);
 struct chain *spm_chain_new(struct volume *v, int magic, const char *branch); /* NULL: no memory */
 void spm_chain_free(struct chain *c);
+/* As spm_chain_settle, with chain->lock held: before a writer writes anything. */
+int spm_chain_settle_locked(struct chain *c);
 /* For writing; it is made if it is not there. */
 int spm_chain_have(struct volume *v, int magic, const char *branch, unsigned wait_ms, struct chain **out);
 /* A chain without its map, or version: only head and history. Nothing is pinned. */

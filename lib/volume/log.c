@@ -96,6 +96,12 @@ static int pages_read(struct chain *c, uint64_t page, uint64_t n, unsigned char 
 	return err || part == n ? err : spm_chain_read(c, 0, n - part, to + part * SPM_PAGE_BYTES);
 }
 
+/* What is wrong with a chain's pages says nothing of inputs. */
+static int log_fail(int err)
+{
+	return spm_volume_fail(err, "the recorded inputs of %s", spm_volume_error_of(err));
+}
+
 /* A stretch of the stream in memory. */
 struct window {
 	struct chain *c;
@@ -123,7 +129,7 @@ static int window_move(struct window *w, uint64_t at, uint64_t n)
 		return -ENOMEM;
 	err = pages_read(w->c, first, pages, w->bytes);
 	if (err)
-		return spm_volume_fail(err, "the recorded inputs of %s", spm_volume_error_of(err));
+		return log_fail(err);
 	w->from = first * SPM_PAGE_BYTES;
 	w->to = w->from + pages * SPM_PAGE_BYTES;
 	return 0;
@@ -192,7 +198,7 @@ static int log_read_open(struct volume *v, int magic, uint64_t chain_id, struct 
 	log_name(name, chain_id);
 	err = spm_chain_open(v, magic, name, 0, 0, c);
 	if (err)
-		return err;
+		return err == -EUCLEAN ? log_fail(err) : err;
 	err = state_load(*c, state);
 	if (err)
 		spm_chain_close(*c);

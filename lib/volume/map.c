@@ -7,7 +7,7 @@
  * Recovery reads the map as runs, as records and map images tell it, and most of a large container is not changed soon. So
  * it makes no leaves of them: runs are drafts of the leaves, and stay in the bytes they were read in. A leaf is made
  * when a page of it is about to change, and from then on it alone tells of its pages, and the drafts that cross it say
- * nothing there. (The places of 1 GiB take 18 MiB; its runs, 2.)
+ * nothing there. (The places of 1 GiB take 22 MiB; its runs, 2.) Patches of a leaf's pages are malloced, those of drafts lie in their bytes.
  */
 #include "volume/internal.h"
 
@@ -56,7 +56,11 @@ static size_t draft_from(const struct map *m, uint64_t page)
 /* Pages [k, k + n) of the run. */
 static void places_unpack(const struct source_run *r, uint32_t k, uint64_t n, struct place *out)
 {
-	struct place p = {r->block ? r->block + k : 0, 0, r->birth, {r->span_pages, 0, r->class, r->flags, {0}, {{0}}}};
+	struct place p = {.block = r->block ? r->block + k : 0,
+	                  .birth = r->birth,
+	                  .meta = {.span_pages = r->span_pages, .class = r->class, .flags = r->flags},
+	                  .granules = r->granules,
+	                  .patch = spm_source_patch(r)};
 	const unsigned char *at = r->bytes + spm_source_bytes(r, k);
 
 	p.meta.page_in_span = spm_source_page_in_span(r, k);
@@ -98,9 +102,35 @@ const struct place *spm_map_get(const struct map *m, uint64_t page, struct place
 	return room;
 }
 
+static void leaf_free(struct place *leaf, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (leaf[i].granules)
+			free((void *)(uintptr_t)leaf[i].patch);
+	spm_pages_unmap(leaf, MAP_LEAF_PAGES * sizeof(*leaf));
+}
+
+static int patch_own(struct place *p)
+{
+	if (p->granules)
+		p->patch = spm_patch_copy(p->granules, p->patch);
+	return p->granules && !p->patch ? -ENOMEM : 0;
+}
+
+/* Its patches lie in drafts still. NULL: no memory. */
+static struct place *leaf_own(struct place *leaf)
+{
+	for (size_t i = 0; leaf && i < MAP_LEAF_PAGES; i++)
+		if (patch_own(&leaf[i])) {
+			leaf_free(leaf, i);
+			return NULL;
+		}
+	return leaf;
+}
+
 static struct place *leaf_new(const struct map *m, uint64_t first)
 {
-	struct place *leaf = spm_pages_map(MAP_LEAF_PAGES * sizeof(*leaf), true);
+	struct place *leaf = spm_pages_map(MAP_LEAF_PAGES * sizeof(*leaf), false);
 
 	for (size_t d = draft_from(m, first); leaf && d < m->drafts; d++) {
 		const struct source_run *r = &m->draft[d];
@@ -112,7 +142,7 @@ static struct place *leaf_new(const struct map *m, uint64_t first)
 		if (page < end)
 			places_unpack(r, (uint32_t)(page - r->page), end - page, &leaf[page - first]);
 	}
-	return leaf;
+	return leaf_own(leaf);
 }
 
 struct place *spm_map_make(struct map *m, uint64_t page)
@@ -199,6 +229,10 @@ static int places_add(struct map *m, const struct source_run *r)
 		if (p->birth)
 			return -EUCLEAN;
 		*p = place_of(r, k);
+		if (patch_own(p)) {
+			*p = (struct place){0};
+			return -ENOMEM;
+		}
 	}
 	return 0;
 }
@@ -212,8 +246,10 @@ int spm_map_add(struct map *m, const struct source_run *r, bool is_kept)
 	    (r->page < SPM_BLOB_PAGE) != (last < SPM_BLOB_PAGE))
 		return -EUCLEAN;
 	err = is_kept && may_be_draft(m, r) ? draft_add(m, r) : places_add(m, r);
-	if (!err)
+	if (!err) {
 		m->pages += r->pages;
+		m->patch_bytes += spm_patch_bytes(r->granules);
+	}
 	return err;
 }
 
@@ -230,23 +266,44 @@ void spm_map_trim(struct map *m, uint64_t page)
 	for (size_t i = 0; i < MAP_LEAF_PAGES; i++)
 		if (m->leaf[l][i].birth)
 			return;
-	spm_pages_unmap(m->leaf[l], MAP_LEAF_PAGES * sizeof(**m->leaf));
+	leaf_free(m->leaf[l], 0);
 	m->leaf[l] = NULL;
+}
+
+bool spm_place_is(const struct place *a, const struct place *b)
+{
+	return a->block == b->block && a->sum == b->sum && a->birth == b->birth &&
+	       !memcmp(&a->meta, &b->meta, sizeof(a->meta));
+}
+
+void spm_map_set(struct map *m, struct place *p, const struct place *to)
+{
+	struct place is = *to;
+
+	m->pages += (uint64_t)(to->birth != 0) - (uint64_t)(p->birth != 0);
+	m->patch_bytes += spm_patch_bytes(to->granules) - (uint64_t)spm_patch_bytes(p->granules);
+	if (is.granules && !is.patch)
+		is.patch = p->patch;
+	else
+		free((void *)(uintptr_t)p->patch);
+	*p = is;
 }
 
 int spm_map_change(struct map *m, uint64_t page, const struct place *from, const struct place *to)
 {
-	struct place *p;
+	struct place *p, change;
 
 	if (!spm_map_page_is_possible(page))
 		return -EUCLEAN;
 	p = spm_map_make(m, page);
 	if (!p)
 		return -ENOMEM;
-	if (memcmp(p, from, sizeof(*p)))
+	if (!spm_place_is(p, from) || (to->granules && !to->patch && to->granules != p->granules))
 		return -EUCLEAN;
-	m->pages += (uint64_t)(to->birth != 0) - (uint64_t)(from->birth != 0);
-	*p = *to;
+	change = *to;
+	if (change.patch && patch_own(&change))
+		return -ENOMEM;
+	spm_map_set(m, p, &change);
 	return 0;
 }
 
@@ -284,9 +341,10 @@ static int drafts_visit(const struct map *m, struct walk *w, uint64_t end)
 
 static int place_visit(const struct walk *w, uint64_t page, const struct place *p)
 {
-	unsigned char bytes[sizeof(p->meta.live) + sizeof(p->sum)];
-	struct source_run r = {page,          p->block,      p->birth, 1, p->meta.span_pages, p->meta.page_in_span,
-	                       p->meta.class, p->meta.flags, bytes};
+	unsigned char bytes[SOURCE_BYTES_MOST + PATCH_BYTES_MOST];
+	struct source_run r = {
+	        page,          p->block,      p->birth,    1,    p->meta.span_pages, p->meta.page_in_span,
+	        p->meta.class, p->meta.flags, p->granules, bytes};
 	size_t n = 0;
 
 	if (!p->meta.page_in_span) {
@@ -294,6 +352,8 @@ static int place_visit(const struct walk *w, uint64_t page, const struct place *
 		n = sizeof(p->meta.live);
 	}
 	memcpy(bytes + n, &p->sum, sizeof(p->sum));
+	if (p->granules)
+		memcpy(bytes + n + sizeof(p->sum), p->patch, spm_patch_bytes(p->granules));
 	return w->fn(&r, false, w->arg);
 }
 
@@ -347,7 +407,7 @@ int spm_map_each(const struct map *m, int (*fn)(uint64_t page, const struct plac
 void spm_map_free(struct map *m)
 {
 	for (size_t l = leaf_next(m, 0); l < MAP_LEAVES; l = leaf_next(m, l + 1))
-		spm_pages_unmap(m->leaf[l], MAP_LEAF_PAGES * sizeof(**m->leaf));
+		leaf_free(m->leaf[l], MAP_LEAF_PAGES);
 	if (m->leaf)
 		spm_pages_unmap(m->leaf, MAP_LEAVES * sizeof(*m->leaf));
 	for (size_t i = 0; i < m->images; i++)
@@ -358,5 +418,5 @@ void spm_map_free(struct map *m)
 	m->image = NULL;
 	m->draft = NULL;
 	memset(m->has_leaves, 0, sizeof(m->has_leaves));
-	m->pages = m->drafts = m->draft_room = m->images = 0;
+	m->pages = m->patch_bytes = m->drafts = m->draft_room = m->images = 0;
 }

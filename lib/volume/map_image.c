@@ -10,7 +10,7 @@ enum { PAGE_BYTES_LIKELY = 16 }; /* of a page's entry */
 
 uint64_t spm_map_weight(const struct chain *c)
 {
-	return c->map.pages * PAGE_BYTES_LIKELY;
+	return c->map.pages * PAGE_BYTES_LIKELY + c->map.patch_bytes;
 }
 
 static int page_put(uint64_t page, const struct place *p, void *arg)
@@ -23,7 +23,7 @@ static int page_put(uint64_t page, const struct place *p, void *arg)
 int spm_map_image_make(struct map *m, uint64_t chain_id, uint64_t seq, const struct version_info *info,
                        unsigned char **bytes, uint64_t *length)
 {
-	size_t most = sizeof(struct map_image) + m->pages * ENTRY_BYTES_MOST, rest;
+	size_t most = sizeof(struct map_image) + m->pages * ENTRY_BYTES_MOST + m->patch_bytes, rest;
 	unsigned char *image = aligned_alloc(SPM_BLOCK_BYTES, (most / SPM_BLOCK_BYTES + 1) * SPM_BLOCK_BYTES);
 	struct entry_writer w = {.to = image, .bytes = sizeof(struct map_image)};
 

@@ -3,7 +3,6 @@
 #include "volume/pins.h"
 
 #include <errno.h>
-#include <xxhash.h>
 
 enum { NEAR_BLOCKS = 64 };
 enum { READ_BLOCKS = 64 }; /* what is read is verified while the processor's cache still has it */
@@ -20,10 +19,10 @@ static bool is_joined(struct listing *l, const struct source_run *page)
 	struct source_run *last = l->list.n ? &l->list.run[l->list.n - 1] : NULL;
 
 	if (!last || last->bytes + spm_source_bytes(last, last->pages) != l->list.bytes + l->used || !last->block ||
-	    page->page != last->page + last->pages || page->block != last->block + last->pages ||
-	    page->birth != last->birth || page->span_pages != last->span_pages || page->class != last->class ||
-	    page->flags != last->flags || last->page_in_span >= last->span_pages ||
-	    page->page_in_span != spm_source_page_in_span(last, last->pages))
+	    last->granules || page->granules || page->page != last->page + last->pages ||
+	    page->block != last->block + last->pages || page->birth != last->birth ||
+	    page->span_pages != last->span_pages || page->class != last->class || page->flags != last->flags ||
+	    last->page_in_span >= last->span_pages || page->page_in_span != spm_source_page_in_span(last, last->pages))
 		return false;
 	last->pages++;
 	return true;
@@ -38,22 +37,22 @@ static int run_list(const struct source_run *r, bool is_kept, void *arg)
 		l->list.run[l->list.n++] = *r;
 		return 0;
 	}
-	memcpy(to, r->bytes, spm_source_bytes(r, 1));
+	memcpy(to, r->bytes, spm_source_length(r));
 	if (!is_joined(l, r)) {
 		l->list.run[l->list.n] = *r;
 		l->list.run[l->list.n++].bytes = to;
 	}
-	l->used += spm_source_bytes(r, 1);
+	l->used += spm_source_length(r);
 	return 0;
 }
 
 /* Room for as many runs and bytes as there may be at most: only what is used is touched. */
 int spm_map_list(const struct map *m, struct source_list *out)
 {
-	struct listing l = {{.pages = m->pages}, 0};
+	struct listing l = {{.pages = m->pages, .room = (m->pages + 1) * SOURCE_BYTES_MOST + m->patch_bytes}, 0};
 
 	l.list.run = spm_pages_map((m->pages + 1) * sizeof(*l.list.run), false);
-	l.list.bytes = spm_pages_map((m->pages + 1) * SOURCE_BYTES_MOST, false);
+	l.list.bytes = spm_pages_map(l.list.room, false);
 	if (!l.list.run || !l.list.bytes) {
 		spm_source_list_free(&l.list);
 		return -ENOMEM;
@@ -71,7 +70,7 @@ int spm_chain_list(struct chain *c, struct source_list *out)
 void spm_source_list_free(struct source_list *l)
 {
 	spm_pages_unmap(l->run, (l->pages + 1) * sizeof(*l->run));
-	spm_pages_unmap(l->bytes, (l->pages + 1) * SOURCE_BYTES_MOST);
+	spm_pages_unmap(l->bytes, l->room);
 	*l = (struct source_list){0};
 }
 
@@ -129,10 +128,18 @@ void spm_chain_near(struct chain *c, struct nears *nears, uint64_t block)
 		i = nears->next++ % NEARS;
 		nears->window[i] = window;
 		nears->is_expected[i] = false;
-	} else if (!nears->is_expected[i]) {
+		if (!nears->is_dense)
+			return;
+	}
+	if (!nears->is_expected[i]) {
 		spm_blocks_expect(c->volume, (window - 1) * NEAR_BLOCKS, NEAR_BLOCKS);
 		nears->is_expected[i] = true;
 	}
+}
+
+void spm_chain_expect(struct chain *c, const struct page_source *source, size_t n)
+{
+	spm_blocks_expect(c->volume, source->block, n);
 }
 
 int spm_chain_read_run(struct chain *c, uint64_t version, const struct page_source *source, size_t n, void *buffer)
@@ -142,9 +149,15 @@ int spm_chain_read_run(struct chain *c, uint64_t version, const struct page_sour
 	if (err && err != -ENODATA)
 		return spm_volume_fail(err, "container %d: %s", c->magic, spm_volume_error_of(err));
 	for (size_t i = 0; i < n; i++)
-		if (err || XXH3_64bits((unsigned char *)buffer + i * SPM_BLOCK_BYTES, SPM_BLOCK_BYTES) != source[i].sum)
+		if (err || !spm_page_finish((unsigned char *)buffer + i * SPM_BLOCK_BYTES, source[i].granules,
+		                            source[i].patch, source[i].sum))
 			return spm_page_damaged(c, version, source[i].page, source[i].block);
 	return 0;
+}
+
+static struct page_source source_of(uint64_t page, const struct place *p)
+{
+	return (struct page_source){page, p->block, p->sum, p->granules, p->patch};
 }
 
 /* As many of the pages from `first` on as have content in blocks that follow each other, up to `most`. */
@@ -158,7 +171,7 @@ static size_t run_gather(struct chain *c, uint64_t first, size_t most, struct pa
 
 		if (!p || !p->block || (n && p->block != out[0].block + n))
 			break;
-		out[n] = (struct page_source){first + n, p->block, p->sum};
+		out[n] = source_of(first + n, p);
 	}
 	return n;
 }
@@ -170,7 +183,7 @@ bool spm_chain_page(struct chain *c, uint64_t page, struct page_source *source, 
 
 	if (!p)
 		return false;
-	*source = (struct page_source){page, p->block, p->sum};
+	*source = source_of(page, p);
 	*meta = p->meta;
 	return true;
 }

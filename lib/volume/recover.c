@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 enum { POPULATE_LEAST = 64 };
 
@@ -105,7 +104,7 @@ static int place_is_right(struct volume *v, const struct place *p, unsigned char
 
 	if (err)
 		return err == -ENODATA ? -EILSEQ : err;
-	return !p->block || XXH3_64bits(buffer, SPM_BLOCK_BYTES) == p->sum ? 0 : -EILSEQ;
+	return !p->block || spm_page_finish(buffer, p->granules, p->patch, p->sum) ? 0 : -EILSEQ;
 }
 
 /* The record after r says that r was durable when it was written. */
@@ -285,13 +284,14 @@ static int versions_give_up(struct chain *c)
 /* Takes in all records that count. 0, or what is wrong with the first that does not: -EILSEQ, or a failure to find out. */
 static int records_take(struct chain *c, struct replay *r)
 {
-	struct nears nears = {0};
+	struct nears nears = {.is_dense = true};
 	struct record *record;
 	bool is_kept;
 	int err;
 
 	for (;;) {
-		spm_chain_near(c, &nears, r->next[0].block);
+		for (unsigned i = 0; i < 2; i++)
+			spm_chain_near(c, &nears, r->next[i].block);
 		err = record_next(r, &record);
 		if (err)
 			return err;

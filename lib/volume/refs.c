@@ -115,6 +115,8 @@ int spm_refs_change(struct volume *v, int magic, int (*change)(struct refs *refs
 	if (!err) {
 		had = (refs.n + REFS_PAGE_ENTRIES - 1) / REFS_PAGE_ENTRIES;
 		err = change(&refs, arg);
+		if (!err) /* what they name may not be durable yet */
+			err = spm_volume_flush(v);
 		if (!err)
 			err = refs_commit(c, &refs, had);
 		if (!err)

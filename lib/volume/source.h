@@ -1,6 +1,6 @@
 /* source.h - where pages are: runs of neighbours in memory that are neighbours on the disk and alike, a few bytes a page.
  *
- *   bytes   | live slots of page 0 | its sum | its sum of page 1 | ...
+ *   bytes   | live slots of page 0 | its sum | its sum of page 1 | ...          | patch, if it is a page that has one
  *
  * as entries.h packs them: for each page 32 bytes of live slots, if it is the first of its span, and 8 of its checksum, if it has
  * a block. Where those of page k are follows from the numbers, so nothing is unpacked before it is asked for.
@@ -8,17 +8,19 @@
 #ifndef SPM_SOURCE_H
 #define SPM_SOURCE_H
 
+#include "volume/patch.h"
 #include "volume/volume.h"
 
 #include <string.h>
 
-enum { SOURCE_BYTES_MOST = 40 }; /* of a page */
+enum { SOURCE_BYTES_MOST = 40 }; /* of a page, without its patch */
 
 struct source_run {
 	uint64_t page, block, birth;       /* of the first; block 0: no content */
-	uint32_t pages;                    /* 1 if block is 0 */
+	uint32_t pages;                    /* 1 if block is 0, or it has granules */
 	uint32_t span_pages, page_in_span; /* of the first; if there are more pages, page_in_span < span_pages */
 	uint8_t class, flags;
+	uint32_t granules; /* of the patch: patch.h */
 	const unsigned char *bytes;
 };
 
@@ -35,7 +37,7 @@ static inline uint32_t spm_source_head(const struct source_run *r, uint32_t k)
 	return r->pages - k > more ? k + more : r->pages;
 }
 
-/* The bytes of the first k pages. */
+/* The bytes of the first k pages, without a patch. */
 static inline uint64_t spm_source_bytes(const struct source_run *r, uint32_t k)
 {
 	uint64_t last = (uint64_t)r->page_in_span + k - 1;
@@ -62,9 +64,24 @@ static inline uint64_t spm_source_sum(const struct source_run *r, uint32_t k)
 	return sum;
 }
 
+static inline const unsigned char *spm_source_patch(const struct source_run *r)
+{
+	return r->granules ? r->bytes + spm_source_bytes(r, r->pages) : NULL;
+}
+
+/* All of its bytes. */
+static inline uint64_t spm_source_length(const struct source_run *r)
+{
+	return spm_source_bytes(r, r->pages) + spm_patch_bytes(r->granules);
+}
+
 static inline struct page_source spm_source_of(const struct source_run *r, uint32_t k)
 {
-	return (struct page_source){r->page + k, r->block ? r->block + k : 0, r->block ? spm_source_sum(r, k) : 0};
+	return (struct page_source){.page = r->page + k,
+	                            .block = r->block ? r->block + k : 0,
+	                            .sum = r->block ? spm_source_sum(r, k) : 0,
+	                            .granules = r->granules,
+	                            .patch = spm_source_patch(r)};
 }
 
 static inline struct page_meta spm_source_meta(const struct source_run *r, uint32_t k)

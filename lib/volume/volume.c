@@ -114,7 +114,9 @@ int spm_mirror_write(struct volume *v, uint64_t block, void *content, size_t sum
 	return err ? err : spm_blocks_write_durable(v, block + 1, content, 1);
 }
 
-int spm_mirror_make(struct volume *v, uint64_t block, const void *content, size_t sum_offset)
+/* Both copies at once. */
+static int mirror_put(struct volume *v, uint64_t block, const void *content, size_t sum_offset,
+                      int (*write)(struct volume *v, uint64_t block, const void *buffer, uint64_t blocks))
 {
 	unsigned char *both = aligned_alloc(SPM_BLOCK_BYTES, 2 * SPM_BLOCK_BYTES);
 	uint64_t sum;
@@ -126,9 +128,14 @@ int spm_mirror_make(struct volume *v, uint64_t block, const void *content, size_
 	sum = spm_block_sum(both, SPM_BLOCK_BYTES, sum_offset);
 	memcpy(both + sum_offset, &sum, 8);
 	memcpy(both + SPM_BLOCK_BYTES, both, SPM_BLOCK_BYTES);
-	err = spm_blocks_write_durable(v, block, both, 2);
+	err = write(v, block, both, 2);
 	free(both);
 	return err;
+}
+
+int spm_mirror_make(struct volume *v, uint64_t block, const void *content, size_t sum_offset)
+{
+	return mirror_put(v, block, content, sum_offset, spm_blocks_write_durable);
 }
 
 static bool block_is_whole(const void *content, size_t sum_offset, uint64_t magic)
@@ -165,6 +172,16 @@ int spm_mirror_read(struct volume *v, uint64_t block, void *content, size_t sum_
 		err = mirror_read_once(v, block, content, sum_offset, magic);
 	}
 	return err;
+}
+
+bool spm_mirror_is_torn(struct volume *v, uint64_t block)
+{
+	unsigned char *both = aligned_alloc(SPM_BLOCK_BYTES, 2 * SPM_BLOCK_BYTES);
+	bool is_torn =
+	        !both || spm_blocks_read(v, block, both, 2) || memcmp(both, both + SPM_BLOCK_BYTES, SPM_BLOCK_BYTES);
+
+	free(both);
+	return is_torn;
 }
 
 static int table_read(struct volume *v, uint64_t group, struct extent_table *t)
@@ -270,7 +287,7 @@ static int volume_bytes_have(struct volume *v, uint64_t bytes)
 
 	if (err)
 		spm_volume_fail_io(err, "growing to", bytes / SPM_BLOCK_BYTES);
-	return err ? err : spm_volume_flush(v);
+	return err;
 }
 
 /* Makes n more extents exist in the last group (as many as fit), or some more if there are many: small chains come in numbers. The
@@ -289,6 +306,8 @@ static int group_extend(struct volume *v, struct extent_table *t, unsigned n)
 		                                   SPM_BLOCK_BYTES);
 	}
 	if (!err)
+		err = spm_volume_flush(v);
+	if (!err)
 		t->extents = to;
 	return err;
 }
@@ -298,7 +317,6 @@ static int group_add(struct volume *v, struct extent_table *t, uint64_t group, u
 	memset(t, 0, SPM_BLOCK_BYTES);
 	t->magic = FORMAT_TABLE_MAGIC;
 	t->group = (uint32_t)group;
-	t->groups = group == 0;
 	return group_extend(v, t, n);
 }
 
@@ -511,16 +529,30 @@ static int deletions_finish(struct volume *v)
 	return found;
 }
 
-static int super_make(struct volume *v)
+/* The first extent, durable with its table: all written, for it is where small commits will go. */
+static int first_extent_make(struct volume *v)
 {
 	struct extent_table *t = block_new();
+	int err = t ? volume_bytes_have(v, EXTENT_BYTES) : -ENOMEM;
+
+	if (!err) {
+		if (v->driver->ops->warm)
+			v->driver->ops->warm(v->driver, 0, EXTENT_BYTES);
+		*t = (struct extent_table){.magic = FORMAT_TABLE_MAGIC, .extents = 1, .groups = 1};
+		err = mirror_put(v, TABLE_BLOCK, t, offsetof(struct extent_table, sum), spm_blocks_write);
+	}
+	free(t);
+	return err ? err : spm_volume_flush(v);
+}
+
+/* The superblock comes last, both copies at once: it fits one sector, so of each copy a crash leaves all or nothing. */
+static int super_make(struct volume *v)
+{
 	struct super *s = block_new();
 	struct timespec now;
-	int err = t && s ? group_add(v, t, 0, 1) : -ENOMEM;
+	int err = s ? first_extent_make(v) : -ENOMEM;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	if (!err)
-		err = table_write(v, t);
 	if (!err) {
 		*s = (struct super){.magic = FORMAT_SUPER_MAGIC,
 		                    .version = FORMAT_VERSION,
@@ -532,8 +564,7 @@ static int super_make(struct volume *v)
 			err = -EIO;
 	}
 	if (!err)
-		err = spm_mirror_write(v, 0, s, offsetof(struct super, sum));
-	free(t);
+		err = spm_mirror_make(v, 0, s, offsetof(struct super, sum));
 	free(s);
 	return err;
 }
@@ -550,9 +581,9 @@ static int super_read(struct volume *v)
 	         (s->endian != FORMAT_ENDIAN || s->page_bytes != SPM_PAGE_BYTES || s->block_bytes != SPM_BLOCK_BYTES))
 		err = spm_volume_fail(-ENOTSUP,
 		                      "the volume was written on a machine of another byte order or page size");
-	else if (!err && s->version != FORMAT_VERSION)
-		err = spm_volume_fail(-ENOTSUP, "the volume has format %u; this library reads format %d", s->version,
-		                      FORMAT_VERSION);
+	else if (!err && (s->version < FORMAT_VERSION_LEAST || s->version > FORMAT_VERSION))
+		err = spm_volume_fail(-ENOTSUP, "the volume has format %u; this library reads formats %d to %d",
+		                      s->version, FORMAT_VERSION_LEAST, FORMAT_VERSION);
 	if (!err)
 		v->super = *s;
 	free(s);
@@ -581,13 +612,13 @@ static int is_unborn(struct volume *v, bool *unborn)
 {
 	uint64_t bytes = 0;
 	int err = spm_volume_bytes(v, &bytes);
-	unsigned blocks = bytes > EXTENT_BYTES ? EXTENT_BLOCKS : 2;
+	uint64_t blocks = bytes < EXTENT_BYTES ? bytes / SPM_BLOCK_BYTES : EXTENT_BLOCKS;
 
 	*unborn = !err && bytes == 0;
 	if (err || bytes < 2 * SPM_BLOCK_BYTES)
 		return err;
 	*unborn = true;
-	for (unsigned i = 0; i < blocks && !err && *unborn; i++)
+	for (uint64_t i = 0; i < blocks && !err && *unborn; i++)
 		err = block_is_nobodys(v, i, unborn);
 	return err;
 }
@@ -595,15 +626,12 @@ static int is_unborn(struct volume *v, bool *unborn)
 /* Makes both copies of a mirrored block the same, if a crash or damage left them different. */
 static int mirror_repair(struct volume *v, uint64_t block, size_t sum_offset, uint64_t magic)
 {
-	unsigned char *good = block_new(), *first = block_new(), *second = block_new();
-	int err = good && first && second ? spm_mirror_read(v, block, good, sum_offset, magic) : -ENOMEM;
+	unsigned char *good = block_new();
+	int err = good ? spm_mirror_read(v, block, good, sum_offset, magic) : -ENOMEM;
 
-	if (!err && (spm_blocks_read(v, block, first, 1) || spm_blocks_read(v, block + 1, second, 1) ||
-	             memcmp(good, first, SPM_BLOCK_BYTES) || memcmp(good, second, SPM_BLOCK_BYTES)))
+	if (!err && spm_mirror_is_torn(v, block))
 		err = spm_mirror_write(v, block, good, sum_offset);
 	free(good);
-	free(first);
-	free(second);
 	return err;
 }
 

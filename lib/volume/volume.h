@@ -40,7 +40,7 @@ struct page_change {
 	uint64_t page;
 	const void *data; /* 4096 bytes; NULL: only the meta changes, content (if any) as before */
 	bool is_removed;  /* the page leaves the version */
-	bool is_stored; /* out: data, or that of a page of the same chunk, differed from what the chain had: it was written */
+	bool is_stored; /* out: data, or that of a page of the same chunk, differed from what the chain had: it was written as a whole */
 	bool has_sum; /* the caller knows it */
 	uint64_t sum; /* out: of data */
 	struct page_meta meta;
@@ -54,7 +54,7 @@ struct version_info { /* what each version tells of itself; fixed part of the co
 	uint64_t root;    /* heap address */
 	uint64_t root_bytes;
 	uint64_t pages;                      /* in the version; set by commit */
-	uint64_t stored_pages, stored_bytes; /* written for it; set by commit */
+	uint64_t stored_pages, stored_bytes; /* written for it, as a whole or as patches; set by commit */
 	uint64_t live_bytes;
 	uint64_t pause_ns;                                    /* how long the program stood still for it */
 	uint64_t pause_median_ns, pause_p99_ns, pause_max_ns; /* of this process so far */
@@ -140,6 +140,10 @@ int spm_chain_open(struct volume *v, int magic, const char *branch, unsigned fla
 int spm_chain_open_version(struct volume *v, int magic, const char *branch, uint64_t version, struct chain **out);
 /* The chain that this one branched off, read-only at the version where it did. -ENOENT: it is no branch. */
 int spm_chain_open_parent(struct chain *c, struct chain **out);
+/* What it was opened with is durable on return. Opening does not see to that, and writes nothing: a chain's first commit does, or
+ * maintaining it while it is idle, or this. 0 or -errno; a reader's 0 says nothing. */
+int spm_chain_settle(struct chain *c);
+bool spm_chain_is_noted(const struct chain *c); /* the disk says so, too; while nobody commits or maintains */
 struct chain_about {
 	const char *branch; /* good as long as the chain is open */
 	bool is_branch;     /* it began with origin_version of its parent */
@@ -148,7 +152,8 @@ struct chain_about {
 };
 uint64_t spm_chain_id(const struct chain *c);
 void spm_chain_about(const struct chain *c, struct chain_about *out);
-void spm_chain_close(struct chain *c); /* notes that all is durable; a chain closed so shows any later damage */
+/* Notes that all is durable, if it is settled: a chain closed so shows any later damage. */
+void spm_chain_close(struct chain *c);
 /* Its newest version. While nobody commits; takes no lock. */
 void spm_chain_position(const struct chain *c, struct version_found *out);
 /* While nobody commits: the newest version is not dropped as long as the driver, of the same volume, is open; or (false) it may be
@@ -244,6 +249,8 @@ struct page_source {
 	uint64_t page;
 	uint64_t block; /* 0: all zero, nothing to read */
 	uint64_t sum;
+	uint32_t granules; /* of its patch: patch.h */
+	const unsigned char *patch;
 };
 /* All pages of the newest version, ascending, as runs (source.h). What it holds does not change with later commits, but ends with
  * the chain. */
@@ -251,11 +258,12 @@ struct source_list {
 	struct source_run *run;
 	size_t n;
 	unsigned char *bytes; /* of those runs whose bytes are not the chain's */
+	size_t room;          /* for these */
 	uint64_t pages;
 };
 int spm_chain_list(struct chain *c, struct source_list *out); /* 0 or -ENOMEM */
 void spm_source_list_free(struct source_list *l);
-/* What the newest version has of one page. False: it does not have it. */
+/* What the newest version has of one page; the patch only until the next commit. False: it does not have it. */
 bool spm_chain_page(struct chain *c, uint64_t page, struct page_source *source, struct page_meta *meta);
 /* The run that has the page, which is its page *k; NULL: none. */
 const struct source_run *spm_source_find(const struct source_list *l, uint64_t page, uint32_t *k);
@@ -281,14 +289,17 @@ int spm_chain_compare(struct chain *first, struct chain *second, int (*fn)(const
                       void *arg);
 /* What small commits wrote, their records and pages, lies near each other, and a device brings in a neighbourhood about as fast as a block. To
  * be called before each short read of many: from the second one in a neighbourhood on, all of it is there when it is asked for. Begins as all
- * zero; may be used by one thread. */
+ * zero, but for is_dense; may be used by one thread. */
 enum { NEARS = 64 };
 struct nears {
 	uint64_t window[NEARS]; /* + 1 */
 	bool is_expected[NEARS];
 	unsigned next;
+	bool is_dense; /* where one is read there will be others: from the first one on */
 };
 void spm_chain_near(struct chain *c, struct nears *nears, uint64_t block);
+/* A hint: these pages, whose blocks follow each other, will be read soon. */
+void spm_chain_expect(struct chain *c, const struct page_source *source, size_t n);
 /* Reads and verifies n pages whose blocks follow each other. The version's number is for the message only. Takes no lock
  * and allocates nothing, unless it fails. -EUCLEAN names page, version and block. */
 int spm_chain_read_run(struct chain *c, uint64_t version, const struct page_source *source, size_t n, void *buffer);

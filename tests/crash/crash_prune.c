@@ -44,7 +44,8 @@ static void commit(struct chain *c, unsigned which)
 	uint64_t version = now.newest[which] + 1;
 
 	for (unsigned i = 0; i < PAGES; i++) {
-		data[i][0] = value_of(which, version, i);
+		for (unsigned k = 0; k < SPM_PAGE_BYTES / 8; k += 8) /* all over */
+			data[i][k] = value_of(which, version, i);
 		change[i] = (struct page_change){.page = 500 + i, .data = data[i], .meta.span_pages = 1};
 	}
 	assert_int_equal(spm_chain_commit(c, change, PAGES, true, &info), 0);

@@ -223,7 +223,7 @@ if command -v python3 >/dev/null; then
 	status 0 "$tool" -v g.vol import --json full.sp
 	json 'v["versions"] == 0 and v["present"] == 16'
 	status 0 "$tool" -v g.vol prune --json -n --keep 2
-	json 'v == [{"branch": "main", "versions": 13, "bytes": v[0]["bytes"], "returned_bytes": 0, "skipped": None}] and v[0]["bytes"] >= 13 * 4096'
+	json 'v == [{"branch": "main", "versions": 13, "bytes": v[0]["bytes"], "returned_bytes": 0, "skipped": None}]'
 fi
 
 # Pruning: a look changes nothing; tags and what is read stay; who writes is left alone.

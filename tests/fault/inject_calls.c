@@ -232,6 +232,7 @@ static void begin_forked(void)
 		EXPECT(!pVClose() && write(closed[1], "c", 1) == 1 && waitpid(child, &status, 0) == child);
 		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 98);
 	}
+	alarm(60);
 	EXPECT(read(closed[0], &c, 1) == 1);
 }
 
@@ -521,6 +522,12 @@ static const struct operation operations[] = {
         {"tag delete", begin_named, do_tag_delete},
 };
 enum { OPERATIONS = sizeof(operations) / sizeof(operations[0]) };
+/* AddressSanitizer's allocator takes no locks for a fork: the child may wait for ever for one that a worker had. */
+#ifdef __SANITIZE_ADDRESS__
+static const bool can_fork = false;
+#else
+static const bool can_fork = true;
+#endif
 
 static void books_are_right(void)
 {
@@ -723,9 +730,12 @@ static void each_operation(enum inject_kind kind, int error, bool is_lasting)
 {
 	const char *only = getenv("SOFTPM_FAULT_OPERATION");
 
-	for (unsigned i = 0; i < OPERATIONS; i++)
+	for (unsigned i = 0; i < OPERATIONS; i++) {
+		if (operations[i].begin == begin_forked && !can_fork)
+			continue;
 		if (!only || !strcmp(only, operations[i].name))
 			operation_try(&operations[i], kind, error, is_lasting);
+	}
 }
 
 static void a_call_that_fails_is_reported_and_loses_nothing(void **state)

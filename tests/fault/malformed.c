@@ -213,6 +213,62 @@ static void run_has_more_pages_than_bytes(void)
 	run(0)->pages = UINT32_MAX;
 }
 
+/* The first of the newest record's runs whose page has a patch. */
+static struct page_run *patched_run(void)
+{
+	struct entry_cursor c = {.at = (unsigned char *)run(0), .end = (unsigned char *)record(0) + record(0)->bytes};
+	struct page_run *r;
+
+	do {
+		r = (struct page_run *)(uintptr_t)c.at;
+		assert_true(spm_entry_next(&c));
+	} while (c.left || !c.entry.is.patch);
+	assert_int_equal(r->places, 3);
+	return r;
+}
+
+static void patch_has_too_many_granules(void)
+{
+	place(patched_run())->granules = 0x1ff;
+}
+
+static void patch_has_more_granules_than_bytes(void)
+{
+	struct run_place *is = place(patched_run());
+
+	record(0)->bytes = (uint64_t)((unsigned char *)(is + 2) - (unsigned char *)record(0)) + 2 * 40;
+	is->granules = 0xff;
+}
+
+static void patch_has_no_block(void)
+{
+	place(patched_run())->block = 0;
+}
+
+static void patch_was_another(void)
+{
+	(place(patched_run()) + 1)->granules = 1;
+}
+
+static void patch_is_of_two_pages(void)
+{
+	patched_run()->pages = 2;
+}
+
+/* Block and sum are as before, so there is no patch to be read, but before there was none. */
+static void patch_is_that_of_none_before(void)
+{
+	struct page_run *r = run(0);
+	unsigned char *sums = (unsigned char *)(place(r) + 2);
+	uint64_t live = place(r)->page_in_span ? 0 : sizeof(struct slotset);
+
+	assert_true(!place(r)->granules && r->pages == 1 && r->places == 3);
+	place(r)->block = (place(r) + 1)->block;
+	memcpy(sums + live, sums + 2 * live + 8, 8);
+	place(r)->birth = (place(r) + 1)->birth;
+	place(r)->granules = 1;
+}
+
 static void record_counts_other_pages(void)
 {
 	record(1)->entries++;
@@ -602,6 +658,13 @@ static const struct malformed {
         {"a page that left but has content", page_that_left_has_content, -EUCLEAN, -EUCLEAN, NULL},
         {"a page that neither is nor was anywhere", page_is_nowhere, -EUCLEAN, -EUCLEAN, NULL},
         {"a run of more pages than it has bytes for", run_has_more_pages_than_bytes, -EUCLEAN, -EUCLEAN, NULL},
+        {"a patch of too many granules", patch_has_too_many_granules, -EUCLEAN, -EUCLEAN, NULL},
+        {"a patch of more granules than it has bytes for", patch_has_more_granules_than_bytes, -EUCLEAN, -EUCLEAN,
+         NULL},
+        {"a patch of a page without a block", patch_has_no_block, -EUCLEAN, -EUCLEAN, NULL},
+        {"a patch where the page was", patch_was_another, -EUCLEAN, -EUCLEAN, NULL},
+        {"a patch of two pages", patch_is_of_two_pages, -EUCLEAN, -EUCLEAN, NULL},
+        {"a patch that is as before, where there was none", patch_is_that_of_none_before, -EUCLEAN, -EUCLEAN, NULL},
         {"a record that counts other pages than it has", record_counts_other_pages, -EUCLEAN, -EUCLEAN, NULL},
         {"an endless record", record_is_endless, -EUCLEAN, -EUCLEAN, NULL},
         {"a page number beyond all", page_is_beyond_all, -EUCLEAN, -EUCLEAN, NULL},
@@ -782,6 +845,7 @@ static void an_endless_row_of_branches_has_no_version(void **state)
 static void check_names_a_record_that_contradicts_an_older_map(void **state)
 {
 	struct segment_entry *older;
+	struct run_place *first;
 	struct map_image *k;
 	char sentence[200] = "";
 	struct volume *v;
@@ -792,7 +856,8 @@ static void check_names_a_record_that_contradicts_an_older_map(void **state)
 	older = segment(index_of_main()->segments - 2);
 	assert_true(older->last > older->seq);
 	k = block_at(map_run(older)->block);
-	place((struct page_run *)(void *)(k + 1))->birth = 1;
+	first = place((struct page_run *)(void *)(k + 1));
+	first->birth = first->birth == 1 ? 2 : 1;
 	resum(image, image_bytes);
 	v = image_open();
 	assert_int_equal(spm_volume_check(v, CONTAINER, "main", sentence_keep, sentence, &whole), 1);
@@ -833,7 +898,7 @@ static void a_version_that_was_never_whole_is_not_there(void **state)
 
 static int golden_read(void **state)
 {
-	unsigned char *bytes = sparse_read(test_source("fault/golden.vol.txt"), &image_bytes);
+	unsigned char *bytes = sparse_read(test_source("fault/golden-4.vol.txt"), &image_bytes);
 
 	(void)state;
 	assert_non_null(bytes);

@@ -1,7 +1,7 @@
 /* fuzz_seeds.c - writes small volumes of many kinds, packed for fuzz_volume, into a folder, and streams for fuzz_stream into another: their
  * seed corpora.
  *
- * The volume kept in the tree (tests/fault/golden.vol.txt), which a program made and which has several segments, dropped
+ * The volume kept in the tree (tests/fault/golden-4.vol.txt), which a program made and which has several segments, dropped
  * versions, a branch, a tag and pages that went; and some made here, page by page or by the public calls.
  */
 #include "branch_off.h"
@@ -276,7 +276,7 @@ static void streams_make(const char *to)
 int main(int argc, char **argv)
 {
 	uint64_t length;
-	unsigned char *golden = sparse_read(test_source("fault/golden.vol.txt"), &length);
+	unsigned char *golden = sparse_read(test_source("fault/golden-4.vol.txt"), &length);
 
 	if (argc != 3 || !golden)
 		return fprintf(stderr, "usage: fuzz_seeds FOLDER FOLDER-FOR-STREAMS\n"), 2;

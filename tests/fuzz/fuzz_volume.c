@@ -27,7 +27,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { CHAINS_MOST = 8, MAINTAIN_MOST = 8, VERSIONS_MOST = 8 };
+enum { CHAINS_MOST = 8, MAINTAIN_MOST = 8, VERSIONS_MOST = 8, PAGES_MOST = 5 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t most, unsigned seed);
@@ -156,14 +156,33 @@ static void volume_look(uint64_t bytes, struct chains *all)
 	spm_volume_close(v);
 }
 
+/* fill 0: what the page holds stays. */
 static int commit_one(struct chain *c, uint64_t page, uint64_t fill)
 {
 	static uint64_t data[SPM_PAGE_BYTES / 8] __attribute__((aligned(4096)));
-	struct page_change change = {.page = page, .data = data, .meta.span_pages = 1};
+	struct page_change change = {.page = page, .data = fill ? data : NULL, .meta.span_pages = 1, .meta.class = 1};
 	struct version_info info = {.versions_kept = 3, .branch = "main"};
 
 	data[0] = fill;
 	return spm_chain_commit(c, &change, 1, true, &info);
+}
+
+/* Some that were there: told of otherwise, written, patched. */
+static void pages_change(struct chain *c)
+{
+	uint64_t page[PAGES_MOST];
+	struct source_list list;
+	size_t n = 0;
+
+	if (spm_chain_list(c, &list))
+		return;
+	for (; n < PAGES_MOST && n < list.n; n++)
+		page[n] = list.run[n * list.n / PAGES_MOST].page;
+	spm_source_list_free(&list);
+	for (unsigned fill = 0; fill < 3; fill++)
+		for (size_t i = 0; i < n; i++)
+			if (commit_one(c, page[i], fill))
+				return;
 }
 
 static int tag_put(struct refs *refs, void *arg)
@@ -184,7 +203,8 @@ static void chain_change(struct volume *v, int magic, const char *branch)
 
 	if (spm_chain_open(v, magic, branch, CHAIN_WRITE, 0, &c))
 		return;
-	for (unsigned i = 0; i < MAINTAIN_MOST && !commit_one(c, 500 + i, i + 1); i++)
+	pages_change(c);
+	for (unsigned i = 0; i < MAINTAIN_MOST && !commit_one(c, 500 + i / 3, i + 1); i++)
 		if (i % 2)
 			spm_chain_maintain(c, true, &again);
 	branch_off(v, magic, c, "fuzz", NULL);

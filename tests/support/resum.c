@@ -2,6 +2,9 @@
  *
  *   pages -> places in records and maps -> records by themselves -> from each head, segment by segment: map, chain of records
  *         -> indexes -> blocks with a sum of their own
+ *
+ * The sum of a page with a patch is that of block and patch where the patch is told. Where it is not (a page that was so, or is as before)
+ * the sum stays: so all patched pages are noted first.
  */
 #include "resum.h"
 
@@ -11,10 +14,17 @@
 #include <string.h>
 #include <xxhash.h>
 
+struct patched {
+	uint64_t block, sum;
+};
+
 struct image {
 	unsigned char *bytes;
 	uint64_t blocks;
 	uint64_t *sum; /* of each block as it was at the start; 0: not taken yet */
+	bool is_noting;
+	struct patched *patched;
+	size_t patched_count, patched_room;
 };
 
 enum resum_kind resum_kind_of(const unsigned char *block)
@@ -54,6 +64,38 @@ static void sum_fix(struct image *i, uint64_t block, unsigned char *sum)
 	memcpy(sum, &i->sum[block], sizeof(i->sum[block]));
 }
 
+static void patched_note(struct image *i, const struct place *p)
+{
+	if (i->patched_count == i->patched_room) {
+		i->patched_room = i->patched_room * 2 + 64;
+		i->patched = realloc(i->patched, i->patched_room * sizeof(*i->patched));
+		if (!i->patched)
+			abort();
+	}
+	i->patched[i->patched_count++] = (struct patched){p->block, p->sum};
+}
+
+static bool is_patched(const struct image *i, const struct place *p)
+{
+	for (size_t n = 0; n < i->patched_count; n++)
+		if (i->patched[n].block == p->block && i->patched[n].sum == p->sum)
+			return true;
+	return false;
+}
+
+static void patched_sum_fix(const struct image *i, const struct place *p, unsigned char *sum)
+{
+	unsigned char page[SPM_BLOCK_BYTES];
+	uint64_t right;
+
+	if (p->block >= i->blocks)
+		return;
+	memcpy(page, block_at(i, p->block), sizeof(page));
+	spm_page_finish(page, p->granules, p->patch, 0);
+	right = XXH3_64bits(page, sizeof(page));
+	memcpy(sum, &right, sizeof(right));
+}
+
 /* Goes back over what the entries have for this place of a page, which ends at `end`. Returns where it begins. */
 static unsigned char *place_fix(struct image *i, const struct place *p, unsigned char *end)
 {
@@ -61,7 +103,12 @@ static unsigned char *place_fix(struct image *i, const struct place *p, unsigned
 		return end;
 	if (p->block) {
 		end -= sizeof(p->sum);
-		sum_fix(i, p->block, end);
+		if (i->is_noting && p->patch)
+			patched_note(i, p);
+		else if (!i->is_noting && p->patch)
+			patched_sum_fix(i, p, end);
+		else if (!i->is_noting && !is_patched(i, p))
+			sum_fix(i, p->block, end);
 	}
 	return p->meta.page_in_span ? end : end - sizeof(p->meta.live);
 }
@@ -71,7 +118,10 @@ static void entries_fix(struct image *i, unsigned char *entries, unsigned char *
 	struct entry_cursor c = {.at = entries, .end = end};
 
 	while (spm_entry_next(&c))
-		place_fix(i, &c.entry.is, place_fix(i, &c.entry.was, entries + (c.at - entries)));
+		place_fix(i, &c.entry.is,
+		          place_fix(i, &c.entry.was,
+		                    entries + (c.at - entries) -
+		                            (c.entry.is.patch ? spm_patch_bytes(c.entry.is.granules) : 0)));
 }
 
 /* Copies the runs' blocks to (or back from) `piece`, as far as they exist. False if they are not `blocks` in all. */
@@ -229,18 +279,28 @@ static void own_sum_fix(unsigned char *block)
 	memcpy(block + 8, &sum, sizeof(sum));
 }
 
+static void chains_fix(struct image *i)
+{
+	for (uint64_t b = 0; b < i->blocks; b++)
+		if (resum_kind_of(block_at(i, b)) == RESUM_RECORD)
+			record_fix(i, b, NULL);
+	for (uint64_t b = 0; b < i->blocks; b++)
+		if (resum_kind_of(block_at(i, b)) == RESUM_HEAD)
+			chain_fix(i, (struct chain_head *)(void *)block_at(i, b));
+}
+
 void resum(unsigned char *volume, uint64_t bytes)
 {
-	struct image i = {volume, bytes / SPM_BLOCK_BYTES, calloc(bytes / SPM_BLOCK_BYTES + 1, sizeof(uint64_t))};
+	struct image i = {.bytes = volume,
+	                  .blocks = bytes / SPM_BLOCK_BYTES,
+	                  .sum = calloc(bytes / SPM_BLOCK_BYTES + 1, sizeof(uint64_t)),
+	                  .is_noting = true};
 
 	if (!i.sum)
 		return;
-	for (uint64_t b = 0; b < i.blocks; b++)
-		if (resum_kind_of(block_at(&i, b)) == RESUM_RECORD)
-			record_fix(&i, b, NULL);
-	for (uint64_t b = 0; b < i.blocks; b++)
-		if (resum_kind_of(block_at(&i, b)) == RESUM_HEAD)
-			chain_fix(&i, (struct chain_head *)(void *)block_at(&i, b));
+	chains_fix(&i);
+	i.is_noting = false;
+	chains_fix(&i);
 	for (uint64_t b = 0; b < i.blocks; b++) {
 		enum resum_kind kind = resum_kind_of(block_at(&i, b));
 
@@ -248,4 +308,5 @@ void resum(unsigned char *volume, uint64_t bytes)
 			own_sum_fix(block_at(&i, b));
 	}
 	free(i.sum);
+	free(i.patched);
 }

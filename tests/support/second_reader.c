@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 enum { BLOCK = 4096, GROUP = 32768, EXTENT = 256, RESERVED = 16, HEADER = 1152, PAGES_MOST = 1 << 16 };
+enum { AS_BEFORE = 0xffffffff }; /* granules of a page whose patch is that of the version before */
 
 struct reader {
 	const unsigned char *bytes;
@@ -74,7 +75,8 @@ static const char *super_check(const struct reader *r)
 
 	if (!s)
 		return "no superblock";
-	if (u32(s + 16) != 3 || u32(s + 20) != 0x01020304 || u32(s + 24) != 4096 || u32(s + 28) != 4096)
+	if ((u32(s + 16) != 3 && u32(s + 16) != 4) || u32(s + 20) != 0x01020304 || u32(s + 24) != 4096 ||
+	    u32(s + 28) != 4096)
 		return "a superblock of another kind";
 	return NULL;
 }
@@ -140,13 +142,14 @@ static size_t page_find(const struct second_version *v, uint64_t page)
 static struct second_page place_read(uint64_t page, const unsigned char *at, uint32_t k, const unsigned char **more)
 {
 	uint32_t span_pages = u32(at + 16), in_span = u32(at + 20);
-	struct second_page p = {page + k, u64(at) ? u64(at) + k : 0, 0, u64(at + 8), {0}};
+	struct second_page p = {.page = page + k, .block = u64(at) ? u64(at) + k : 0, .birth = u64(at + 8)};
 
 	for (uint32_t i = 0; i < k; i++)
 		in_span = in_span + 1 == span_pages ? 0 : in_span + 1;
 	memcpy(p.meta, &span_pages, 4);
 	memcpy(p.meta + 4, &in_span, 4);
 	memcpy(p.meta + 8, at + 24, 2);
+	p.granules = u32(at + 28);
 	if (!in_span) {
 		memcpy(p.meta + 16, *more, 32);
 		*more += 32;
@@ -158,6 +161,17 @@ static struct second_page place_read(uint64_t page, const unsigned char *at, uin
 	return p;
 }
 
+static const unsigned char *patch_read(struct second_page *p, const unsigned char *at)
+{
+	unsigned n = 0;
+
+	for (unsigned g = 0; g < 32; g++)
+		n += p->granules >> g & 1;
+	if (n <= 8)
+		memcpy(p->patch, at, n * 128);
+	return at + n * 128;
+}
+
 /* Gives fn the `is` of each page. Returns where the entries end: after so many pages. */
 static const unsigned char *entries_each(const unsigned char *at, uint64_t pages,
                                          void (*fn)(struct second_page is, void *arg), void *arg)
@@ -167,12 +181,16 @@ static const unsigned char *entries_each(const unsigned char *at, uint64_t pages
 		const unsigned char *more = was + (u32(at + 12) & 2 ? 32 : 0);
 
 		for (uint32_t k = 0; k < u32(at + 8); k++, pages--) {
-			struct second_page p = {.page = u64(at) + k};
+			struct second_page p = {.page = u64(at) + k}, before = p;
 
 			if (u32(at + 12) & 1)
 				p = place_read(u64(at), is, k, &more);
 			if (u32(at + 12) & 2)
-				place_read(u64(at), was, k, &more);
+				before = place_read(u64(at), was, k, &more);
+			if (p.granules && before.birth && before.block == p.block && before.sum == p.sum)
+				p.granules = AS_BEFORE;
+			else
+				more = patch_read(&p, more);
 			fn(p, arg);
 		}
 		at = more;
@@ -189,6 +207,10 @@ static void page_put(struct second_page p, void *arg)
 	if (!p.birth && is_there) {
 		memmove(v->page + i, v->page + i + 1, (--v->pages - i) * sizeof(*v->page));
 	} else if (p.birth) {
+		if (is_there && p.granules == AS_BEFORE) {
+			p.granules = v->page[i].granules;
+			memcpy(p.patch, v->page[i].patch, sizeof(p.patch));
+		}
 		if (!is_there && v->pages < PAGES_MOST)
 			memmove(v->page + i + 1, v->page + i, (v->pages++ - i) * sizeof(*v->page));
 		v->page[i] = p;
@@ -245,9 +267,9 @@ struct look {
 static void page_look(struct second_page is, void *arg)
 {
 	struct look *l = arg;
-	const unsigned char *p = block_at(l->r, is.block);
+	unsigned char content[BLOCK];
 
-	if (is.birth == l->seq && is.block && (!p || XXH3_64bits(p, BLOCK) != is.sum))
+	if (is.birth == l->seq && is.block && !second_content(l->r->bytes, l->r->blocks * BLOCK, &is, content))
 		l->is_whole = false;
 }
 
@@ -473,6 +495,21 @@ const char *second_read(const unsigned char *volume, uint64_t bytes, int magic, 
 	return wrong;
 }
 
+bool second_content(const unsigned char *volume, uint64_t bytes, const struct second_page *p, unsigned char *out)
+{
+	const unsigned char *patch = p->patch;
+
+	if (!p->block || p->block >= bytes / BLOCK)
+		return false;
+	memcpy(out, volume + p->block * BLOCK, BLOCK);
+	for (unsigned g = 0; g < 32; g++)
+		if (p->granules >> g & 1) {
+			memcpy(out + g * 128, patch, 128);
+			patch += 128;
+		}
+	return XXH3_64bits(out, BLOCK) == p->sum;
+}
+
 void second_free(struct second_version *v)
 {
 	free(v->page);
@@ -487,11 +524,9 @@ static unsigned char *stream_gather(const struct reader *r, uint64_t from, uint6
 
 	for (uint64_t n = from / BLOCK; n <= to / BLOCK; n++) {
 		size_t i = page_find(r->out, n % (UINT64_C(1) << 31));
-		const unsigned char *p = i < r->out->pages ? block_at(r, r->out->page[i].block) : NULL;
 
-		if (p && r->out->page[i].page == n % (UINT64_C(1) << 31) &&
-		    XXH3_64bits(p, BLOCK) == r->out->page[i].sum)
-			memcpy(all + (n - from / BLOCK) * BLOCK, p, BLOCK);
+		if (i < r->out->pages && r->out->page[i].page == n % (UINT64_C(1) << 31))
+			second_content(r->bytes, r->blocks * BLOCK, &r->out->page[i], all + (n - from / BLOCK) * BLOCK);
 	}
 	return all;
 }

@@ -11,6 +11,8 @@
 struct second_page {
 	uint64_t page, block, sum, birth;
 	unsigned char meta[48];
+	uint32_t granules;
+	unsigned char patch[1024];
 };
 struct second_version {
 	uint64_t version, parent, time_ns, root, root_bytes, pages_told, input;
@@ -26,6 +28,8 @@ struct second_version {
 const char *second_read(const unsigned char *volume, uint64_t bytes, int magic, const char *branch, uint64_t version,
                         struct second_version *out);
 void second_free(struct second_version *v);
+/* Its 4096 bytes, verified. False: they are not there, or damaged. */
+bool second_content(const unsigned char *volume, uint64_t bytes, const struct second_page *p, unsigned char *out);
 /* fn for the inputs that the branch's newest version lacks. NULL, or what is wrong. */
 const char *second_inputs(const unsigned char *volume, uint64_t bytes, int magic, const char *branch,
                           void (*fn)(const unsigned char *input, uint64_t n, void *arg), void *arg);

@@ -14,7 +14,7 @@ struct sim {
 	struct sim_log *log;
 	unsigned char *bytes;
 	uint64_t size;
-	bool is_state; /* a crash state: nothing is recorded, the bytes are not ours */
+	bool is_callers; /* the bytes */
 	bool is_tables_locked;
 };
 
@@ -59,14 +59,36 @@ static int sim_read(struct driver *d, uint64_t offset, void *buffer, size_t byte
 	return 0;
 }
 
+static bool is_dead(const struct sim *s)
+{
+	return s->log && s->log->is_dead;
+}
+
+/* In this operation. */
+static bool is_killed(struct sim *s)
+{
+	bool is = s->log && s->log->kill_after && s->log->ops >= s->log->kill_after;
+
+	if (is)
+		s->log->is_dead = true;
+	return is;
+}
+
 static int put(struct sim *s, enum sim_kind kind, uint64_t offset, const void *buffer, size_t bytes)
 {
+	bool dies;
+
+	if (is_dead(s))
+		return -EIO;
+	dies = is_killed(s);
 	if (offset + bytes > SIM_BYTES_MOST)
 		return -ENOSPC;
-	op_add(s, kind, offset, buffer, bytes);
+	op_add(s, dies ? SIM_WRITE : kind, offset, buffer, bytes);
 	memcpy(s->bytes + offset, buffer, bytes);
 	if (s->size < offset + bytes)
 		s->size = offset + bytes;
+	if (dies)
+		return -EIO;
 	hook_call(s);
 	return 0;
 }
@@ -83,6 +105,8 @@ static int sim_write_durable(struct driver *d, uint64_t offset, const void *buff
 
 static int sim_flush(struct driver *d)
 {
+	if (is_dead(sim_of(d)) || is_killed(sim_of(d)))
+		return -EIO;
 	op_add(sim_of(d), SIM_FLUSH, 0, NULL, 0);
 	hook_call(sim_of(d));
 	return 0;
@@ -102,6 +126,8 @@ static int sim_grow(struct driver *d, uint64_t bytes)
 		return -ENOSPC;
 	if (bytes <= s->size)
 		return 0;
+	if (is_dead(s))
+		return -EIO;
 	op_add(s, SIM_GROW, bytes, NULL, 0);
 	s->size = bytes;
 	return 0;
@@ -124,7 +150,7 @@ static int sim_unlock(struct driver *d, uint64_t which)
 
 static void sim_close(struct driver *d)
 {
-	if (!sim_of(d)->is_state)
+	if (!sim_of(d)->is_callers)
 		free(sim_of(d)->bytes);
 	free(d);
 }
@@ -151,15 +177,21 @@ struct driver *sim_record(struct sim_log *log)
 	return &s->driver;
 }
 
-struct driver *sim_state_driver(unsigned char *bytes, uint64_t size)
+struct driver *sim_record_on(struct sim_log *log, unsigned char *bytes, uint64_t size)
 {
 	struct sim *s = calloc(1, sizeof(*s));
 
 	s->driver.ops = &sim_ops;
+	s->log = log;
 	s->bytes = bytes;
 	s->size = size;
-	s->is_state = true;
+	s->is_callers = true;
 	return &s->driver;
+}
+
+struct driver *sim_state_driver(unsigned char *bytes, uint64_t size)
+{
+	return sim_record_on(NULL, bytes, size);
 }
 
 /* Copies the whole write, or a random choice of its sectors. */

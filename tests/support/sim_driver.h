@@ -27,8 +27,14 @@ struct sim_log {
 	   are locked, when the other thread might have to wait. */
 	void (*hook)(void *arg);
 	void *hook_arg;
+	/* After so many operations the process is killed, 0: never: its next write is seen by other processes, but in the device's cache
+	   only; what it tries later fails and leaves nothing. */
+	size_t kill_after;
+	bool is_dead;
 };
 struct driver *sim_record(struct sim_log *log);
+/* The next process's, on the bytes that the one before left: at least SIM_BYTES_MOST of room, the caller's. */
+struct driver *sim_record_on(struct sim_log *log, unsigned char *bytes, uint64_t size);
 /* A volume on the bytes of a crash state (at least SIM_BYTES_MOST of room); they stay the caller's. */
 struct driver *sim_state_driver(unsigned char *bytes, uint64_t size);
 

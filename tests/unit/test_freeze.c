@@ -281,7 +281,7 @@ static void a_point_of_many_batches_has_all_that_is_reachable_and_no_more(void *
 	}
 }
 
-enum { LARGE_BYTES = 256 << 20 };
+enum { LARGE_BYTES = 256 << 20, COPIED_BYTES = 60 << 20 };
 
 /* Somebody kills the clone: the point fails, and says so; memory is unharmed and the next point has all. */
 static int clone_killed(const char *volume)
@@ -335,6 +335,35 @@ static void a_killed_clone_fails_the_point_and_nothing_else(void **state)
 	in_process(clone_killed_check, volume, "clone", "wp");
 }
 
+/* For each page that the program writes while a clone lives it pays many times what a copy of it costs. */
+static int copies_and_clones(const char *volume)
+{
+	unsigned char *bytes;
+	bool was_cloned = false;
+	void *at;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT((id = pCAlloc(2, sizeof(void *), &at)) > 0);
+	*(unsigned char **)at = bytes = pMalloc(LARGE_BYTES);
+	for (int i = 1; i < 20 && !was_cloned; i++) {
+		memset(bytes, i, LARGE_BYTES);
+		EXPECT(pPoint(id));
+		was_cloned = clone_find() != 0;
+		EXPECT(!pSync(id));
+		memset(bytes, i, COPIED_BYTES);
+		EXPECT(pPoint(id) && !clone_find() && !pSync(id));
+	}
+	EXPECT(was_cloned);
+	return pVClose();
+}
+
+static void what_is_copied_fast_is_not_cloned(void **state)
+{
+	(void)state;
+	in_process(copies_and_clones, scratch("copied.vol"), "", "wp");
+}
+
 /* Such a process may not read its clone's memory: it copies. */
 static int without_rights(const char *volume)
 {
@@ -369,6 +398,7 @@ int main(void)
 	        cmocka_unit_test(a_version_is_of_one_instant),
 	        cmocka_unit_test(a_point_of_many_batches_has_all_that_is_reachable_and_no_more),
 	        cmocka_unit_test(a_killed_clone_fails_the_point_and_nothing_else),
+	        cmocka_unit_test(what_is_copied_fast_is_not_cloned),
 	        cmocka_unit_test(a_process_that_changed_its_user_makes_points),
 	};
 

@@ -31,9 +31,16 @@ static size_t index_of(uint64_t page)
 	return page < SPM_BLOB_PAGE ? page - 7 * MAP_LEAF_PAGES : page - SPM_BLOB_PAGE + HEAP_PAGES;
 }
 
+static unsigned char patches[4096 + PATCH_BYTES_MOST];
+
 static struct place place_any(void)
 {
 	struct place p = {.birth = 1 + below(3), .block = below(8) ? 1 + below(1000) : 0};
+
+	if (p.block && !below(4)) {
+		p.granules = UINT32_C(1) << below(32) | UINT32_C(7) << below(32);
+		p.patch = patches + below(4096);
+	}
 
 	p.sum = p.block ? test_random(&random_state) : 0;
 	p.meta.span_pages = (uint32_t)below(5);
@@ -48,7 +55,7 @@ static struct place place_after(const struct place *last)
 {
 	struct place p = *last;
 
-	if (!below(100) || !p.birth || !p.block || p.meta.page_in_span >= p.meta.span_pages)
+	if (!below(100) || !p.birth || !p.block || p.granules || p.meta.page_in_span >= p.meta.span_pages)
 		return below(8) ? place_any() : (struct place){0};
 	p.block++;
 	p.sum = test_random(&random_state);
@@ -60,7 +67,7 @@ static struct place place_after(const struct place *last)
 /* Pages [from, end) of the model, anew, come into the map from one image. Runs that make no sense come page by page. */
 static void image_add(struct map *m, size_t from, size_t end)
 {
-	unsigned char *image = malloc((end - from) * ENTRY_BYTES_MOST + 1);
+	unsigned char *image = malloc((end - from) * (ENTRY_BYTES_MOST + PATCH_BYTES_MOST) + 1);
 	struct entry_writer w = {.to = image};
 	struct entry_cursor e = {.at = image};
 	struct source_run run;
@@ -98,6 +105,20 @@ static void map_make(struct map *m)
 	image_add(m, HEAP_PAGES, PAGES);
 }
 
+/* A patch that stays is not told again. */
+static void page_keep_patch(struct map *m, size_t i)
+{
+	struct place from = model[i], to, wrong;
+
+	model[i].meta.class ^= 1;
+	to = model[i];
+	to.patch = NULL;
+	wrong = to;
+	wrong.granules ^= 1;
+	assert_int_equal(spm_map_change(m, page_of(i), &from, &wrong), -EUCLEAN);
+	assert_int_equal(spm_map_change(m, page_of(i), &from, &to), 0);
+}
+
 static void page_change(struct map *m)
 {
 	size_t i = below(PAGES);
@@ -105,10 +126,21 @@ static void page_change(struct map *m)
 
 	wrong.sum++;
 	assert_int_equal(spm_map_change(m, page_of(i), &wrong, &from), -EUCLEAN);
+	if (from.granules && below(2)) {
+		page_keep_patch(m, i);
+		return;
+	}
 	model[i] = below(2) ? place_any() : place_after(i ? &model[i - 1] : &(struct place){0});
 	if (model[i].birth && !below(4)) /* like those beside it but for this */
 		model[i].birth += 1;
 	assert_int_equal(spm_map_change(m, page_of(i), &from, &model[i]), 0);
+}
+
+static void place_expect(const struct place *p, const struct place *expected)
+{
+	assert_true(spm_place_is(p, expected) && p->granules == expected->granules);
+	if (p->granules)
+		assert_memory_equal(p->patch, expected->patch, spm_patch_bytes(p->granules));
 }
 
 static void page_expect(const struct map *m, size_t i)
@@ -118,7 +150,7 @@ static void page_expect(const struct map *m, size_t i)
 
 	assert_int_equal(p != NULL, model[i].birth != 0);
 	if (p)
-		assert_memory_equal(p, &model[i], sizeof(*p));
+		place_expect(p, &model[i]);
 }
 
 static int page_told(uint64_t page, const struct place *p, void *arg)
@@ -128,7 +160,7 @@ static int page_told(uint64_t page, const struct place *p, void *arg)
 	for (; *next < i; ++*next)
 		assert_int_equal(model[*next].birth, 0);
 	assert_int_equal(*next, i);
-	assert_memory_equal(p, &model[i], sizeof(*p));
+	place_expect(p, &model[i]);
 	++*next;
 	return 0;
 }
@@ -136,14 +168,17 @@ static int page_told(uint64_t page, const struct place *p, void *arg)
 static void map_expect(const struct map *m)
 {
 	size_t next = 0;
-	uint64_t pages = 0;
+	uint64_t pages = 0, patch_bytes = 0;
 
 	assert_int_equal(spm_map_each(m, page_told, &next), 0);
 	for (; next < PAGES; next++)
 		assert_int_equal(model[next].birth, 0);
-	for (size_t i = 0; i < PAGES; i++)
+	for (size_t i = 0; i < PAGES; i++) {
 		pages += model[i].birth != 0;
+		patch_bytes += spm_patch_bytes(model[i].granules);
+	}
 	assert_int_equal(m->pages, pages);
+	assert_int_equal(m->patch_bytes, patch_bytes);
 }
 
 /* What the list says is what the map was when it was made. */
@@ -160,6 +195,9 @@ static void list_expect(const struct source_list *list, const struct place *expe
 			assert_true(p->birth && p->birth == list->run[r].birth);
 			assert_true(s.block == p->block && s.sum == p->sum);
 			assert_memory_equal(&meta, &p->meta, sizeof(meta));
+			assert_int_equal(s.granules, p->granules);
+			if (s.granules)
+				assert_memory_equal(s.patch, p->patch, spm_patch_bytes(s.granules));
 		}
 	for (size_t i = 0; i < PAGES; i++)
 		there += expected[i].birth != 0;

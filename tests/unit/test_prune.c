@@ -152,7 +152,7 @@ static void space_goes_back_to_the_volume(void **state)
 		change[i] = (struct page_change){.page = 9000 + i, .data = data[i], .meta.span_pages = 1};
 	for (unsigned n = 0; n < 6; n++) {
 		for (unsigned i = 0; i < 250; i++)
-			data[i][0] = n * 1000 + i + 1;
+			memset(data[i], (int)(n * 50 + i % 50 + 1), sizeof(data[i])); /* whole pages */
 		assert_int_equal(spm_chain_commit(c, change, 250, true, &info), 0);
 		info.version = 0;
 	}
@@ -277,6 +277,7 @@ static int open_ones_are_pruned(const char *volume)
 	id = pCAlloc(CONTAINER, sizeof(struct book), &root);
 	attr = pCGetAttr(CONTAINER);
 	attr->versions_kept = 0;
+	attr->chunk_bytes = 2 * SPM_PAGE_BYTES;                         /* whole pages, which go with their versions */
 	EXPECT(!pPrune(CONTAINER, &how) && b.n == 1 && !b.versions[0]); /* no version yet */
 	EXPECT(id && !pCSetAttr(id, attr) && !points_make(root, id, 40));
 	EXPECT(!pTag(CONTAINER, "tagged", "5") && !pBranch(CONTAINER, "branch", "9") &&

@@ -151,9 +151,11 @@ static void what_is_too_old_goes_but_for_the_newest(void **state)
 		expected[v] = age_of(v) < DAY;
 	expect(&s, expected);
 	end(&s);
-	begin(&s, (struct version_info){.keep_seconds = DAY});
-	for (uint64_t v = 1; v <= 30; v++)
+	begin(&s, (struct version_info){0});
+	for (uint64_t v = 1; v < 30; v++)
 		commit(&s, v);
+	s.policy.keep_seconds = DAY;
+	commit(&s, 30);
 	settle(&s);
 	memset(expected, 0, sizeof(expected));
 	expected[30] = true;

@@ -529,6 +529,62 @@ static void one_thread_pays_almost_nothing(void **state)
 	assert_true(best < 100000);
 }
 
+static _Atomic bool is_stopping;
+
+/* As a worker does, that a container has just got. */
+static void *newborn_main(void *arg)
+{
+	uint64_t began;
+
+	started++;
+	while (!is_stopping)
+		;
+	began = spm_now_ns();
+	while (spm_now_ns() - began < 300000)
+		;
+	spm_stop_exempt_self();
+	while (!is_over)
+		sleep_us(100);
+	return arg;
+}
+
+static uint64_t stop_beside_newborn_ns(void)
+{
+	sigset_t all, before;
+	pthread_t thread;
+	uint64_t began;
+
+	is_over = is_stopping = false;
+	started = 0;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	assert_int_equal(pthread_create(&thread, NULL, newborn_main, NULL), 0);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	wait_started(1);
+	is_stopping = true;
+	began = spm_now_ns();
+	assert_int_equal(spm_stop_begin(), 0);
+	spm_stop_end();
+	began = spm_now_ns() - began;
+	is_over = true;
+	pthread_join(thread, NULL);
+	return began;
+}
+
+static void a_stop_goes_on_as_soon_as_a_new_thread_is_exempt(void **state)
+{
+	uint64_t best = UINT64_MAX;
+
+	(void)state;
+	for (unsigned i = 0; i < 50 && best > 900000; i++) {
+		uint64_t t = stop_beside_newborn_ns();
+
+		best = t < best ? t : best;
+	}
+	print_message("a stop beside a thread that is exempt after 300 us: %lu ns\n", (unsigned long)best);
+	assert_true(best < 900000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -539,6 +595,7 @@ int main(void)
 	        cmocka_unit_test(parked_threads_are_left_alone_and_wait_in_unpark),
 	        cmocka_unit_test(exempt_threads_run_on),
 	        cmocka_unit_test(exempt_thread_stops_the_others),
+	        cmocka_unit_test(a_stop_goes_on_as_soon_as_a_new_thread_is_exempt),
 	        cmocka_unit_test(threads_that_come_and_go_are_stopped_too),
 	        cmocka_unit_test(thread_that_blocks_all_signals_does_not_hang_the_stop),
 	        cmocka_unit_test(thread_that_runs_with_signals_blocked_fails_the_stop),
