@@ -1,4 +1,5 @@
-/* softpm.c - SoftPM: a point is the commit, pPointSync; lazily: pPoint, every LAZY_NS at most. Variants:
+/* softpm.c - SoftPM: a point is the commit, pPointSync; lazily: pPoint, every LAZY_NS at most, and not before the last one is durable.
+ * Variants:
  *
  *     tree      <softpm/tree.h>
  *     hash      <softpm/hash.h>
@@ -15,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAGIC = 100100, POINT_EVERY = 20000, LAZY_NS = 10000000 };
+enum { MAGIC = 100100, POINT_EVERY = 20000, LAZY_NS = 10000000, LOOK_NS = 1000000 };
 
 struct value {
 	char bytes[VALUE_BYTES];
@@ -56,7 +57,7 @@ static bool is_filled; /* before, puts are not recorded: a point follows */
 static pthread_rwlock_t recording = PTHREAD_RWLOCK_INITIALIZER;
 static _Atomic unsigned updates;
 static _Thread_local bool is_changed; /* since this thread's last commit */
-static uint64_t last_point_ns;
+static uint64_t next_point_ns;
 
 static void softpm_need(bool ok, const char *what)
 {
@@ -223,10 +224,14 @@ static void record_commit(void)
 
 static void lazy_commit(void)
 {
-	if (now_ns() - last_point_ns < LAZY_NS)
+	struct pstats s;
+
+	if (now_ns() < next_point_ns)
 		return;
-	softpm_need(pPoint(container) > 0, "pPoint");
-	last_point_ns = now_ns();
+	softpm_need(!pStats(MAGIC, &s), "pStats");
+	if (!s.queue)
+		softpm_need(pPoint(container) > 0, "pPoint");
+	next_point_ns = now_ns() + (s.queue ? LOOK_NS : LAZY_NS);
 }
 
 static void softpm_commit(void)

@@ -50,6 +50,9 @@ holds 'row("SoftPM", "add")["ratio"] == 0.8 and row("TPL", "add")["ratio"] == 1.
 holds 'row("SoftPM", "rate")["ratio"] == 0.5'
 grep -q '^| list | 1000 | 1 | add (us) | 5 | 4 | 0.80 |$' "$scratch/table" || fail "the table leaves out what SoftPM loses"
 [ ! -e "$scratch/data" ] || fail "the data is left behind"
+python3 "$source/bench/ratios" fig5 "$scratch/rows.json" >"$scratch/table"
+grep -q '^| structure | elements | batch | create, us | add, us | rate, ops/s |$' "$scratch/table" &&
+	grep -q '^| list | 1000 | 1 | 50.00 | 0.80 | 0.50 |$' "$scratch/table" || fail "the table of ratios is another"
 
 system tpl "printf 'create\t100\tus\ndata\t2\n'"
 ! measure --build "$scratch/known" --where structure=list --json "$scratch/rows.json" fig5 >/dev/null 2>"$scratch/errors" ||
