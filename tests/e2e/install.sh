@@ -146,3 +146,17 @@ for what in dynamic archive; do
 done
 diff "$scratch/ds_header" "$scratch/ds_dynamic" || fail "the functions of softpm/*.h (<) differ from libsoftpm-ds's symbols (>)"
 echo "install: symbols: right"
+
+# SQLite on SoftPM, if it was built: the shell finds the library that was installed with it, and that has SQLite's functions only.
+shell=$prefix/bin/softpm-sqlite3
+if [ -x "$shell" ]; then
+	[ "$("$shell" "file:$scratch/sqlite.vol?softpm=1" 'CREATE TABLE t(a); INSERT INTO t VALUES(7); SELECT a FROM t')" = 7 ] ||
+		fail "softpm-sqlite3 does not work"
+	ldd "$shell" >"$scratch/libraries"
+	for library in libsqlite3 libsoftpm; do
+		grep -q "$library.*=> $prefix" "$scratch/libraries" || fail "softpm-sqlite3 takes another $library: $(cat "$scratch/libraries")"
+	done
+	sqlite=$(sed -n 's/.*libsqlite3.* => \([^ ]*\).*/\1/p' "$scratch/libraries")
+	! nm -D --defined-only "$sqlite" | grep -v ' sqlite3[a-z0-9]*_' || fail "libsqlite3.so.0 has symbols that are not SQLite's"
+	echo "install: sqlite: right"
+fi

@@ -1,0 +1,130 @@
+/* adapter.h - what the files of this folder know of each other, and the few calls that sqlite.patch adds to SQLite.
+ *
+ *   SQLite's pager -> vfs.c      the file that SQLite sees: reads, writes, locks
+ *                  -> store.c    one container of the volume as that file; shared by all connections of the process
+ *                  -> pages.c    its bytes, as objects in SoftPM's heap
+ *                  -> points.c   when they become a version
+ *
+ * Locks, in this order: the one of store.c (which stores there are), a store's (everything in it).
+ */
+#ifndef SPM_SQLITE_ADAPTER_H
+#define SPM_SQLITE_ADAPTER_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- what the patch calls ---- */
+
+/* The name of the VFS that a database is opened with: ours if its name, `name`, as SQLite keeps it behind sqlite3_uri_parameter, or
+ * the environment asks for it; else what was asked for, but never ours. */
+const char *spm_sqlite_vfs(const char *name, const char *vfs, unsigned flags);
+int spm_sqlite_has(sqlite3_file *f); /* whether it is one of ours */
+/* All that a transaction wrote is in the file. level: 0 synchronous=OFF, 1 NORMAL, 2 FULL. An SQLite code. */
+int spm_sqlite_commit(sqlite3_file *f, int level);
+/* All that a transaction wrote was written back to what it was. */
+int spm_sqlite_rolled_back(sqlite3_file *f);
+/* SQLITE_EXTRA_INIT. */
+int spm_sqlite_init(const char *unused);
+
+/* ---- pages.c ---- */
+
+struct pages_root;
+struct pages {
+	int id; /* of the container */
+	struct pages_root *root;
+};
+
+void *spm_pages_new(int magic, int *id); /* its root; NULL and errno */
+/* The root of a container that was opened. 0, or -1 and errno is EUCLEAN: it holds no database. */
+int spm_pages_check(const struct pages_root *root);
+int64_t spm_pages_bytes(const struct pages *p);
+/* The byte at `at`, of which there are `bytes` in one piece from there on; NULL: none. */
+unsigned char *spm_pages_at(const struct pages *p, int64_t at, int64_t *bytes);
+/* 0 or -errno. What is equal already is not touched. */
+int spm_pages_write(struct pages *p, const unsigned char *from, int64_t n, int64_t at);
+int spm_pages_resize(struct pages *p, int64_t bytes);
+
+/* ---- store.c ---- */
+
+struct points {
+	pthread_t thread;
+	pthread_cond_t changed;
+	bool has_thread, is_idle, is_ending;
+	bool is_unsaved; /* some transaction is in no version yet */
+	bool is_ahead;   /* so far has one that may yet be rolled back; of this level */
+	int level_ahead;
+	uint64_t due_ns; /* when it is to be in one */
+	int failed;      /* SQLite code of a point that failed, until it is told */
+};
+
+struct file;
+struct store {
+	struct store *next;
+	char *path;
+	int magic;
+	bool is_view;
+	unsigned users;
+	int process;
+	struct pages pages;
+	pthread_mutex_t lock;
+	pthread_cond_t unlocked;
+	unsigned waiting;          /* for unlocked */
+	unsigned shared;           /* files with any lock */
+	const struct file *writer; /* the one beyond SHARED */
+	int writer_level;
+	unsigned committing; /* how many make a version, and wait for the disk: nobody writes */
+	bool is_torn;        /* part of a transaction is written: the bytes are no state of the database */
+	bool is_broken;      /* and will stay so */
+	uint64_t commits;
+	struct points points;
+};
+
+struct store_name {
+	const char *path, *ref; /* ref NULL: the newest */
+	int magic;
+	bool may_create, is_readonly;
+};
+/* SQLite codes. */
+int spm_store_open(const struct store_name *name, struct store **out);
+void spm_store_close(struct store *s);
+/* The state becomes that of another version, as pCSwitch does; nobody else has the store open. An SQLite code. */
+int spm_store_switch(struct store *s, const char *ref);
+/* From errno, and tells SQLite's log why; `otherwise`: the code of an I/O error. */
+int spm_sqlite_code(int otherwise);
+
+struct file {
+	sqlite3_file base;
+	struct store *store;
+	int level;     /* its lock: SQLITE_LOCK_... */
+	uint64_t seen; /* store->commits when it read page 1, or committed */
+};
+
+/* ---- points.c ---- the store is locked */
+
+enum { POINT_LATER, POINT_SOON, POINT_NOW };       /* synchronous=OFF, NORMAL, FULL */
+int spm_points_commit(struct store *s, int level); /* if it fails, the bytes are torn as before */
+int spm_points_rolled_back(struct store *s);
+void spm_points_end(struct store *s);
+
+/* What ended by now is in a version, and durable. An SQLite code; SQLITE_BUSY: a transaction is half written. */
+int spm_points_flush(struct store *s);
+
+/* ---- locks.c ---- */
+
+/* The store is locked: until nobody makes a version. */
+void spm_locks_await_commit(struct store *s);
+int spm_locks_take(struct file *f, int level);
+void spm_locks_release(struct file *f, int level);
+/* A file is being closed. */
+void spm_locks_forget(void);
+/* Waits until the lock that this thread was just refused can be had, at most so long; false: there was none. */
+bool spm_locks_sleep(unsigned microseconds);
+
+/* ---- sql.c ---- called for each connection */
+
+int spm_sqlite_functions(sqlite3 *db);
+
+#endif

@@ -1,0 +1,124 @@
+/* locks.c - SQLite's five locks of a file, between the connections of one process.
+ *
+ * Other processes are kept out by the volume: it lets one write a container. As in os_unix.c a writer that waits for readers to end
+ * (PENDING) keeps new ones out. Who meets a writer that waits for the disk waits with it, for it will be done without anybody's help; who meets any other
+ * is told SQLITE_BUSY. If SQLite's busy handler sleeps then, it is woken when the lock can be had, not after the millisecond or more that it
+ * asked for.
+ */
+#include "adapter.h"
+
+#include <errno.h>
+#include <time.h>
+
+/* The lock that this thread was refused last. The file is still open if none was closed since. */
+static _Thread_local struct refused {
+	struct file *file;
+	int level;
+	unsigned closed;
+} refused;
+static _Atomic unsigned closed;
+
+/* Whether f may not have the lock now, because of another. */
+static bool is_kept_out(const struct file *f, int level)
+{
+	const struct store *s = f->store;
+
+	if (level == SQLITE_LOCK_SHARED)
+		return s->writer && s->writer_level >= SQLITE_LOCK_PENDING;
+	if (s->writer && s->writer != f)
+		return true;
+	return level == SQLITE_LOCK_EXCLUSIVE && s->shared > 1;
+}
+
+void spm_locks_await_commit(struct store *s)
+{
+	s->waiting++;
+	while (s->committing)
+		pthread_cond_wait(&s->unlocked, &s->lock);
+	s->waiting--;
+}
+
+static void note(struct file *f, int level)
+{
+	struct store *s = f->store;
+
+	if (f->level == SQLITE_LOCK_NONE)
+		s->shared++;
+	if (level > SQLITE_LOCK_SHARED) {
+		s->writer = f;
+		s->writer_level = level;
+	}
+	f->level = level;
+}
+
+int spm_locks_take(struct file *f, int level)
+{
+	struct store *s = f->store;
+	int rc = SQLITE_OK;
+
+	if (level <= f->level)
+		return SQLITE_OK;
+	if (s->is_view && level > SQLITE_LOCK_SHARED)
+		return SQLITE_READONLY;
+	pthread_mutex_lock(&s->lock);
+	while (s->committing && is_kept_out(f, level))
+		spm_locks_await_commit(s);
+	if (s->is_broken)
+		rc = SQLITE_IOERR;
+	else if (!is_kept_out(f, level))
+		note(f, level);
+	else
+		rc = SQLITE_BUSY;
+	if (rc == SQLITE_BUSY && level == SQLITE_LOCK_EXCLUSIVE && (!s->writer || s->writer == f))
+		note(f, SQLITE_LOCK_PENDING);
+	pthread_mutex_unlock(&s->lock);
+	if (rc == SQLITE_BUSY || refused.file)
+		refused = (struct refused){rc == SQLITE_BUSY ? f : NULL, level, closed};
+	return rc;
+}
+
+void spm_locks_forget(void)
+{
+	closed++;
+}
+
+bool spm_locks_sleep(unsigned microseconds)
+{
+	struct file *f = refused.closed == closed ? refused.file : NULL;
+	struct timespec until;
+
+	if (!f)
+		return false;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += microseconds / 1000000;
+	until.tv_nsec += microseconds % 1000000 * 1000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&f->store->lock);
+	f->store->waiting++;
+	while (is_kept_out(f, refused.level) &&
+	       pthread_cond_timedwait(&f->store->unlocked, &f->store->lock, &until) != ETIMEDOUT)
+		;
+	f->store->waiting--;
+	pthread_mutex_unlock(&f->store->lock);
+	return true;
+}
+
+void spm_locks_release(struct file *f, int level)
+{
+	struct store *s = f->store;
+
+	if (level >= f->level)
+		return;
+	pthread_mutex_lock(&s->lock);
+	if (s->writer == f && s->is_torn) /* nobody can put it right any more: the versions are */
+		s->is_broken = true;
+	if (s->writer == f)
+		s->writer = NULL;
+	if (level == SQLITE_LOCK_NONE)
+		s->shared--;
+	f->level = level;
+	if (s->waiting)
+		pthread_cond_broadcast(&s->unlocked);
+	pthread_mutex_unlock(&s->lock);
+}

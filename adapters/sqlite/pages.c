@@ -1,0 +1,211 @@
+/* pages.c - a database file as objects in SoftPM's heap.
+ *
+ *   root -> header            magic, sizes; no pointers, so that no number is taken for one
+ *        -> chunk[0..chunks)  64 KiB each, never searched for pointers: SQLite's pages have arbitrary bytes
+ *
+ * A chunk is a multiple of every page size of SQLite, so a page lies in one piece, and readers use it where it lies (xFetch). Chunks never
+ * move. Growing by one is what a database that grows pays at a point: 16 pages of which most are still empty.
+ *
+ * A page is written by comparing it with what is there, and copying the cache lines that differ: a page that did not change is not
+ * touched, so it is in no version again.
+ *
+ * A volume is not to be believed: what a restored root leads to is checked against the heap before it is used.
+ */
+#include "adapter.h"
+
+#include <errno.h>
+#include <softpm.h>
+#include <string.h>
+
+enum { CHUNK_BYTES = 65536, LINE_BYTES = 64 };
+
+#define PAGES_MAGIC UINT64_C(0xd1b7f3a95c2e8461)
+
+struct pages_header {
+	uint64_t magic;
+	uint32_t format, chunk_bytes;
+	int64_t bytes;
+	uint64_t chunks;
+};
+
+struct pages_root {
+	struct pages_header *header;
+	unsigned char **chunk;
+};
+
+static struct pages_header *header_new(int id)
+{
+	struct pages_header *h;
+
+	pCUse(id);
+	h = pMallocNoPtr(sizeof(*h));
+	pCUse(0);
+	if (h)
+		*h = (struct pages_header){.magic = PAGES_MAGIC, .format = 1, .chunk_bytes = CHUNK_BYTES};
+	return h;
+}
+
+void *spm_pages_new(int magic, int *id)
+{
+	void *memory;
+	struct pages_root *root;
+
+	*id = pCAlloc(magic, sizeof(*root), &memory);
+	if (!*id)
+		return NULL;
+	root = memory;
+	root->header = header_new(*id);
+	if (root->header)
+		return root;
+	pCFree(*id);
+	errno = ENOMEM;
+	return NULL;
+}
+
+static bool chunks_are_there(const struct pages_root *root, uint64_t chunks)
+{
+	if (chunks && pReadable(root->chunk) / sizeof(*root->chunk) < chunks)
+		return false;
+	for (uint64_t i = 0; i < chunks; i++)
+		if (pReadable(root->chunk[i]) < CHUNK_BYTES)
+			return false;
+	return true;
+}
+
+int spm_pages_check(const struct pages_root *root)
+{
+	const struct pages_header *h;
+
+	if (pReadable(root) >= sizeof(*root) && pReadable(root->header) >= sizeof(*root->header)) {
+		h = root->header;
+		if (h->magic == PAGES_MAGIC && h->format == 1 && h->chunk_bytes == CHUNK_BYTES && h->bytes >= 0 &&
+		    (uint64_t)h->bytes / CHUNK_BYTES <= h->chunks && (uint64_t)h->bytes <= h->chunks * CHUNK_BYTES &&
+		    chunks_are_there(root, h->chunks))
+			return 0;
+	}
+	errno = EUCLEAN;
+	return -1;
+}
+
+int64_t spm_pages_bytes(const struct pages *p)
+{
+	return p->root->header->bytes;
+}
+
+unsigned char *spm_pages_at(const struct pages *p, int64_t at, int64_t *bytes)
+{
+	int64_t rest = spm_pages_bytes(p) - at, in_chunk = at % CHUNK_BYTES;
+
+	if (at < 0 || rest <= 0)
+		return NULL;
+	*bytes = rest < CHUNK_BYTES - in_chunk ? rest : CHUNK_BYTES - in_chunk;
+	return p->root->chunk[at / CHUNK_BYTES] + in_chunk;
+}
+
+/* Room for so many chunks in the table of them. */
+static int table_reserve(struct pages_root *root, uint64_t chunks)
+{
+	size_t have = root->chunk ? pUsableSize(root->chunk) / sizeof(*root->chunk) : 0;
+	unsigned char **more;
+
+	if (chunks <= have)
+		return 0;
+	more = pRealloc(root->chunk, (chunks < 2 * have ? 2 * have : chunks) * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	root->chunk = more;
+	return 0;
+}
+
+static int chunks_add(struct pages_root *root, uint64_t chunks)
+{
+	int err = table_reserve(root, chunks);
+
+	for (uint64_t i = root->header->chunks; i < chunks && !err; i++) {
+		root->chunk[i] = pMallocNoPtr(CHUNK_BYTES);
+		if (root->chunk[i])
+			root->header->chunks = i + 1;
+		else
+			err = -ENOMEM;
+	}
+	return err;
+}
+
+static void chunks_drop(struct pages_root *root, uint64_t chunks)
+{
+	while (root->header->chunks > chunks) {
+		unsigned char **last = &root->chunk[--root->header->chunks];
+
+		pFree(*last);
+		*last = NULL;
+	}
+}
+
+/* What lies behind the end is zero, so it is when the file grows again. */
+static void tail_clear(struct pages *p, int64_t from)
+{
+	int64_t n;
+
+	for (unsigned char *at; (at = spm_pages_at(p, from, &n)); from += n)
+		memset(at, 0, (size_t)n);
+}
+
+int spm_pages_resize(struct pages *p, int64_t bytes)
+{
+	struct pages_root *root = p->root;
+	uint64_t chunks = ((uint64_t)bytes + CHUNK_BYTES - 1) / CHUNK_BYTES;
+	int err = 0;
+
+	if (bytes < spm_pages_bytes(p)) {
+		chunks_drop(root, chunks);
+		if (root->header->bytes > (int64_t)(chunks * CHUNK_BYTES))
+			root->header->bytes = (int64_t)(chunks * CHUNK_BYTES);
+		tail_clear(p, bytes);
+	} else if (chunks > root->header->chunks) {
+		pCUse(p->id);
+		err = chunks_add(root, chunks);
+		pCUse(0);
+	}
+	if (!err)
+		root->header->bytes = bytes;
+	return err;
+}
+
+static bool line_differs(const unsigned char *a, const unsigned char *b)
+{
+	enum { WORDS = LINE_BYTES / 8 };
+	uint64_t x[WORDS], y[WORDS], differ = 0;
+
+	memcpy(x, a, LINE_BYTES);
+	memcpy(y, b, LINE_BYTES);
+	for (unsigned i = 0; i < WORDS; i++)
+		differ |= x[i] ^ y[i];
+	return differ != 0;
+}
+
+static void lines_copy(unsigned char *to, const unsigned char *from, int64_t n)
+{
+	int64_t i = 0;
+
+	for (; i + LINE_BYTES <= n; i += LINE_BYTES)
+		if (line_differs(to + i, from + i))
+			memcpy(to + i, from + i, LINE_BYTES);
+	if (i < n)
+		memcpy(to + i, from + i, (size_t)(n - i));
+}
+
+int spm_pages_write(struct pages *p, const unsigned char *from, int64_t n, int64_t at)
+{
+	int64_t piece = 0;
+	int err = 0;
+
+	if (at + n > spm_pages_bytes(p))
+		err = spm_pages_resize(p, at + n);
+	for (; n && !err; n -= piece, from += piece, at += piece) {
+		unsigned char *to = spm_pages_at(p, at, &piece);
+
+		piece = piece < n ? piece : n;
+		lines_copy(to, from, piece);
+	}
+	return err;
+}

@@ -1,0 +1,256 @@
+/* store.c - which databases the process has open.
+ *
+ * A process has one volume (pVOpen), so all its databases on SoftPM are containers of one: it is opened with the first, and closed
+ * with the last. file:PATH?softpm=2 is container 2 of the volume at PATH. All connections to one share a store. A view, a version that is only
+ * read, is opened for each connection anew: what its ref means may have changed.
+ *
+ * All pages are verified before a database is open: what a lazy restore finds damaged later would be a SIGBUS, not an error of SQLite.
+ */
+#include "adapter.h"
+
+#include <errno.h>
+#include <softpm.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct {
+	pthread_mutex_t lock;
+	char *path; /* of the volume; NULL: none is open */
+	struct store *first;
+} stores = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+int spm_sqlite_code(int otherwise)
+{
+	static const struct {
+		int error, code;
+	} known[] = {
+	        {EAGAIN, SQLITE_BUSY},  {EBUSY, SQLITE_BUSY},     {EUCLEAN, SQLITE_CORRUPT}, {ENOSPC, SQLITE_FULL},
+	        {ENOMEM, SQLITE_NOMEM}, {EROFS, SQLITE_READONLY}, {EFBIG, SQLITE_FULL},
+	};
+	int error = errno;
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (known[i].error == error)
+			otherwise = known[i].code;
+	sqlite3_log(otherwise, "softpm: %s", pErrorMsg());
+	return otherwise;
+}
+
+static int volume_fail(int code)
+{
+	sqlite3_log(code, "softpm: %s", pErrorMsg());
+	free(stores.path);
+	stores.path = NULL;
+	return code;
+}
+
+static int volume_open(const struct store_name *name)
+{
+	if (stores.path && strcmp(stores.path, name->path)) {
+		sqlite3_log(SQLITE_CANTOPEN, "softpm: %s: this process has volume %s open, and can't have two",
+		            name->path, stores.path);
+		return SQLITE_CANTOPEN;
+	}
+	if (stores.path)
+		return SQLITE_OK;
+	if (!name->may_create && access(name->path, F_OK))
+		return SQLITE_CANTOPEN;
+	stores.path = strdup(name->path);
+	if (!stores.path)
+		return SQLITE_NOMEM;
+	if (!pVOpen(name->path))
+		return SQLITE_OK;
+	return volume_fail(errno == EUCLEAN ? SQLITE_NOTADB : SQLITE_CANTOPEN);
+}
+
+static void volume_close_unused(void)
+{
+	if (stores.first || !stores.path)
+		return;
+	if (pVClose())
+		spm_sqlite_code(SQLITE_IOERR_CLOSE);
+	free(stores.path);
+	stores.path = NULL;
+}
+
+/* Threads need not be stopped for a point: what it captures nobody changes meanwhile, see points.c. Nothing becomes unreachable without
+ * being freed, so no trace has to look for it. */
+static int attributes_set(int id, int magic)
+{
+	struct cattr *attr = pCGetAttr(magic);
+	int failed = 0;
+
+	if (!attr)
+		return -1;
+	if (attr->stop_threads || attr->full_trace_every || !*attr->name) {
+		attr->stop_threads = 0;
+		attr->full_trace_every = 0;
+		if (!*attr->name)
+			strcpy(attr->name, "sqlite");
+		failed = pCSetAttr(id, attr);
+	}
+	pCAttrFree(attr);
+	return failed;
+}
+
+/* The branch that pCRestore would bring back. */
+static int branch_note(const struct pbranch *b, void *arg)
+{
+	char *name = arg;
+
+	if (b->is_current)
+		strncpy(name, b->name, 63);
+	return b->is_current;
+}
+
+static int view_open(struct store *s, const char *ref, void **root)
+{
+	char branch[64] = "";
+
+	if (!ref && pBranches(s->magic, branch_note, branch) < 0)
+		return 0;
+	return pCOpenAt(s->magic, ref ? ref : branch, root);
+}
+
+static int container_open(struct store *s, const struct store_name *name)
+{
+	void *root = NULL;
+	int *id = &s->pages.id;
+
+	*id = s->is_view ? view_open(s, name->ref, &root) : pCRestore(s->magic, &root);
+	if (!*id && errno == ENOENT && name->may_create && !s->is_view)
+		root = spm_pages_new(s->magic, id);
+	if (!*id || !root)
+		return spm_sqlite_code(SQLITE_CANTOPEN);
+	s->pages.root = root;
+	if (pRestoreWait(*id) || (!s->is_view && attributes_set(*id, s->magic)))
+		return spm_sqlite_code(SQLITE_CANTOPEN);
+	if (!spm_pages_check(root))
+		return SQLITE_OK;
+	sqlite3_log(SQLITE_NOTADB, "softpm: container %d of %s holds no SQLite database", s->magic, name->path);
+	return SQLITE_NOTADB;
+}
+
+static struct store *store_new(const struct store_name *name)
+{
+	struct store *s = calloc(1, sizeof(*s));
+	pthread_condattr_t clock;
+
+	if (!s)
+		return NULL;
+	s->magic = name->magic;
+	s->is_view = name->is_readonly || name->ref;
+	s->process = getpid();
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_condattr_init(&clock);
+	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->unlocked, &clock);
+	pthread_cond_init(&s->points.changed, &clock);
+	pthread_condattr_destroy(&clock);
+	return s;
+}
+
+static void store_free(struct store *s)
+{
+	if (s->pages.id)
+		pCFree(s->pages.id);
+	pthread_mutex_destroy(&s->lock);
+	pthread_cond_destroy(&s->unlocked);
+	pthread_cond_destroy(&s->points.changed);
+	free(s);
+}
+
+/* One that this connection can share: those that only read share with who writes, if somebody does. */
+static struct store *store_find(const struct store_name *name)
+{
+	struct store *s = name->ref ? NULL : stores.first;
+
+	while (s && (s->magic != name->magic || s->is_view))
+		s = s->next;
+	return s;
+}
+
+static int store_make(const struct store_name *name, struct store **out)
+{
+	struct store *s = store_new(name);
+	int rc = s ? container_open(s, name) : SQLITE_NOMEM;
+
+	if (rc) {
+		if (s)
+			store_free(s);
+		return rc;
+	}
+	s->next = stores.first;
+	stores.first = s;
+	*out = s;
+	return SQLITE_OK;
+}
+
+int spm_store_open(const struct store_name *name, struct store **out)
+{
+	struct store *s = NULL;
+	int rc;
+
+	pthread_mutex_lock(&stores.lock);
+	rc = volume_open(name);
+	if (!rc) {
+		s = store_find(name);
+		if (!s)
+			rc = store_make(name, &s);
+		if (rc)
+			volume_close_unused();
+	}
+	if (!rc) {
+		s->users++;
+		*out = s;
+	}
+	pthread_mutex_unlock(&stores.lock);
+	return rc;
+}
+
+int spm_store_switch(struct store *s, const char *ref)
+{
+	void *root = NULL;
+	int rc;
+
+	pthread_mutex_lock(&stores.lock);
+	pthread_mutex_lock(&s->lock);
+	rc = s->users > 1 || s->shared ? SQLITE_BUSY : spm_points_flush(s);
+	if (!rc && (pCSwitch(s->pages.id, ref, &root) || pRestoreWait(s->pages.id)))
+		rc = spm_sqlite_code(SQLITE_ERROR);
+	if (root) {
+		s->is_broken = spm_pages_check(root);
+		s->pages.root = root;
+		s->commits++;
+	}
+	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_unlock(&stores.lock);
+	return rc || !s->is_broken ? rc : SQLITE_NOTADB;
+}
+
+static void store_end(struct store *s)
+{
+	struct store **at = &stores.first;
+
+	while (*at != s)
+		at = &(*at)->next;
+	*at = s->next;
+	pthread_mutex_lock(&s->lock);
+	spm_points_end(s);
+	pthread_mutex_unlock(&s->lock);
+	store_free(s);
+}
+
+void spm_store_close(struct store *s)
+{
+	if (s->process != getpid()) /* a child made by fork has neither the thread nor the volume */
+		return;
+	pthread_mutex_lock(&stores.lock);
+	if (!--s->users) {
+		store_end(s);
+		volume_close_unused();
+	}
+	pthread_mutex_unlock(&stores.lock);
+}

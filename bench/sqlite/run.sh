@@ -1,0 +1,60 @@
+#!/bin/sh
+# run.sh BUILD_DIR [DATA_DIR [ROUNDS [SECONDS [ROWS...]]]] - small transactions of SQLite on SoftPM, beside its own files and its databases
+# in memory, all systems in turn in each round: medians a second, and the median over the rounds of the ratio to WAL with synchronous=FULL
+# in the same round, as markdown.
+# All are one build of SQLite 3.40.1. DATA_DIR (./bench-data) must not exist, must not be on tmpfs, and is removed at the end.
+set -eu
+program=${1:?usage: run.sh BUILD_DIR [DATA_DIR [ROUNDS [SECONDS [ROWS...]]]]}/bench/sqlite/bench_sqlite_transactions
+data=${2:-./bench-data}
+rounds=${3:-5}
+seconds=${4:-1}
+[ $# -gt 4 ] && shift 4 || set -- 1000 10000 100000 1000000
+everywhere="softpm-full wal-full journal-full softpm-normal wal-normal softpm-off wal-off"
+
+if [ ! -x "$program" ]; then
+	echo "no SQLite on SoftPM in this build" >&2
+	exit 0
+fi
+mkdir "$data"
+trap 'rm -rf "$data"' EXIT
+trap 'exit 1' INT TERM
+case $(stat -f -c %T "$data") in
+tmpfs | ramfs)
+	echo "$data is in memory: nothing is durable there" >&2
+	exit 1
+	;;
+esac
+
+median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+# ROWS THREADS: lines of rates to $data/rates-SYSTEM, one a round.
+measure() {
+	rm -f "$data"/rates-*
+	round=0
+	while [ "$round" -lt "$rounds" ]; do
+		for system in $systems; do
+			mkdir "$data/db"
+			"$program" "$data/db" "$system" rows="$1" threads="$2" seconds="$seconds" | awk '$1 == "transactions" { print $2 }' \
+				>>"$data/rates-$system"
+			rm -r "$data/db"
+		done
+		round=$((round + 1))
+	done
+}
+
+echo "| rows | threads | synchronous | system | transactions/s | to WAL/FULL |"
+echo "| ---: | ---: | --- | --- | ---: | ---: |"
+for rows in "$@"; do
+	for threads in 1 4; do
+		systems=$everywhere
+		[ "$threads" != 1 ] || systems="$systems memory" # threads would have table locks there
+		measure "$rows" "$threads"
+		for system in $systems; do
+			level=${system#*-}
+			[ "$level" != memory ] || level=
+			printf '| %s | %s | %s | %s | %.0f | %.2f |\n' "$rows" "$threads" "$(echo "$level" | tr a-z A-Z)" \
+				"$(echo "${system%-*}" | sed 's/softpm/SoftPM/; s/wal/WAL/; s/journal/rollback journal/; s/memory/:memory:/')" \
+				"$(median <"$data/rates-$system")" \
+				"$(paste -d' ' "$data/rates-$system" "$data/rates-wal-full" | awk '{ print $1 / $2 }' | median)"
+		done
+	done
+done
