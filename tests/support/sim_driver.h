@@ -9,7 +9,7 @@
 
 #include "driver/driver.h"
 
-enum { SIM_BYTES_MOST = 16 << 20 };
+enum { SIM_BYTES_MOST = 32 << 20 };
 enum sim_kind { SIM_WRITE, SIM_WRITE_DURABLE, SIM_FLUSH, SIM_GROW };
 
 struct sim_op {
