@@ -526,11 +526,11 @@ static void nonsense_write(uint64_t *seed)
 {
 	static const uint64_t odd[] = {0,          1,    0x7fffffff,       UINT32_MAX,        INT64_MAX,
 	                               UINT64_MAX, 4096, SPM_WINDOW_START, SPM_WINDOW_END - 1};
-	struct heapimage_header *h = (void *)bytes;
+	const struct heapimage_header *h = (void *)bytes;
 	unsigned changes = 1 + (unsigned)(test_random(seed) % 3);
+	size_t room = sizeof(*h) + h->tables_bytes; /* while that is true */
 
 	while (changes--) {
-		size_t room = sizeof(*h) + h->tables_bytes < bytes_n ? sizeof(*h) + h->tables_bytes : bytes_n;
 		size_t at = test_random(seed) % 2 ? 16 + test_random(seed) % 140
 		                                  : 4096 + test_random(seed) % (room - 4096 + 1);
 		uint64_t value = test_random(seed) % 2 ? odd[test_random(seed) % (sizeof(odd) / sizeof(odd[0]))]
