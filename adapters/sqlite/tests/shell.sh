@@ -67,6 +67,43 @@ is "$("$sqlite" 'file:a.vol?softpm=1' "ATTACH 'file:a.vol?softpm=1&at=~1' AS old
 "$softpm" -v a.vol check >check || fail "softpm check finds damage: $(cat check)"
 is "$("$sqlite" 'file:a.vol?softpm=1' 'SELECT max(version) FROM softpm_log')" "$(awk 'NR == 2 { print $1 }' log)" "the newest version"
 
+# The dot-command. A table that was made anew, one with a name that wants quotes, and one that only one version has.
+"$sqlite" 'file:e.vol?softpm=1' "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b); INSERT INTO t VALUES(1, 'x', 1), (2, 'y', 2), (3, 'z', 3);
+	CREATE TABLE \"a \"\"b\"(c, d); INSERT INTO \"a \"\"b\" VALUES(1, NULL); CREATE TABLE gone(e)" '.softpm tag before'
+"$sqlite" 'file:e.vol?softpm=1' "UPDATE t SET a = 'Y' WHERE id = 2; DELETE FROM t WHERE id = 3; ALTER TABLE t DROP COLUMN b" \
+	"INSERT INTO t VALUES(4, 'new'); DROP TABLE gone; UPDATE \"a \"\"b\" SET d = 2" '.softpm tag after'
+"$sqlite" 'file:e.vol?softpm=1' "INSERT INTO t VALUES(5, 'five')" '.softpm diff before' >present.diff
+"$sqlite" 'file:e.vol?softpm=1' '.softpm diff before after' >versions.diff
+cat >expected.diff <<'END'
+sqlite_schema|-|table|gone|gone|CREATE TABLE gone(e)
+sqlite_schema|-|table|t|t|CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)
+sqlite_schema|+|table|t|t|CREATE TABLE t(id INTEGER PRIMARY KEY, a)
+a "b|-|1|
+a "b|+|1|2
+t|-|2|y
+t|+|2|Y
+t|-|3|z
+t|+|4|new
+END
+cmp -s expected.diff versions.diff || fail "the diff of two versions: $(cat versions.diff)"
+is "$(comm -13 expected.diff present.diff 2>&1)" 't|+|5|five' "what the diff to what there is now has more"
+is "$("$sqlite" 'file:e.vol?softpm=1' '.mode json' '.softpm diff after')" \
+	'[{"table":"t","change":"+","id":5,"a":"five"}]' "the diff in the shell's mode"
+is "$("$sqlite" 'file:e.vol?softpm=1' '.softpm diff after' '.softpm diff after' '.databases' | grep -c five)" 2 "diffs that leave nothing attached"
+"$sqlite" 'file:e.vol?softpm=1' '.softpm branch try before' '.softpm switch try' 'INSERT INTO gone VALUES(7)' '.softpm branches' >branches
+grep -q '^\*|try|' branches && grep -q '^|main|' branches || fail "the branches: $(cat branches)"
+is "$("$sqlite" 'file:e.vol?softpm=1' '.softpm tags' | cut -d '|' -f 1 | sort | tr '\n' ' ')" 'after before ' "the tags"
+is "$("$sqlite" 'file:e.vol?softpm=1' '.softpm log' | wc -l)" "$("$softpm" -v e.vol log 1 try --json | grep -c '"version"')" "the versions"
+"$sqlite" 'file:e.vol?softpm=1' '.help softpm' | grep -q 'diff REF' || fail ".help softpm says nothing"
+for wrong in '.softpm' '.softpm diff' '.softpm log 1 2' '.softpm tag' '.softpm diff nosuch' '.softpm switch nosuch' '.softpm diff before nosuch'; do
+	! "$sqlite" 'file:e.vol?softpm=1' "$wrong" >out 2>why || fail "$wrong succeeds"
+	[ -s why ] && [ ! -s out ] || fail "$wrong does not say why it fails"
+done
+! "$sqlite" plain.db '.softpm log' 2>why || fail "a plain file has versions"
+grep -q 'no such database on SoftPM' why || fail "of a plain file: $(cat why)"
+"$sqlite" 'file:odd %25&name.vol?softpm=2' 'CREATE TABLE t(a)' 'INSERT INTO t VALUES(1)' '.softpm diff ~1' >odd
+is "$(cat odd)" 't|+|1' "the diff of a container with a number, on a path that wants escaping"
+
 if command -v python3 >/dev/null && python3 -c 'import sqlite3' 2>/dev/null; then
 	LD_LIBRARY_PATH=$folder python3 - <<-'END' || fail "python3 fails"
 		import sqlite3
