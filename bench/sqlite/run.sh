@@ -15,17 +15,9 @@ if [ ! -x "$program" ]; then
 	echo "no SQLite on SoftPM in this build" >&2
 	exit 0
 fi
-mkdir "$data"
-trap 'rm -rf "$data"' EXIT
-trap 'exit 1' INT TERM
-case $(stat -f -c %T "$data") in
-tmpfs | ramfs)
-	echo "$data is in memory: nothing is durable there" >&2
-	exit 1
-	;;
-esac
+. "$(dirname "$0")/../measure/shell.sh"
+data_make
 
-median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 # ROWS THREADS: lines of rates to $data/rates-SYSTEM, one a round.
 measure() {
 	rm -f "$data"/rates-*

@@ -13,15 +13,8 @@ rounds=${3:-5}
 seconds=${4:-1}
 floor_seconds=$(echo "$seconds" | awk '{ print $1 / 2 }')
 
-mkdir "$data"
-trap 'rm -rf "$data"' EXIT
-trap 'exit 1' INT TERM
-case $(stat -f -c %T "$data") in
-tmpfs | ramfs)
-	echo "$data is in memory: nothing is durable there" >&2
-	exit 1
-	;;
-esac
+. "$(dirname "$0")/../measure/shell.sh"
+data_make
 
 program_of() { find "$build" -type f -name "bench_store_$1" | head -n 1; }
 
@@ -64,7 +57,6 @@ while [ "$round" -le "$rounds" ]; do
 done
 
 # A line of a result: updates/s, p50, p99 of the store, then of the floor just before it.
-median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 column() { cut -d' ' -f"$1" "$result" | median; }
 ratio() { awk -v a="$1" -v b="$2" '{ print $a / $b }' "$result" | median; }
 range() { cut -d' ' -f"$1" "$result" | sort -n | sed -n '1p;$p' | paste -sd: | sed 's/:/../'; }
