@@ -1,20 +1,21 @@
 #!/bin/sh
-# fetch.sh FOLDER - FOLDER/source becomes the source of Debian's package sqlite3, with our patch. What apt fetches stays in FOLDER, so
-# that the network is asked once.
+# fetch.sh PACKAGE PATCH FOLDER - FOLDER/source becomes the source of Debian's source package PACKAGE, with PATCH. What apt fetches stays in
+# FOLDER, so that the network is asked once.
 #
 # apt verifies the archive's signature and the sums of what it fetches. It gets folders of its own, so this needs no root, and changes
-# nothing of the machine's. The mirrors are those that the machine uses; which release is not: the patch is against this one's SQLite.
+# nothing of the machine's. The mirrors are those that the machine uses; which release is not: the patches are against this one's sources.
 set -eu
 
 release=bookworm
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-here=$(cd "$(dirname "$0")" && pwd)
-mkdir -p "$1"
-cd "$1"
+package=$1
+patch=$2
+mkdir -p "$3"
+cd "$3"
 folder=$(pwd)
 
 fail() {
-	echo "adapters/sqlite: $*" >&2
+	echo "$package: $*" >&2
 	exit 1
 }
 
@@ -47,14 +48,14 @@ fetch() {
 	done
 	mkdir -p lists/partial cache/archives/partial
 	sources >sources.list
-	apt_get update && apt_get --download-only source sqlite3 ||
-		fail "Debian's source package sqlite3 can't be fetched; if there is no network, put its files (sqlite3_*.dsc and what" \
-			"it names) into $folder; or build without (cmake -DSPM_SQLITE=OFF)"
+	apt_get update && apt_get --download-only source "$package" ||
+		fail "Debian's source package can't be fetched; if there is no network, put its files (${package}_*.dsc and what" \
+			"it names) into $folder; or build without it"
 }
 
 newest_dsc() {
 	# shellcheck disable=SC2012 # names of packages
-	ls sqlite3_*.dsc 2>/dev/null | sort -V | tail -n 1
+	ls "$package"_*.dsc 2>/dev/null | sort -V | tail -n 1
 }
 
 [ -n "$(newest_dsc)" ] || fetch
@@ -63,6 +64,6 @@ dpkg-source -x "$(newest_dsc)" unpacked >unpack.log 2>&1 || {
 	cat unpack.log >&2
 	fail "the package in $folder can't be unpacked: remove it, it is fetched again"
 }
-patch -s -d unpacked -p1 --no-backup-if-mismatch <"$here/sqlite.patch" || fail "sqlite.patch doesn't fit this package"
+patch -s -d unpacked -p1 --no-backup-if-mismatch <"$patch" || fail "$patch doesn't fit this package"
 touch unpacked/patched
 mv unpacked source

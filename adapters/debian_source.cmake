@@ -1,0 +1,15 @@
+# spm_debian_source(PACKAGE PATCH FOLDER WHY): FOLDER/source becomes the source of Debian's source package, with the patch, if it is not that
+# already. WHY is empty then, else it says why that can't be.
+function(spm_debian_source package patch folder why)
+  set(fetch ${PROJECT_SOURCE_DIR}/adapters/fetch.sh)
+  set(done ${folder}/source/patched)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${fetch} ${patch})
+  set(${why} "" PARENT_SCOPE)
+  if(EXISTS ${done} AND NOT ${fetch} IS_NEWER_THAN ${done} AND NOT ${patch} IS_NEWER_THAN ${done})
+    return()
+  endif()
+  execute_process(COMMAND sh ${fetch} ${package} ${patch} ${folder} RESULT_VARIABLE failed ERROR_VARIABLE said)
+  if(failed)
+    set(${why} "${said}" PARENT_SCOPE)
+  endif()
+endfunction()

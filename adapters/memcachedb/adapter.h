@@ -1,0 +1,54 @@
+/* adapter.h - what the files of this folder know of each other. */
+#ifndef SPM_MEMCACHED_ADAPTER_H
+#define SPM_MEMCACHED_ADAPTER_H
+
+#include "memcached.h"
+
+#include <stdint.h>
+
+enum { CACHE_MAGIC = 11211 };
+enum { SYNC_ALWAYS = 0, SYNC_OFF = -1 }; /* else milliseconds */
+
+struct port {
+	const char *volume; /* NULL: no SoftPM */
+	int sync;
+	int id; /* of the container */
+	bool is_restored;
+};
+extern struct port spm_port;
+
+/* Says why, with what SoftPM or errno tells, and ends the process. */
+void spm_port_die(const char *what) __attribute__((noreturn));
+
+/* ---- keep.c ---- */
+
+void spm_keep_new(void);           /* a cache begins */
+void spm_keep_restore(void *root); /* or goes on; before any thread is made */
+void spm_keep_restore_stats(void); /* when the workers are there */
+/* The gates are closed: all that a version must have is in the container. 0 or -1, errno is ENOMEM. */
+int spm_keep_capture(void);
+
+/* ---- gate.c ---- */
+
+void spm_gates_close(void);
+void spm_gates_open(void);
+/* They are closed: spm_port_held for each item that a connection holds. */
+void spm_gates_held(void);
+
+/* ---- points.c ---- */
+
+int spm_points_start(void);
+/* Makes a version of all that is there, durable. 0 or -1 and errno. Called by a thread inside of a gate, or at the end. */
+int spm_points_now(void);
+int spm_points_stop(void);
+/* A thread begins with a connection, and is done with it (NULL: closed): what it changed, and was not parked for, is to become durable. */
+void spm_points_begin(struct conn *c);
+void spm_points_note(struct conn *c);
+
+struct points_stats {
+	uint64_t points, failures, waits; /* waits: times that a connection was parked */
+	char last_failure[200];           /* "": the last one was none */
+};
+void spm_points_stats(struct points_stats *out);
+
+#endif

@@ -1,0 +1,330 @@
+/* keep.c - what of memcached is in a version.
+ *
+ * Slab pages and hash tables are in SoftPM's heap, as memory without pointers: they hold addresses of each other only, and lie
+ * where they lay when they come back. Statics that lead to them are copied into the container at each point, where they changed, and
+ * back after a restore; that costs memcached's code no indirection. What connections and bump buffers hold of items is written down,
+ * for after a restore nobody holds anything.
+ */
+#include "adapter.h"
+
+#include <errno.h>
+#include <softpm.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+enum { FORMAT = 1, KEPT_MOST = 40, PIECE = 256 };
+
+/* Options that a cache is made with, and can't change. */
+struct made_with {
+	double factor;
+	int chunk_size, item_size_max, slab_chunk_size_max, slab_page_size;
+	int use_cas, lru_segmented;
+	char hash[16];
+};
+
+struct cache {
+	uint64_t format, statics_bytes, thread_stats_bytes, crawlers_bytes;
+	struct made_with made;
+	uint64_t limit;  /* of memory */
+	int64_t started; /* when the cache began: what its times count from */
+	uint32_t clock;  /* the latest of them */
+	uint32_t oldest_live;
+	uint64_t oldest_cas;
+	struct stats_state state;
+	struct stats stats;
+	unsigned char *statics; /* those of spm_port_keep, one behind the other */
+	unsigned char *thread_stats;
+	crawler *crawlers;
+	item **held; /* so often each is held by who is not there after a restore */
+	uint64_t n_held, room_held;
+};
+
+static struct {
+	struct {
+		void *p;
+		size_t bytes;
+	} part[KEPT_MOST];
+	unsigned parts;
+	size_t bytes;
+} statics;
+static struct cache *cache;
+static bool is_short; /* no memory for the list of held items */
+
+void spm_port_keep(void *p, size_t bytes)
+{
+	if (statics.parts == KEPT_MOST)
+		abort();
+	statics.part[statics.parts].p = p;
+	statics.part[statics.parts++].bytes = bytes;
+	statics.bytes += (bytes + 7) & ~(size_t)7; /* words stay aligned */
+}
+
+SPM_PORT_KEEP(hashpower)
+SPM_PORT_KEEP(slab_rebal)
+SPM_PORT_KEEP(slab_rebalance_signal)
+
+/* ---- the heap ---- */
+
+/* Before spm_port_open nothing is allocated by who uses these. */
+void *spm_port_malloc(size_t bytes)
+{
+	return spm_port.volume ? pMallocNoPtr(bytes) : malloc(bytes);
+}
+
+void *spm_port_calloc(size_t n, size_t bytes)
+{
+	return spm_port.volume ? pMallocNoPtr(n * bytes) : calloc(n, bytes);
+}
+
+/* Lists of slab pages: what keeps these reachable. */
+void *spm_port_realloc(void *p, size_t bytes)
+{
+	return spm_port.volume ? pRealloc(p, bytes) : realloc(p, bytes);
+}
+
+void spm_port_free(void *p)
+{
+	if (spm_port.volume)
+		pFree(p);
+	else
+		free(p);
+}
+
+void *spm_port_crawlers(size_t n, size_t bytes)
+{
+	if (!spm_port.volume)
+		return calloc(n, bytes);
+	if (!cache->crawlers)
+		cache->crawlers = pMallocNoPtr(n * bytes);
+	if (!cache->crawlers)
+		spm_port_die("the crawlers");
+	return cache->crawlers;
+}
+
+/* ---- at each point ---- */
+
+static void copy_changed(unsigned char *to, const unsigned char *from, size_t bytes)
+{
+	for (size_t at = 0; at < bytes; at += PIECE) {
+		size_t n = bytes - at < PIECE ? bytes - at : PIECE;
+
+		if (memcmp(to + at, from + at, n))
+			memcpy(to + at, from + at, n);
+	}
+}
+
+void spm_port_held(void *p)
+{
+	if (cache->n_held == cache->room_held) {
+		uint64_t room = cache->room_held ? cache->room_held * 2 : 64;
+		item **held = pRealloc(cache->held, room * sizeof(*held));
+
+		if (!held) {
+			is_short = true;
+			return;
+		}
+		cache->held = held;
+		cache->room_held = room;
+	}
+	if (cache->held[cache->n_held] != p)
+		cache->held[cache->n_held] = p;
+	cache->n_held++;
+}
+
+static int held_list(void)
+{
+	uint64_t before = cache->n_held;
+
+	is_short = false;
+	cache->n_held = 0;
+	spm_gates_held();
+	item_bumps_held();
+	if (before > cache->n_held)
+		memset(cache->held + cache->n_held, 0, (before - cache->n_held) * sizeof(*cache->held));
+	errno = ENOMEM;
+	return is_short ? -1 : 0;
+}
+
+/* Counters of the workers: the sum, once a second. */
+static void thread_stats_copy(void)
+{
+	static rel_time_t last;
+	struct thread_stats sum;
+
+	if (last == current_time)
+		return;
+	last = current_time;
+	threadlocal_stats_aggregate(&sum);
+	memset(&sum.mutex, 0, sizeof(sum.mutex));
+	copy_changed(cache->thread_stats, (unsigned char *)&sum, sizeof(sum));
+}
+
+int spm_keep_capture(void)
+{
+	unsigned char *to = cache->statics;
+
+	for (unsigned i = 0; i < statics.parts; i++) {
+		copy_changed(to, statics.part[i].p, statics.part[i].bytes);
+		to += (statics.part[i].bytes + 7) & ~(size_t)7;
+	}
+	cache->limit = settings.maxbytes;
+	cache->clock = current_time;
+	cache->oldest_live = settings.oldest_live;
+	cache->oldest_cas = settings.oldest_cas;
+	STATS_LOCK();
+	copy_changed((unsigned char *)&cache->state, (unsigned char *)&stats_state, sizeof(stats_state));
+	copy_changed((unsigned char *)&cache->stats, (unsigned char *)&stats, sizeof(stats));
+	STATS_UNLOCK();
+	thread_stats_copy();
+	return held_list();
+}
+
+/* ---- start ---- */
+
+static struct made_with made_with(void)
+{
+	struct made_with m = {.factor = settings.factor,
+	                      .chunk_size = settings.chunk_size,
+	                      .item_size_max = settings.item_size_max,
+	                      .slab_chunk_size_max = settings.slab_chunk_size_max,
+	                      .slab_page_size = settings.slab_page_size,
+	                      .use_cas = settings.use_cas,
+	                      .lru_segmented = settings.lru_segmented};
+
+	snprintf(m.hash, sizeof(m.hash), "%s", settings.hash_algorithm);
+	return m;
+}
+
+void spm_keep_new(void)
+{
+	struct cattr *attr;
+
+	spm_port.id = pCAlloc(CACHE_MAGIC, sizeof(*cache), (void **)&cache);
+	if (!spm_port.id)
+		spm_port_die(spm_port.volume);
+	cache->format = FORMAT;
+	cache->statics_bytes = statics.bytes;
+	cache->thread_stats_bytes = sizeof(struct thread_stats);
+	cache->crawlers_bytes = sizeof(crawler);
+	cache->made = made_with();
+	cache->started = process_started;
+	cache->statics = pCalloc(1, statics.bytes);
+	cache->thread_stats = pMallocNoPtr(sizeof(struct thread_stats));
+	attr = pCGetAttr(CACHE_MAGIC);
+	if (!cache->statics || !cache->thread_stats || !attr)
+		spm_port_die(spm_port.volume);
+	strcpy(attr->name, "memcached");
+	attr->stop_threads = 0;     /* gates do that */
+	attr->full_trace_every = 0; /* nothing becomes unreachable without being freed */
+	if (pCSetAttr(spm_port.id, attr))
+		spm_port_die(spm_port.volume);
+	pCAttrFree(attr);
+}
+
+static void differs(const char *option, double was, double is)
+{
+	if (was == is)
+		return;
+	fprintf(stderr,
+	        "memcachedb: the cache in %s was made with %s %g, not %g: start with that, or with another volume\n",
+	        spm_port.volume, option, was, is);
+	exit(EX_CONFIG);
+}
+
+static void options_compare(void)
+{
+	struct made_with was = cache->made, is = made_with();
+
+	differs("-f", was.factor, is.factor);
+	differs("-n", was.chunk_size, is.chunk_size);
+	differs("-I", was.item_size_max, is.item_size_max);
+	differs("-o slab_chunk_max (KiB)", was.slab_chunk_size_max / 1024, is.slab_chunk_size_max / 1024);
+	differs("-o slab_page_size", was.slab_page_size, is.slab_page_size);
+	differs("-C (0: given)", was.use_cas, is.use_cas);
+	differs("-o no_modern or lru_maintainer (1: segmented lists)", was.lru_segmented, is.lru_segmented);
+	if (strncmp(was.hash, is.hash, sizeof(was.hash))) {
+		fprintf(stderr, "memcachedb: the cache in %s was made with -o hash_algorithm=%.15s: start with that\n",
+		        spm_port.volume, was.hash);
+		exit(EX_CONFIG);
+	}
+	if (settings.maxbytes >= cache->limit)
+		return;
+	fprintf(stderr,
+	        "memcachedb: the cache in %s has a limit of %llu MiB of memory, and can't be made smaller: -m %llu\n",
+	        spm_port.volume, (unsigned long long)cache->limit >> 20,
+	        ((unsigned long long)cache->limit + 1048575) >> 20);
+	exit(EX_CONFIG);
+}
+
+/* The crawlers were on their way; theirs is a new thread. */
+static void crawlers_unlink(void)
+{
+	for (unsigned i = 0; cache->crawlers && i < POWER_LARGEST; i++)
+		if (cache->crawlers[i].it_flags) {
+			cache->crawlers[i].it_flags = 0;
+			do_item_unlinktail_q((item *)&cache->crawlers[i]);
+		}
+}
+
+static void held_release(void)
+{
+	for (uint64_t i = 0; i < cache->n_held; i++)
+		do_item_remove(cache->held[i]);
+	cache->n_held = 0;
+}
+
+static void clock_restore(void)
+{
+	int64_t age = (int64_t)time(NULL) - cache->started;
+
+	process_started = (time_t)cache->started;
+	current_time = age > (int64_t)cache->clock ? (rel_time_t)age : cache->clock; /* it may have been set back */
+	settings.oldest_live = cache->oldest_live;
+	settings.oldest_cas = cache->oldest_cas;
+}
+
+static void stats_restore(void)
+{
+	struct stats_state now = stats_state;
+
+	stats = cache->stats;
+	stats_state = cache->state;
+	stats_state.curr_conns = now.curr_conns;
+	stats_state.conn_structs = now.conn_structs;
+	stats_state.reserved_fds = now.reserved_fds;
+	stats_state.log_watchers = now.log_watchers;
+	stats_state.accepting_conns = now.accepting_conns;
+	stats_state.lru_crawler_running = now.lru_crawler_running;
+}
+
+void spm_keep_restore(void *root)
+{
+	const unsigned char *from;
+
+	cache = root;
+	if (cache->format != FORMAT || cache->statics_bytes != statics.bytes ||
+	    cache->crawlers_bytes != sizeof(crawler) || cache->thread_stats_bytes != sizeof(struct thread_stats)) {
+		fprintf(stderr, "memcachedb: the cache in %s was made by another version of this program\n",
+		        spm_port.volume);
+		exit(EX_CONFIG);
+	}
+	options_compare();
+	from = cache->statics;
+	for (unsigned i = 0; i < statics.parts; i++) {
+		memcpy(statics.part[i].p, from, statics.part[i].bytes);
+		from += (statics.part[i].bytes + 7) & ~(size_t)7;
+	}
+	clock_restore();
+	stats_restore();
+	crawlers_unlink();
+	held_release();
+}
+
+void spm_keep_restore_stats(void)
+{
+	struct thread_stats *first = &get_worker_thread(0)->stats;
+	size_t skip = sizeof(first->mutex);
+
+	memcpy((unsigned char *)first + skip, cache->thread_stats + skip, sizeof(*first) - skip);
+}

@@ -1,0 +1,351 @@
+/* points.c - when changes become a version.
+ *
+ *   a worker                          the thread here
+ *   changes the cache, in its gate
+ *   parks the connection              closes the gates: all changes until now are in this version; opens them
+ *   serves others                     waits until it is durable
+ *   takes it back, sends the replies  tells the workers
+ *
+ * Versions are counted: `captured` only changes while all gates are closed, so what a worker changes belongs to captured + 1. While one
+ * version is written all that want the next one gather.
+ */
+#include "adapter.h"
+
+#include <errno.h>
+#include <event.h>
+#include <pthread.h>
+#include <softpm.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BINARY_INTERNAL_ERROR = 0x84 }; /* of the protocol; protocol_binary.h lacks it */
+
+struct parked {
+	struct conn *c;
+	uint64_t needs;
+};
+/* Belongs to its worker, but for `waiting` and the descriptor. */
+struct worker {
+	struct worker *next;
+	struct event_base *base;
+	struct event event;
+	int fd;
+	int waiting; /* connections; atomic */
+	struct parked *parked;
+	size_t n, room;
+};
+
+static struct worker *workers;
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t wake, settled_more;
+	pthread_t thread;
+	bool is_ending;
+	uint64_t wanted;   /* the newest version that somebody waits for, or that ought to be made */
+	uint64_t captured; /* changes with all gates closed; read in any gate */
+	uint64_t settled;  /* of which it is known whether they are durable; atomic */
+	uint64_t durable;  /* atomic */
+	int err;           /* of the last one that failed */
+	char why[200];
+	struct points_stats stats;
+} points = {
+        .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .settled_more = PTHREAD_COND_INITIALIZER};
+
+static __thread struct conn *current; /* what this thread serves; NULL: none */
+static __thread bool has_changed, had_changed;
+
+/* ---- what threads change ---- */
+
+void spm_port_changed(void)
+{
+	had_changed = has_changed;
+	has_changed = true;
+	if (current && current->resp)
+		current->resp->spm_tells_change = true;
+}
+
+void spm_port_unchanged(void)
+{
+	has_changed = had_changed;
+	if (current && current->resp)
+		current->resp->spm_tells_change = false;
+}
+
+void spm_points_begin(struct conn *c)
+{
+	current = c;
+	has_changed = had_changed = false;
+}
+
+static void want(uint64_t version)
+{
+	if (__atomic_load_n(&points.wanted, __ATOMIC_RELAXED) >= version)
+		return;
+	pthread_mutex_lock(&points.lock);
+	if (points.wanted < version)
+		__atomic_store_n(&points.wanted, version, __ATOMIC_RELAXED);
+	pthread_cond_signal(&points.wake);
+	pthread_mutex_unlock(&points.lock);
+}
+
+void spm_points_note(struct conn *c)
+{
+	current = NULL;
+	if (!has_changed || spm_port.sync != SYNC_ALWAYS)
+		return;
+	if (c)
+		c->spm_changes = points.captured + 1;
+	want(points.captured + 1);
+}
+
+/* ---- parking ---- */
+
+static struct worker *worker_of(const struct conn *c)
+{
+	struct worker *w = workers;
+
+	while (w->base != c->thread->base)
+		w = w->next;
+	return w;
+}
+
+bool spm_port_park(struct conn *c)
+{
+	struct worker *w;
+
+	if (!spm_port.volume || spm_port.sync != SYNC_ALWAYS)
+		return false;
+	if (has_changed) {
+		c->spm_changes = points.captured + 1;
+		has_changed = false;
+	}
+	if (!c->resp_head || c->spm_changes <= __atomic_load_n(&points.durable, __ATOMIC_ACQUIRE))
+		return false;
+	w = worker_of(c);
+	if (w->n == w->room) {
+		w->room = w->room ? w->room * 2 : 64;
+		w->parked = realloc(w->parked, w->room * sizeof(*w->parked));
+		if (!w->parked)
+			spm_port_die("a list of connections");
+	}
+	w->parked[w->n++] = (struct parked){c, c->spm_changes};
+	__atomic_fetch_add(&w->waiting, 1, __ATOMIC_SEQ_CST);
+	__atomic_fetch_add(&points.stats.waits, 1, __ATOMIC_RELAXED);
+	want(c->spm_changes);
+	return true;
+}
+
+/* The replies that say that something was changed say instead that it is not durable. */
+static void replies_fail(struct conn *c)
+{
+	for (mc_resp *r = c->resp_head; r; r = r->next) {
+		int n;
+
+		if (!r->spm_tells_change || r->skip)
+			continue;
+		if (c->protocol == binary_prot) {
+			protocol_binary_response_header *h = (void *)r->wbuf;
+
+			h->response.status = htons(BINARY_INTERNAL_ERROR);
+			h->response.bodylen = h->response.keylen = 0;
+			h->response.extlen = 0;
+			n = sizeof(h->bytes);
+		} else {
+			n = snprintf(r->wbuf, sizeof(r->wbuf), "SERVER_ERROR not durable: %s\r\n", points.why);
+		}
+		r->iov[0].iov_base = r->wbuf;
+		r->iov[0].iov_len = (size_t)n;
+		r->iovcnt = 1;
+		r->tosend = n;
+		r->chunked_data_iov = 0;
+		r->chunked_total = 0;
+	}
+}
+
+/* Called by the worker: those whose version is settled go on. */
+static void parked_return(evutil_socket_t fd, short which, void *arg)
+{
+	struct worker *w = arg;
+	uint64_t settled = __atomic_load_n(&points.settled, __ATOMIC_ACQUIRE);
+	uint64_t durable = __atomic_load_n(&points.durable, __ATOMIC_ACQUIRE);
+	size_t todo = w->n;
+	eventfd_t ignored;
+
+	(void)which;
+	eventfd_read(fd, &ignored);
+	for (size_t i = 0; i < todo;) {
+		struct parked p = w->parked[i];
+
+		if (p.needs > settled) {
+			i++;
+			continue;
+		}
+		w->parked[i] = w->parked[--todo]; /* behind todo: who is parked anew meanwhile */
+		w->parked[todo] = w->parked[--w->n];
+		__atomic_fetch_sub(&w->waiting, 1, __ATOMIC_RELAXED);
+		if (p.needs > durable)
+			replies_fail(p.c);
+		p.c->spm_changes = 0;
+		conn_worker_readd(p.c);
+	}
+}
+
+void spm_port_worker(struct event_base *base)
+{
+	struct worker *w;
+
+	if (!spm_port.volume)
+		return;
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		spm_port_die("a worker");
+	w->base = base;
+	w->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (w->fd < 0)
+		spm_port_die("a worker");
+	event_set(&w->event, w->fd, EV_READ | EV_PERSIST, parked_return, w);
+	event_base_set(base, &w->event);
+	if (event_add(&w->event, NULL))
+		spm_port_die("a worker");
+	w->next = workers;
+	workers = w;
+}
+
+/* ---- the thread ---- */
+
+static int capture(uint64_t *version)
+{
+	int err = 0;
+
+	spm_gates_close();
+	*version = points.captured + 1;
+	__atomic_store_n(&points.captured, *version, __ATOMIC_RELAXED);
+	if (spm_keep_capture() || !pPoint(spm_port.id))
+		err = errno;
+	spm_gates_open();
+	return err;
+}
+
+static void workers_tell(void)
+{
+	for (struct worker *w = workers; w; w = w->next)
+		if (__atomic_load_n(&w->waiting, __ATOMIC_SEQ_CST))
+			eventfd_write(w->fd, 1);
+}
+
+/* Makes a version of all until now, and waits for it. */
+static void point(void)
+{
+	uint64_t version;
+	int err = capture(&version);
+
+	if (!err && pSync(spm_port.id))
+		err = errno;
+	pthread_mutex_lock(&points.lock);
+	points.stats.points++;
+	points.err = err;
+	if (err) {
+		points.stats.failures++;
+		if (!*points.why)
+			fprintf(stderr, "memcachedb: a change is not durable: %s\n", pErrorMsg());
+		snprintf(points.why, sizeof(points.why), "%s", pErrorMsg());
+	} else {
+		*points.why = 0;
+		__atomic_store_n(&points.durable, version, __ATOMIC_RELEASE);
+	}
+	__atomic_store_n(&points.settled, version, __ATOMIC_RELEASE);
+	pthread_cond_broadcast(&points.settled_more);
+	pthread_mutex_unlock(&points.lock);
+	workers_tell();
+}
+
+/* The lock is held. */
+static void wait_for_work(void)
+{
+	struct timespec until;
+
+	if (spm_port.sync <= 0) {
+		pthread_cond_wait(&points.wake, &points.lock);
+		return;
+	}
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += spm_port.sync / 1000;
+	until.tv_nsec += spm_port.sync % 1000 * 1000000L;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	if (pthread_cond_timedwait(&points.wake, &points.lock, &until) == ETIMEDOUT && points.wanted <= points.captured)
+		points.wanted = points.captured + 1;
+}
+
+static void *thread_main(void *arg)
+{
+	(void)arg;
+	pthread_mutex_lock(&points.lock);
+	while (!points.is_ending) {
+		if (points.wanted <= points.captured) {
+			wait_for_work();
+			continue;
+		}
+		pthread_mutex_unlock(&points.lock);
+		point();
+		pthread_mutex_lock(&points.lock);
+	}
+	pthread_mutex_unlock(&points.lock);
+	return NULL;
+}
+
+int spm_points_start(void)
+{
+	point(); /* what was begun, or mended after a restore */
+	errno = points.err;
+	if (points.err)
+		return -1;
+	errno = pthread_create(&points.thread, NULL, thread_main, NULL);
+	if (errno)
+		return -1;
+	thread_setname(points.thread, "mc-softpm");
+	return 0;
+}
+
+int spm_points_now(void)
+{
+	uint64_t version;
+	int err;
+
+	pthread_mutex_lock(&points.lock);
+	version = points.captured + 1;
+	if (points.wanted < version)
+		__atomic_store_n(&points.wanted, version, __ATOMIC_RELAXED);
+	pthread_cond_signal(&points.wake);
+	while (points.settled < version)
+		pthread_cond_wait(&points.settled_more, &points.lock);
+	err = points.durable >= version ? 0 : points.err;
+	pthread_mutex_unlock(&points.lock);
+	errno = err;
+	return err ? -1 : 0;
+}
+
+int spm_points_stop(void)
+{
+	pthread_mutex_lock(&points.lock);
+	points.is_ending = true;
+	pthread_cond_signal(&points.wake);
+	pthread_mutex_unlock(&points.lock);
+	pthread_join(points.thread, NULL);
+	point();
+	errno = points.err;
+	return points.err ? -1 : 0;
+}
+
+void spm_points_stats(struct points_stats *out)
+{
+	pthread_mutex_lock(&points.lock);
+	*out = points.stats;
+	snprintf(out->last_failure, sizeof(out->last_failure), "%s", points.why);
+	pthread_mutex_unlock(&points.lock);
+}

@@ -1,0 +1,103 @@
+/* port.c - options, start, restore, end. */
+#include "adapter.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <softpm.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sysexits.h>
+
+struct port spm_port;
+
+void spm_port_die(const char *what)
+{
+	int error = errno;
+
+	fprintf(stderr, "memcachedb: %s: %s\n", what, *pErrorMsg() ? pErrorMsg() : strerror(error));
+	exit(EX_SOFTWARE);
+}
+
+static int sync_parse(const char *value)
+{
+	char *end;
+	long ms;
+
+	if (!strcmp(value, "always"))
+		return SYNC_ALWAYS;
+	if (!strcmp(value, "off"))
+		return SYNC_OFF;
+	ms = strtol(value, &end, 10);
+	if (*value && !*end && ms > 0 && ms <= INT_MAX)
+		return (int)ms;
+	fprintf(stderr, "memcachedb: softpm_sync=%s: always, off, or a number of milliseconds\n", value);
+	exit(EX_USAGE);
+}
+
+bool spm_port_option(const char *option)
+{
+	if (!option)
+		return false;
+	if (!strncmp(option, "softpm=", 7) && option[7])
+		spm_port.volume = strdup(option + 7);
+	else if (!strncmp(option, "softpm_sync=", 12))
+		spm_port.sync = sync_parse(option + 12);
+	else if (!strncmp(option, "softpm", 6)) {
+		fprintf(stderr, "memcachedb: -o %s: there are softpm=VOLUME and softpm_sync=always|MS|off\n", option);
+		exit(EX_USAGE);
+	} else
+		return false;
+	return true;
+}
+
+bool spm_port_is_restored(void)
+{
+	return spm_port.is_restored;
+}
+
+void spm_port_open(bool has_other_memory)
+{
+	void *root;
+
+	if (!spm_port.volume)
+		return;
+	if (has_other_memory) {
+		fprintf(stderr, "memcachedb: -o softpm goes neither with -L, nor -e, nor ext_path\n");
+		exit(EX_USAGE);
+	}
+	prctl(PR_SET_DUMPABLE, 1); /* after -u the process could not read its own page map in /proc */
+	if (pVOpen(spm_port.volume))
+		spm_port_die(spm_port.volume);
+	spm_port.id = pCRestore(CACHE_MAGIC, &root);
+	if (!spm_port.id && errno != ENOENT)
+		spm_port_die(spm_port.volume);
+	spm_port.is_restored = spm_port.id != 0;
+	if (spm_port.id)
+		spm_keep_restore(root);
+	else
+		spm_keep_new();
+}
+
+void spm_port_start(void)
+{
+	if (!spm_port.volume)
+		return;
+	if (spm_port.is_restored)
+		spm_keep_restore_stats();
+	if (spm_points_start())
+		spm_port_die(spm_port.volume);
+}
+
+int spm_port_stop(void)
+{
+	int failed;
+
+	if (!spm_port.volume)
+		return 0;
+	failed = spm_points_stop();
+	if (failed)
+		fprintf(stderr, "memcachedb: %s: %s\n", spm_port.volume, pErrorMsg());
+	spm_gates_close(); /* for good: the cache's memory goes with the volume */
+	return pVClose() || failed ? -1 : 0;
+}
