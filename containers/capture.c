@@ -322,7 +322,7 @@ static int capture_stopped(struct container *c, bool is_full, bool can_clone, bo
 {
 	int lost = 0, err;
 
-	spm_heap_each_run(run_collect, &lost);
+	spm_heap_each_watched_run(run_collect, &lost);
 	spm_heap_drain_freed(span_freed, NULL);
 	err = is_full ? spm_trace_full(c->marks, c->root, &c->hints, others_run)
 	              : spm_trace_incremental(c->marks, c->root, &c->hints, others_run);
@@ -345,7 +345,7 @@ int spm_capture_look(struct container *c, bool *has_changes)
 	if (!err)
 		err = spm_stop_begin();
 	if (!err) {
-		spm_heap_each_run(run_collect, &lost);
+		spm_heap_each_watched_run(run_collect, &lost);
 		spm_heap_drain_freed(span_freed, NULL);
 		err = spm_trace_incremental(c->marks, c->root, &c->hints, false);
 		*has_changes = spm_marks_touched(c->marks) > 0;
@@ -468,7 +468,7 @@ int spm_capture_route(void)
 {
 	int lost = 0;
 
-	spm_heap_each_run(run_collect, &lost);
+	spm_heap_each_watched_run(run_collect, &lost);
 	spm_heap_drain_freed(span_freed, NULL);
 	return lost;
 }
@@ -487,7 +487,7 @@ static void run_watch(pageno_t first, uint32_t pages, void *arg)
 void spm_capture_watch(void)
 {
 	if (!spm_track_init())
-		spm_heap_each_run(run_watch, NULL);
+		spm_heap_each_watched_run(run_watch, NULL);
 }
 
 void spm_capture_undo(struct container *c)

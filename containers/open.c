@@ -353,3 +353,24 @@ void pDirty(const void *p, size_t n)
 	spm_container_each(bytes_dirty, &b);
 	spm_capture_end();
 }
+
+/* What is written to it meanwhile the program must tell; what was written before is noted here. */
+static void span_unwatch(const struct span *s)
+{
+	spm_capture_begin();
+	if (spm_capture_settle(s->first, s->pages))
+		spm_capture_set_dirty(s->first, s->pages);
+	spm_heap_unwatch(s);
+	spm_capture_end();
+}
+
+int pUnwatch(void *p)
+{
+	uint64_t at = (uintptr_t)p;
+	const struct span *s = spm_in_window(at) && spm_page_span ? spm_span_of(at) : NULL;
+
+	if (!s || s->class != SPM_CLASS_LARGE || spm_slot_address(s, 0) != at || !spm_slot_is_allocated(s, 0))
+		return spm_fail(EINVAL, "pUnwatch: at %p there is no object of more than 32 KiB", p);
+	span_unwatch(s);
+	return 0;
+}

@@ -162,6 +162,12 @@ SOFTPM_API void *pMallocNoPtr(size_t bytes);
 /* These n bytes were changed in a way that no page table sees: O_DIRECT reads that were in flight at a point, registered
  * io_uring buffers, another mapping of the same memory. They are in the next point. */
 SOFTPM_API void pDirty(const void *p, size_t n);
+/* From now on nobody watches what is written to this object: the program tells it, by a pDirty after each write and before the next point,
+ * from whatever thread. What it does not tell may be missing in versions. Then neither points nor first writes to a page cost anything
+ * for the object, however large it is: for programs that write through one place, as a database does to its pages. Until the object is
+ * freed or its size changed, or its container is forgotten (pCFree) or goes to another version (pCSwitch); what a restore brings back is watched.
+ * EINVAL: p is not the beginning of an object of more than 32 KiB. */
+SOFTPM_API int pUnwatch(void *p);
 /* This thread's allocations are placed with that container from now on (0: none). It makes points of programs with several
  * containers write less; what is reachable decides what persists, here as ever. */
 SOFTPM_API int pCUse(int cID);

@@ -40,6 +40,9 @@ struct pages {
 void *spm_pages_new(int magic, int *id); /* its root; NULL and errno */
 /* The root of a container that was opened. 0, or -1 and errno is EUCLEAN: it holds no database. */
 int spm_pages_check(const struct pages_root *root);
+/* From here on who writes tells points what he wrote; those who do so: the functions below. After each spm_pages_check, where there is to
+ * be written. */
+void spm_pages_tell(const struct pages *p);
 int64_t spm_pages_bytes(const struct pages *p);
 /* The byte at `at`, of which there are `bytes` in one piece from there on; NULL: none. */
 unsigned char *spm_pages_at(const struct pages *p, int64_t at, int64_t *bytes);

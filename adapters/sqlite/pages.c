@@ -7,7 +7,8 @@
  * move. Growing by one is what a database that grows pays at a point: 16 pages of which most are still empty.
  *
  * A page is written by comparing it with what is there, and copying the cache lines that differ: a page that did not change is not
- * touched, so it is in no version again.
+ * touched, so it is in no version again. Nobody else writes to chunks, so they are not watched: what changed is told (pDirty), and
+ * points take no longer if there are more of them.
  *
  * A volume is not to be believed: what a restored root leads to is checked against the heap before it is used.
  */
@@ -102,6 +103,12 @@ unsigned char *spm_pages_at(const struct pages *p, int64_t at, int64_t *bytes)
 	return p->root->chunk[at / CHUNK_BYTES] + in_chunk;
 }
 
+void spm_pages_tell(const struct pages *p)
+{
+	for (uint64_t i = 0; i < p->root->header->chunks; i++)
+		pUnwatch(p->root->chunk[i]);
+}
+
 /* Room for so many chunks in the table of them. */
 static int table_reserve(struct pages_root *root, uint64_t chunks)
 {
@@ -123,10 +130,10 @@ static int chunks_add(struct pages_root *root, uint64_t chunks)
 
 	for (uint64_t i = root->header->chunks; i < chunks && !err; i++) {
 		root->chunk[i] = pMallocNoPtr(CHUNK_BYTES);
-		if (root->chunk[i])
-			root->header->chunks = i + 1;
-		else
-			err = -ENOMEM;
+		if (!root->chunk[i])
+			return -ENOMEM;
+		pUnwatch(root->chunk[i]);
+		root->header->chunks = i + 1;
 	}
 	return err;
 }
@@ -146,8 +153,10 @@ static void tail_clear(struct pages *p, int64_t from)
 {
 	int64_t n;
 
-	for (unsigned char *at; (at = spm_pages_at(p, from, &n)); from += n)
+	for (unsigned char *at; (at = spm_pages_at(p, from, &n)); from += n) {
 		memset(at, 0, (size_t)n);
+		pDirty(at, (size_t)n);
+	}
 }
 
 int spm_pages_resize(struct pages *p, int64_t bytes)
@@ -183,15 +192,20 @@ static bool line_differs(const unsigned char *a, const unsigned char *b)
 	return differ != 0;
 }
 
-static void lines_copy(unsigned char *to, const unsigned char *from, int64_t n)
+/* Whether any differed. */
+static bool lines_copy(unsigned char *to, const unsigned char *from, int64_t n)
 {
+	bool have_differed = n % LINE_BYTES;
 	int64_t i = 0;
 
 	for (; i + LINE_BYTES <= n; i += LINE_BYTES)
-		if (line_differs(to + i, from + i))
+		if (line_differs(to + i, from + i)) {
 			memcpy(to + i, from + i, LINE_BYTES);
+			have_differed = true;
+		}
 	if (i < n)
 		memcpy(to + i, from + i, (size_t)(n - i));
+	return have_differed;
 }
 
 int spm_pages_write(struct pages *p, const unsigned char *from, int64_t n, int64_t at)
@@ -205,7 +219,8 @@ int spm_pages_write(struct pages *p, const unsigned char *from, int64_t n, int64
 		unsigned char *to = spm_pages_at(p, at, &piece);
 
 		piece = piece < n ? piece : n;
-		lines_copy(to, from, piece);
+		if (lines_copy(to, from, piece))
+			pDirty(to, (size_t)piece);
 	}
 	return err;
 }

@@ -127,8 +127,11 @@ static int container_open(struct store *s, const struct store_name *name)
 	s->pages.root = root;
 	if (pRestoreWait(*id) || (!s->is_view && attributes_set(*id, s->magic)))
 		return spm_sqlite_code(SQLITE_CANTOPEN);
-	if (!spm_pages_check(root))
+	if (!spm_pages_check(root)) {
+		if (!s->is_view)
+			spm_pages_tell(&s->pages);
 		return SQLITE_OK;
+	}
 	sqlite3_log(SQLITE_NOTADB, "softpm: container %d of %s holds no SQLite database", s->magic, name->path);
 	return SQLITE_NOTADB;
 }
@@ -223,6 +226,8 @@ int spm_store_switch(struct store *s, const char *ref)
 	if (root) {
 		s->is_broken = spm_pages_check(root);
 		s->pages.root = root;
+		if (!s->is_broken)
+			spm_pages_tell(&s->pages);
 		s->commits++;
 	}
 	pthread_mutex_unlock(&s->lock);

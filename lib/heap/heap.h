@@ -156,6 +156,10 @@ void spm_heap_drain_freed(void (*fn)(struct span *s, const struct slotset *freed
 /* Stopped, or held (then runs that others take meanwhile may be missing). The runs of pages that hold spans, in address order,
  * merged; calls fn for each. */
 void spm_heap_each_run(void (*fn)(pageno_t first, uint32_t pages, void *arg), void *arg);
+/* The same without spans of which the program tells what it writes there: a large one is such a span from spm_heap_unwatch on,
+ * until it is given back. What they have does not count for the time it takes. */
+void spm_heap_each_watched_run(void (*fn)(pageno_t first, uint32_t pages, void *arg), void *arg);
+void spm_heap_unwatch(const struct span *s);
 
 /* Restore: claims every slice that covers [first, first+pages) for the arena; -EEXIST if one is in use by another
  * (then nothing is changed). Claiming a slice the arena has already is no error. */

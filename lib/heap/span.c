@@ -346,7 +346,20 @@ void spm_heap_drain_freed(void (*fn)(struct span *s, const struct slotset *freed
 void spm_heap_each_run(void (*fn)(pageno_t first, uint32_t pages, void *arg), void *arg)
 {
 	if (spm_spans)
-		spm_window_each_run(fn, arg);
+		spm_window_each_run(false, fn, arg);
+}
+
+void spm_heap_each_watched_run(void (*fn)(pageno_t first, uint32_t pages, void *arg), void *arg)
+{
+	if (spm_spans)
+		spm_window_each_run(true, fn, arg);
+}
+
+void spm_heap_unwatch(const struct span *s)
+{
+	spm_window_lock();
+	spm_run_unwatch(s->first, s->pages);
+	spm_window_unlock();
 }
 
 struct tally {

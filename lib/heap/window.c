@@ -21,8 +21,10 @@
 struct slice {
 	uint64_t used[SPM_SLICE_WORDS];
 	uint64_t written[SPM_SLICE_WORDS]; /* only meaningful where used is clear, or was set by spm_run_take */
+	uint64_t unwatched[SPM_SLICE_WORDS];
 	uint32_t arena;
 	uint32_t free_pages;
+	uint32_t unwatched_pages;
 	uint32_t next; /* slice number plus one */
 	bool is_used;
 	bool is_open;
@@ -447,10 +449,31 @@ int spm_run_take_at(uint32_t arena, pageno_t first, uint32_t pages, bool *is_zer
 	return 0;
 }
 
+static void slice_set_unwatched(struct slice *s, uint32_t p, uint32_t pages, bool value)
+{
+	s->unwatched_pages -= count_bits(s->unwatched, p, pages);
+	set_bits(s->unwatched, p, pages, value);
+	s->unwatched_pages += value ? pages : 0;
+}
+
+void spm_run_unwatch(pageno_t first, uint32_t pages)
+{
+	while (pages) {
+		uint32_t p = first % SPM_SLICE_PAGES;
+		uint32_t here = pages < SPM_SLICE_PAGES - p ? pages : SPM_SLICE_PAGES - p;
+
+		slice_set_unwatched(&slices[first / SPM_SLICE_PAGES], p, here, true);
+		first += here;
+		pages -= here;
+	}
+}
+
 static void slice_give(uint32_t n, uint32_t p, uint32_t pages)
 {
 	struct slice *s = &slices[n];
 
+	if (s->unwatched_pages)
+		slice_set_unwatched(s, p, pages, false);
 	set_bits(s->written, p, pages, true);
 	set_bits(s->used, p, pages, false);
 	s->free_pages += pages;
@@ -493,21 +516,43 @@ static void gather_add(struct gather *g, pageno_t first, uint32_t pages)
 	g->pages = pages;
 }
 
+/* The runs of pages whose bit is set. is_full: all are. */
+static void slice_gather(struct gather *g, uint32_t n, const uint64_t *words, bool is_full)
+{
+	uint32_t p = next_bit(words, n == 0, true);
+
+	while (p < SPM_SLICE_PAGES) {
+		uint32_t end = is_full ? SPM_SLICE_PAGES : next_bit(words, p, false);
+
+		gather_add(g, n * SPM_SLICE_PAGES + p, end - p);
+		p = next_bit(words, end, true);
+	}
+}
+
+/* Where nothing is watched, nothing is looked at. */
+static void slice_gather_watched(struct gather *g, uint32_t n, const struct slice *s)
+{
+	uint64_t watched[SPM_SLICE_WORDS];
+
+	if (s->unwatched_pages == SPM_SLICE_PAGES - (n == 0) - s->free_pages)
+		return;
+	for (unsigned w = 0; w < SPM_SLICE_WORDS; w++)
+		watched[w] = s->used[w] & ~s->unwatched[w];
+	slice_gather(g, n, watched, false);
+}
+
 /* Stopped: reads without the lock. */
-void spm_window_each_run(void (*fn)(pageno_t first, uint32_t pages, void *arg), void *arg)
+void spm_window_each_run(bool is_watched, void (*fn)(pageno_t first, uint32_t pages, void *arg), void *arg)
 {
 	struct gather g = {.fn = fn, .arg = arg};
 
 	for (uint32_t n = slice_first; n < slice_limit; n++) {
 		const struct slice *s = &slices[n];
-		uint32_t p = s->is_used ? next_bit(s->used, n == 0, true) : SPM_SLICE_PAGES;
 
-		while (p < SPM_SLICE_PAGES) {
-			uint32_t end = s->free_pages ? next_bit(s->used, p, false) : SPM_SLICE_PAGES;
-
-			gather_add(&g, n * SPM_SLICE_PAGES + p, end - p);
-			p = next_bit(s->used, end, true);
-		}
+		if (s->is_used && is_watched && s->unwatched_pages)
+			slice_gather_watched(&g, n, s);
+		else if (s->is_used)
+			slice_gather(&g, n, s->used, !s->free_pages);
 	}
 	if (g.pages)
 		fn(g.first, g.pages, arg);
@@ -522,7 +567,7 @@ uint64_t spm_window_slices(void)
 	return count;
 }
 
-/* Invariants 2 and 3 (1 and 4 would need the whole window read). */
+/* Invariants 2, 3 and 5 (1 and 4 would need the whole window read). */
 void spm_window_check(void)
 {
 	for (uint32_t n = slice_first; n < slice_limit; n++) {
@@ -531,6 +576,9 @@ void spm_window_check(void)
 		if (!s->is_used)
 			continue;
 		SPM_CHECK(s->free_pages == SPM_SLICE_PAGES - count_bits(s->used, 0, SPM_SLICE_PAGES));
+		SPM_CHECK(s->unwatched_pages == count_bits(s->unwatched, 0, SPM_SLICE_PAGES));
+		for (unsigned w = 0; w < SPM_SLICE_WORDS; w++)
+			SPM_CHECK(!(s->unwatched[w] & ~s->used[w]));
 		for (uint32_t p = next_bit(s->used, 0, false); p < SPM_SLICE_PAGES;) {
 			uint32_t end = next_bit(s->used, p, true);
 

@@ -1,13 +1,14 @@
 /* window.h - the window's slices, and runs of pages taken from them.
  *
  * A slice is unused, belongs to one arena, or is lent. Per slice one bit a page says "in a span", another "written since the
- * kernel gave it": a run without written pages is known to be zero.
+ * kernel gave it": a run without written pages is known to be zero. A third says that the program tells what it writes there.
  *
  * Invariants
  *  1. Exactly the slices with is_used set are on their arena's list; none of them is lent.
  *  2. free_pages counts the zero bits of used[].
  *  3. The runs of free pages of the slices in use, and no others, are in the bins of their arena (runs.h).
- *  4. A page with neither bit set is zero in all its bytes.
+ *  4. A page with neither of the first two bits set is zero in all its bytes.
+ *  5. The third is set for pages in spans only; unwatched_pages counts them.
  *
  * All functions take the one lock of the window, the innermost of the heap, unless they say "locked": their caller has it.
  * spm_window_init, spm_window_each_run and spm_window_check need none.
@@ -43,7 +44,11 @@ bool spm_run_is_free(uint32_t arena, pageno_t first, uint32_t pages);
 /* Locked. */
 void spm_run_give(pageno_t first, uint32_t pages);
 
-void spm_window_each_run(void (*fn)(pageno_t first, uint32_t pages, void *arg), void *arg);
+/* Locked. Pages that are taken; until they are given back. */
+void spm_run_unwatch(pageno_t first, uint32_t pages);
+
+/* is_watched: without those. */
+void spm_window_each_run(bool is_watched, void (*fn)(pageno_t first, uint32_t pages, void *arg), void *arg);
 uint64_t spm_window_slices(void);
 void spm_window_check(void);
 
