@@ -328,6 +328,7 @@ static int capture_stopped(struct container *c, bool is_full, bool can_clone, bo
 	              : spm_trace_incremental(c->marks, c->root, &c->hints, others_run);
 	if (err)
 		return err;
+	c->image.discovery_ns = spm_now_ns();
 	if (c->image.attr.chunk_bytes > SPM_PAGE_BYTES)
 		spm_marks_touch_chunks(c->marks, (unsigned)(c->image.attr.chunk_bytes / SPM_PAGE_BYTES));
 	if (!can_clone || !clone_try(c))
@@ -388,6 +389,7 @@ int spm_capture(struct container *c)
 	}
 	c->image.captured_ns = spm_now_ns();
 	c->image.pause_ns = c->image.captured_ns - started;
+	c->image.discovery_ns -= started; /* if it failed, nobody asks */
 	c->image.is_full_trace = is_full;
 	c->image.root = c->root;
 	c->image.root_bytes = c->root_bytes;

@@ -58,7 +58,7 @@ struct image {
 	uint64_t *excluded; /* then: places to be zero in the copies */
 	size_t excluded_count;
 	struct page_change *changes; /* of two batches */
-	uint64_t root, root_bytes, live_bytes, pause_ns, dirty_pages, input;
+	uint64_t root, root_bytes, live_bytes, pause_ns, discovery_ns, dirty_pages, input; /* discovery: of the pause */
 	uint64_t captured_ns;
 	bool is_full_trace;
 	struct cattr attr;
@@ -132,6 +132,7 @@ struct container {
 	struct hints hints; /* changed while no point is under way, or stopped */
 	bool wants_full_trace;
 	uint64_t points, full_traces, stored_bytes, dirty_pages;
+	uint64_t discovery_ns, freeze_ns, write_ns, flush_ns; /* of all points */
 	uint64_t points_since_full_trace, pause_ns_since_full_trace;
 	uint64_t full_trace_ns; /* how long the last one took; of the first, all that it found was new */
 	struct pauses pauses;

@@ -94,6 +94,8 @@ static int capture(struct container *c)
 	c->points++;
 	c->points_since_full_trace++;
 	c->pause_ns_since_full_trace += c->image.pause_ns;
+	c->discovery_ns += c->image.discovery_ns;
+	c->freeze_ns += c->image.pause_ns - c->image.discovery_ns;
 	if (c->image.is_full_trace) {
 		c->full_traces++;
 		c->points_since_full_trace = c->pause_ns_since_full_trace = 0;
@@ -106,6 +108,7 @@ static int capture(struct container *c)
 
 static int write_image(struct container *c, bool is_forced, int64_t *version, char *why)
 {
+	uint64_t began = spm_now_ns(), waited = spm_volume_waited_ns();
 	int err;
 
 	pthread_mutex_unlock(&c->lock);
@@ -115,8 +118,12 @@ static int write_image(struct container *c, bool is_forced, int64_t *version, ch
 		if (err)
 			snprintf(why, 512, "%s", spm_volume_error_of(err));
 	}
+	began = spm_now_ns() - began;
+	waited = spm_volume_waited_ns() - waited;
 	spm_image_settle(&c->image);
 	spm_container_lock(c);
+	c->write_ns += began - waited;
+	c->flush_ns += waited;
 	c->dirty_pages += c->image.pages;
 	if (!err)
 		c->input_saved = c->image.input;

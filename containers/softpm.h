@@ -488,6 +488,9 @@ struct pstats {
 	uint64_t pages_switched; /* that pCSwitch looked at: those that differ, or all, if much does */
 	const char *tracker;     /* "wp" or "mprotect" */
 	uint64_t input_bytes;    /* of inputs (pRecord) that the newest version lacks */
+	/* Where the time of all points went; 0 for one that is not open. The pauses: finding what changed, and what it leads to; copying it. Then,
+	 * while the program runs or the caller of pPointSync waits: making records of it; waiting for the device. */
+	uint64_t discovery_ns, freeze_ns, write_ns, flush_ns;
 };
 /* Of an open container in this process; for any other, as its newest version recorded them. ENOENT: there is none. */
 SOFTPM_API int pStats(int magic, struct pstats *out);

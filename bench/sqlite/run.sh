@@ -1,7 +1,7 @@
 #!/bin/sh
 # run.sh BUILD_DIR [DATA_DIR [ROUNDS [SECONDS [ROWS...]]]] - small transactions of SQLite on SoftPM, beside its own files and its databases
 # in memory, all systems in turn in each round: medians a second, and the median over the rounds of the ratio to WAL with synchronous=FULL
-# in the same round, as markdown.
+# in the same round, as markdown; then where the time of one of SoftPM's goes, durable, one thread, as SoftPM counts it, in means of each round.
 # All are one build of SQLite 3.40.1. DATA_DIR (./bench-data) must not exist, must not be on tmpfs, and is removed at the end.
 set -eu
 program=${1:?usage: run.sh BUILD_DIR [DATA_DIR [ROUNDS [SECONDS [ROWS...]]]]}/bench/sqlite/bench_sqlite_transactions
@@ -18,15 +18,18 @@ fi
 . "$(dirname "$0")/../measure/shell.sh"
 data_make
 
-# ROWS THREADS: lines of rates to $data/rates-SYSTEM, one a round.
+# ROWS THREADS: lines of rates to $data/rates-SYSTEM, one a round; of what it was asked for besides to $data/parts-ROWS-METRIC.
 measure() {
 	rm -f "$data"/rates-*
 	round=0
 	while [ "$round" -lt "$rounds" ]; do
 		for system in $systems; do
 			mkdir "$data/db"
-			"$program" "$data/db" "$system" rows="$1" threads="$2" seconds="$seconds" | awk '$1 == "transactions" { print $2 }' \
-				>>"$data/rates-$system"
+			parts=0
+			[ "$system $2" != "softpm-full 1" ] || parts=1
+			"$program" "$data/db" "$system" rows="$1" threads="$2" seconds="$seconds" parts=$parts >"$data/told"
+			awk '$1 == "transactions" { print $2 }' "$data/told" >>"$data/rates-$system"
+			awk -F '\t' -v to="$data/parts-$1-" '$3 == "us" { print $2 >>(to $1) }' "$data/told"
 			rm -r "$data/db"
 		done
 		round=$((round + 1))
@@ -49,4 +52,15 @@ for rows in "$@"; do
 				"$(paste -d' ' "$data/rates-$system" "$data/rates-wal-full" | awk '{ print $1 / $2 }' | median)"
 		done
 	done
+done
+
+echo
+echo "| rows | discovery, us | freeze, us | write, us | flush, us | the rest, us | median pause, us | processor, us |"
+echo "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+for rows in "$@"; do
+	printf '| %s |' "$rows"
+	for part in discovery freeze write flush "the rest" "pause, median" processor; do
+		printf ' %.1f |' "$(median <"$data/parts-$rows-$part")"
+	done
+	echo
 done

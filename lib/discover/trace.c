@@ -98,13 +98,18 @@ static void table_settle(void *table, size_t used)
 		madvise((char *)table + keep, used - keep, MADV_DONTNEED);
 }
 
-/* From here on other threads note what they free in the spans where slots became live. */
+/* From here on other threads note what they free in the spans where slots became live. If there are none, no processor need be
+ * interrupted to see that. */
 static int spans_mark(struct trace *t)
 {
+	bool has_any = false;
+
 	for (uint32_t n = 0; n < t->views; n++)
-		if (memcmp(&t->tables->view[n].missing, &t->tables->missed[n], sizeof(struct slotset)))
+		if (memcmp(&t->tables->view[n].missing, &t->tables->missed[n], sizeof(struct slotset))) {
 			spm_span_of(t->tables->view[n].start)->is_marked = 1;
-	return spm_heap_show_marks();
+			has_any = true;
+		}
+	return has_any ? spm_heap_show_marks() : 0;
 }
 
 /* Marks get what became live, and is allocated still. */

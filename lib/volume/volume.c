@@ -61,31 +61,47 @@ static int poison_if(struct volume *v, int err)
 	return err ? err : poisoned(v);
 }
 
+static _Thread_local uint64_t waited_ns;
+
+uint64_t spm_volume_waited_ns(void)
+{
+	return waited_ns;
+}
+
 int spm_blocks_write(struct volume *v, uint64_t block, const void *buffer, uint64_t blocks)
 {
+	uint64_t began = spm_now_ns();
 	int err = poisoned(v);
 
 	if (err)
 		return err;
 	err = v->driver->ops->write(v->driver, block * SPM_BLOCK_BYTES, buffer, blocks * SPM_BLOCK_BYTES);
+	waited_ns += spm_now_ns() - began;
 	return err ? spm_volume_fail_io(err, "writing", block) : 0;
 }
 
 int spm_blocks_write_durable(struct volume *v, uint64_t block, const void *buffer, uint64_t blocks)
 {
+	uint64_t began = spm_now_ns();
 	int err = poisoned(v);
 
 	if (err)
 		return err;
-	return poison_if(
-	        v, v->driver->ops->write_durable(v->driver, block * SPM_BLOCK_BYTES, buffer, blocks * SPM_BLOCK_BYTES));
+	err = v->driver->ops->write_durable(v->driver, block * SPM_BLOCK_BYTES, buffer, blocks * SPM_BLOCK_BYTES);
+	waited_ns += spm_now_ns() - began;
+	return poison_if(v, err);
 }
 
 int spm_volume_flush(struct volume *v)
 {
+	uint64_t began = spm_now_ns();
 	int err = poisoned(v);
 
-	return err ? err : poison_if(v, v->driver->ops->flush(v->driver));
+	if (err)
+		return err;
+	err = v->driver->ops->flush(v->driver);
+	waited_ns += spm_now_ns() - began;
+	return poison_if(v, err);
 }
 
 int spm_volume_bytes(struct volume *v, uint64_t *bytes)

@@ -109,6 +109,8 @@ struct volume_info {
 	uint32_t format;
 	uint64_t bytes, extents, free_extents, chains;
 };
+/* How long this thread has waited for writes and flushes of devices, in all. */
+uint64_t spm_volume_waited_ns(void);
 int spm_volume_info(struct volume *v, struct volume_info *out);
 /* Calls fn for each chain (magic, branch name; NULL: its head is damaged, so who knows) until it returns non-zero, which is returned. */
 int spm_volume_each_chain(struct volume *v, int (*fn)(int magic, const char *branch, void *arg), void *arg);

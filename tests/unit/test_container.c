@@ -1,4 +1,5 @@
 /* test_container.c - the contract of containers and points, call by call, on real files. */
+#include "base/base.h"
 #include "book.h"
 #include "expect.h"
 #include "process.h"
@@ -628,6 +629,36 @@ static void *group_update(void *arg)
 	return NULL;
 }
 
+static int times_add_up(const char *volume)
+{
+	struct pstats before, after;
+	uint64_t *value, began, took, told;
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT((id = pCAlloc(1, 8, &root)) && pPointSync(id) && !pStats(1, &before));
+	value = root;
+	began = spm_now_ns();
+	for (*value = 0; *value < 20; ++*value)
+		EXPECT(pPointSync(id));
+	took = spm_now_ns() - began;
+	EXPECT(!pStats(1, &after) && after.points == before.points + 20);
+	EXPECT(after.discovery_ns > before.discovery_ns && after.freeze_ns > before.freeze_ns);
+	EXPECT(after.write_ns > before.write_ns && after.flush_ns > before.flush_ns);
+	told = after.discovery_ns - before.discovery_ns + after.freeze_ns - before.freeze_ns;
+	told += after.write_ns - before.write_ns + after.flush_ns - before.flush_ns;
+	EXPECT(told <= took);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void where_the_time_of_points_goes_is_told(void **state)
+{
+	(void)state;
+	in_process(times_add_up, scratch("times.vol"));
+}
+
 static int group_commit(const char *volume)
 {
 	pthread_t t[GROUP_THREADS];
@@ -924,6 +955,7 @@ int main(void)
 	        cmocka_unit_test(damage_is_told_with_the_newest_whole_version),
 	        cmocka_unit_test(a_forked_child_reads_and_gets_a_clear_error),
 	        cmocka_unit_test(a_killed_writer_locks_nobody_out),
+	        cmocka_unit_test(where_the_time_of_points_goes_is_told),
 	        cmocka_unit_test(concurrent_sync_points_share_commits),
 	        cmocka_unit_test(the_writer_of_points_preempts_nobody),
 	        cmocka_unit_test(attributes_travel_with_the_versions),
