@@ -50,6 +50,15 @@ struct piece {
 	_Atomic int state;
 };
 
+enum { PIECE_BYTES = PIECE_PAGES * SPM_PAGE_BYTES };
+
+/* A thread that brings in pages; its buffer is made before it is started, for there it could only give up. */
+struct bringer {
+	struct lazy *of;       /* NULL: the answering thread, which is of all */
+	unsigned char *buffer; /* the thread's own, to be freed */
+	pthread_t thread;
+};
+
 struct lazy {
 	struct lazy *_Atomic next;
 	struct chain *chain;
@@ -59,7 +68,7 @@ struct lazy {
 	struct piece *piece;
 	size_t pieces, piece_room;
 	_Atomic size_t cursor, done;
-	pthread_t fetcher[2];
+	struct bringer fetcher[2];
 	unsigned fetchers;
 	_Atomic bool is_ending, has_bad;
 	bool is_told;          /* on standard error */
@@ -74,6 +83,7 @@ static _Atomic unsigned
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t begin_lock =
         PTHREAD_MUTEX_INITIALIZER; /* held over a fork: no container becomes lazy meanwhile */
+static struct bringer answerer;
 static bool has_answerer, has_teller;
 static sem_t damage_known, damage_told; /* between the answering thread and the one that writes to standard error */
 static char damage_text[700];
@@ -314,16 +324,13 @@ static void page_answer(pageno_t page, unsigned char *buffer)
 
 static void *answerer_main(void *arg)
 {
-	unsigned char *buffer = spm_pages_map(PIECE_PAGES * SPM_PAGE_BYTES, true);
+	struct bringer *b = arg;
 	pageno_t page;
 
-	(void)arg;
 	spm_stop_exempt_self();
-	if (!buffer)
-		spm_panic("no memory for the thread that brings in pages");
 	while (!spm_missing_next(&page)) {
 		pthread_mutex_lock(&list_lock);
-		page_answer(page, buffer);
+		page_answer(page, b->buffer);
 		pthread_mutex_unlock(&list_lock);
 	}
 	return NULL;
@@ -353,20 +360,18 @@ static void small_pages_note(const struct lazy *z)
 
 static void *fetcher_main(void *arg)
 {
-	struct lazy *z = arg;
-	unsigned char *buffer = spm_pages_map(PIECE_PAGES * SPM_PAGE_BYTES, true);
+	struct bringer *b = arg;
+	struct lazy *z = b->of;
 	size_t i;
 
 	spm_stop_exempt_self();
-	if (!buffer)
-		spm_panic("no memory for the thread that brings in pages");
 	while (!z->is_ending && (i = z->cursor++) < z->pieces) {
 		while (is_held && !z->is_ending)
 			pause_shortly();
 		if (!z->is_ending)
-			piece_serve(z, &z->piece[i], buffer);
+			piece_serve(z, &z->piece[i], b->buffer);
 	}
-	spm_pages_unmap(buffer, PIECE_PAGES * SPM_PAGE_BYTES);
+	spm_pages_unmap(b->buffer, PIECE_BYTES);
 	while (!spm_lazy_is_finished(z) && !z->is_ending)
 		pause_shortly(); /* the answering thread, or the other fetching one, is at the last piece */
 	if (spm_lazy_is_finished(z)) {
@@ -385,7 +390,30 @@ static int thread_start(pthread_t *thread, void *(*fn)(void *), void *arg)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	err = pthread_create(thread, NULL, fn, arg);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -err;
+	return err ? -ENOMEM : 0; /* its EAGAIN says that, too, and means something else here */
+}
+
+static int bringer_start(struct bringer *b, void *(*fn)(void *))
+{
+	int err;
+
+	b->buffer = spm_pages_map(PIECE_BYTES, true);
+	err = b->buffer ? thread_start(&b->thread, fn, b) : -ENOMEM;
+	if (err)
+		spm_pages_unmap(b->buffer, PIECE_BYTES);
+	return err;
+}
+
+/* The next one of those that need not be asked. */
+static int fetcher_start(struct lazy *z)
+{
+	struct bringer *b = &z->fetcher[z->fetchers];
+	int err;
+
+	b->of = z;
+	err = bringer_start(b, fetcher_main);
+	z->fetchers += !err;
+	return err;
 }
 
 bool spm_lazy_is_finished(const struct lazy *z)
@@ -415,7 +443,7 @@ void spm_lazy_finish(struct lazy *z)
 		return;
 	pthread_mutex_lock(&begin_lock);
 	if (z->fetchers == 1) /* somebody waits: two are faster */
-		z->fetchers += !thread_start(&z->fetcher[1], fetcher_main, z);
+		fetcher_start(z);
 	pthread_mutex_unlock(&begin_lock);
 	wait_finished(z);
 }
@@ -506,10 +534,10 @@ static int answerer_have(void)
 		has_teller = true;
 		pthread_detach(thread);
 	}
-	err = thread_start(&thread, answerer_main, NULL);
+	err = bringer_start(&answerer, answerer_main);
 	if (err)
 		return err;
-	pthread_detach(thread);
+	pthread_detach(answerer.thread);
 	spm_window_on_give_back = pages_given_back;
 	has_answerer = true;
 	return 0;
@@ -656,8 +684,7 @@ int spm_lazy_start(struct lazy *z)
 
 	pthread_mutex_lock(&begin_lock);
 	list_change(z, true);
-	err = thread_start(&z->fetcher[0], fetcher_main, z);
-	z->fetchers = !err;
+	err = fetcher_start(z);
 	if (err)
 		list_change(z, false);
 	pthread_mutex_unlock(&begin_lock);
@@ -668,7 +695,7 @@ void spm_lazy_free(struct lazy *z)
 {
 	z->is_ending = true;
 	for (unsigned i = 0; i < z->fetchers; i++)
-		pthread_join(z->fetcher[i], NULL);
+		pthread_join(z->fetcher[i].thread, NULL);
 	bad_poison(z);
 	pthread_mutex_lock(&begin_lock);
 	list_change(z, false);

@@ -525,7 +525,11 @@ static int settle(struct loading *l)
 
 	if (l->c->lazy) {
 		err = spm_lazy_start(l->c->lazy);
-		return err ? spm_fail(-err, "container %d: no thread to restore it", l->c->magic) : 0;
+		return err ? spm_fail(-err,
+		                      "no memory for the thread that restores container %d: call again when there is "
+		                      "some",
+		                      l->c->magic)
+		           : 0;
 	}
 	spm_capture_begin();
 	for (size_t i = 0, next; i < l->n && !err; i = next) {

@@ -464,6 +464,118 @@ static void a_full_disk_is_told_and_loses_nothing(void **state)
 	in_process(fills_the_disk, scratch("full.vol"));
 }
 
+/* Memory that the process could write to, reserved or not: what RLIMIT_DATA counts. */
+static uint64_t data_bytes(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	char line[256];
+	unsigned long long kib = 0;
+
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "VmData: %llu", &kib) != 1)
+		;
+	need(f && kib, "VmData", NULL);
+	fclose(f);
+	return kib << 10;
+}
+
+static void data_limit(uint64_t bytes)
+{
+	struct rlimit limit = {bytes, RLIM_INFINITY};
+
+	need(!setrlimit(RLIMIT_DATA, &limit), "RLIMIT_DATA", NULL);
+}
+
+static int fills_memory(const char *volume)
+{
+	sqlite3 *db = db_open(volume, "");
+	int rc = SQLITE_OK, rows = 0;
+
+	run(db, "CREATE TABLE t(id INTEGER PRIMARY KEY, a)");
+	data_limit(data_bytes() + (64 << 20));
+	for (; rc == SQLITE_OK && rows < 1000; rows += rc == SQLITE_OK)
+		rc = sqlite3_exec(db, "INSERT INTO t(a) VALUES(randomblob(1000000))", NULL, NULL, NULL);
+	need(rc == SQLITE_NOMEM && rows, "a database larger than memory", db);
+	need(sqlite3_exec(db, "INSERT INTO t(a) VALUES(randomblob(100000000))", NULL, NULL, NULL) == SQLITE_NOMEM,
+	     "once more", db);
+	data_limit(RLIM_INFINITY);
+	need(number(db, "SELECT count(*) FROM t") == rows && is_whole(db), "a failed transaction is rolled back", db);
+	run(db, "INSERT INTO t(a) VALUES(1)");
+	sqlite3_close(db);
+	db = db_open(volume, "");
+	need(number(db, "SELECT count(*) FROM t") == rows + 1 && is_whole(db), "something committed was lost", db);
+	sqlite3_close(db);
+	return 0;
+}
+
+static void a_database_that_outgrows_memory_is_told_and_loses_nothing(void **state)
+{
+	(void)state;
+	in_process(fills_memory, scratch("memory.vol"));
+}
+
+enum { LARGE_MIB = 80 };
+
+/* With how much of the memory that it takes: eighths. */
+static unsigned eighths;
+static uint64_t needs_bytes;
+
+static int opens_in_part_of_its_memory(const char *volume)
+{
+	sqlite3 *db;
+	int rc;
+
+	data_limit(needs_bytes - (uint64_t)LARGE_MIB * (8 - eighths) * (1 << 20) / 8);
+	rc = db_try(volume, "", &db);
+	need(rc == SQLITE_NOMEM || (rc == SQLITE_OK && eighths >= 4), "a database larger than memory", db);
+	data_limit(RLIM_INFINITY);
+	if (rc != SQLITE_OK) {
+		sqlite3_close(db);
+		db = db_open(volume, "");
+	}
+	need(number(db, "SELECT count(*) FROM t") == LARGE_MIB && is_whole(db), "something committed was lost", db);
+	sqlite3_close(db);
+	return 0;
+}
+
+static int makes_a_large_one(const char *volume)
+{
+	sqlite3 *db = db_open(volume, "");
+	char sql[200];
+
+	snprintf(sql, sizeof(sql),
+	         "CREATE TABLE t(a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
+	         " INSERT INTO t SELECT randomblob(1048576) FROM n",
+	         LARGE_MIB);
+	run(db, sql);
+	sqlite3_close(db);
+	return 0;
+}
+
+static void tells_what_it_takes(const char *volume, int out)
+{
+	sqlite3 *db = db_open(volume, "");
+	uint64_t bytes = data_bytes();
+
+	need(write(out, &bytes, sizeof(bytes)) == sizeof(bytes), "pipe", NULL);
+	sqlite3_close(db);
+}
+
+static void a_database_larger_than_memory_is_told_when_it_is_opened(void **state)
+{
+	const char *volume = scratch("larger.vol");
+	pid_t child;
+	int in;
+
+	(void)state;
+	in_process(makes_a_large_one, volume);
+	child = victim(tells_what_it_takes, volume, &in);
+	assert_int_equal(read(in, &needs_bytes, sizeof(needs_bytes)), sizeof(needs_bytes));
+	waitpid(child, NULL, 0);
+	close(in);
+	for (eighths = 0; eighths <= 8; eighths++)
+		in_process(opens_in_part_of_its_memory, volume);
+}
+
 /* The first database has made its version when there is no room for the second's. */
 static void fails_in_the_second(const char *volume, int out)
 {
@@ -557,6 +669,8 @@ int main(void)
 	        cmocka_unit_test(a_tag_under_load_is_of_whole_transactions),
 	        cmocka_unit_test(an_ordinary_database_is_refused_and_left_alone),
 	        cmocka_unit_test(a_full_disk_is_told_and_loses_nothing),
+	        cmocka_unit_test(a_database_that_outgrows_memory_is_told_and_loses_nothing),
+	        cmocka_unit_test(a_database_larger_than_memory_is_told_when_it_is_opened),
 	        cmocka_unit_test(a_version_too_early_is_taken_back),
 	        cmocka_unit_test(damage_is_told_when_it_is_opened),
 	};
