@@ -1,14 +1,30 @@
 #include "client.h"
+#include "scratch.h"
 
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <libgen.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+void server_folder(void)
+{
+	const char *base = getenv("TMPDIR");
+	char *absolute = realpath(base ? base : ".", NULL);
+	static bool is_there;
+
+	if (!is_there && (setenv("TMPDIR", absolute, 1) || chdir(dirname(strdupa(scratch("."))))))
+		abort();
+	is_there = true;
+	free(absolute);
+	unlink("cache.vol");
+	unlink("socket");
+}
 
 static void server_exec(const char *sync, const char *const *options)
 {
@@ -23,13 +39,20 @@ static void server_exec(const char *sync, const char *const *options)
 	_exit(127);
 }
 
-pid_t server_start(const char *sync, const char *const *options)
+pid_t server_spawn(const char *sync, const char *const *options)
 {
 	pid_t server = fork();
-	FILE *f = NULL;
 
 	if (!server)
 		server_exec(sync, options);
+	return server;
+}
+
+pid_t server_start(const char *sync, const char *const *options)
+{
+	pid_t server = server_spawn(sync, options);
+	FILE *f = NULL;
+
 	while (!f) {
 		if (waitpid(server, NULL, WNOHANG) == server)
 			return 0;

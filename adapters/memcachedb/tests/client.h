@@ -9,8 +9,11 @@
 
 enum { LINE_MOST = 4096 };
 
-/* Starts $SOFTPM_MEMCACHEDB with these options (ended by NULL), its socket, and cache.vol, in the working directory; softpm_sync=sync. Waits until
- * it answers. 0: it ended. */
+/* Makes the test's scratch folder the working directory, without what an earlier server left. */
+void server_folder(void);
+/* Starts $SOFTPM_MEMCACHEDB with these options (ended by NULL), its socket, and cache.vol, in the working directory; softpm_sync=sync. */
+pid_t server_spawn(const char *sync, const char *const *options);
+/* And waits until it answers. 0: it ended. */
 pid_t server_start(const char *sync, const char *const *options);
 /* Returns what waitpid gave. */
 int server_end(pid_t server, int signal);

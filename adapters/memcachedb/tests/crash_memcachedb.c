@@ -13,7 +13,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -275,8 +274,7 @@ static void nothing_acknowledged_is_lost(void **state)
 	uint64_t kills = test_number("SOFTPM_KILLS", 50), random = test_seed(), done = 0;
 
 	(void)state;
-	assert_int_equal(mkdir(scratch("server"), 0700), 0);
-	assert_int_equal(chdir(scratch("server")), 0);
+	server_folder();
 	signal(SIGPIPE, SIG_IGN);
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		client[i].number = i;

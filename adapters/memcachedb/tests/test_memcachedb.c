@@ -1,0 +1,274 @@
+/* test_memcachedb.c - what a server brings back, versions over the wire, and what goes wrong. */
+#include "client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static const char *const none[] = {NULL};
+
+static int folder_new(void **state)
+{
+	(void)state;
+	server_folder();
+	return 0;
+}
+
+/* Sends a command, and expects its first line of reply. */
+static void tell(FILE *f, const char *command, const char *expected)
+{
+	char line[LINE_MOST];
+
+	assert_true(client_send(f, NULL, 0, "%s", command));
+	assert_true(client_line(f, line));
+	if (strncmp(line, expected, strlen(expected)))
+		fail_msg("%s: expected %s, got %s", command, expected, line);
+}
+
+static void set(FILE *f, const char *key, const char *value, const char *expected)
+{
+	char command[2000];
+
+	snprintf(command, sizeof(command), "set %s 5 0 %zu\r\n%s", key, strlen(value), value);
+	tell(f, command, expected);
+}
+
+static void value_check(FILE *f, const char *key, const char *expected)
+{
+	size_t bytes;
+	char *value = client_get(f, key, &bytes, NULL);
+
+	if (!value || !expected) {
+		assert_true(!value && !expected);
+		return;
+	}
+	assert_int_equal(bytes, strlen(expected));
+	assert_memory_equal(value, expected, bytes);
+	free(value);
+}
+
+static pid_t restart(pid_t server, int signal, const char *sync, FILE **f)
+{
+	if (*f)
+		fclose(*f);
+	server_end(server, signal);
+	server = server_start(sync, none);
+	assert_true(server > 0);
+	*f = client_open();
+	assert_non_null(*f);
+	return server;
+}
+
+static void items_come_back_with_all_that_belongs_to_them(void **state)
+{
+	pid_t server = server_start("always", none);
+	FILE *f = client_open();
+	unsigned long long cas, cas_then;
+	size_t bytes;
+	char line[LINE_MOST];
+
+	(void)state;
+	set(f, "stays", "here", "STORED");
+	tell(f, "set goes 0 2 4\r\nsoon", "STORED");
+	tell(f, "set counted 0 0 2\r\n41", "STORED");
+	tell(f, "incr counted 1", "42");
+	tell(f, "append stays 0 0 4\r\n and", "STORED");
+	tell(f, "prepend stays 0 0 4\r\nnow ", "STORED");
+	set(f, "deleted", "x", "STORED");
+	tell(f, "delete deleted", "DELETED");
+	free(client_get(f, "stays", &bytes, &cas));
+	server = restart(server, SIGKILL, "always", &f);
+	assert_true(client_send(f, NULL, 0, "get stays") && client_line(f, line));
+	assert_string_equal(line, "VALUE stays 5 12");
+	assert_true(client_line(f, line) && client_line(f, line));
+	value_check(f, "stays", "now here and");
+	free(client_get(f, "stays", &bytes, &cas_then));
+	assert_true(cas == cas_then);
+	value_check(f, "counted", "42");
+	value_check(f, "deleted", NULL);
+	assert_int_equal(client_stat(f, "", "cmd_touch"), 0);
+	assert_true(client_stat(f, "", "total_items") >= 5);
+	assert_int_equal(client_stat(f, "softpm", "softpm_restored"), 1);
+	set(f, "later", "y", "STORED");
+	free(client_get(f, "later", &bytes, &cas_then));
+	assert_true(cas_then > cas);
+	sleep(3);
+	value_check(f, "goes", NULL); /* by the wall clock */
+	tell(f, "flush_all", "OK");
+	server = restart(server, SIGKILL, "always", &f);
+	value_check(f, "stays", NULL);
+	fclose(f);
+	server_end(server, SIGTERM);
+}
+
+/* Asynchronous: a gentle end keeps all; off: nothing else does. */
+static void a_gentle_end_is_a_version(void **state)
+{
+	pid_t server = server_start("off", none);
+	FILE *f = client_open();
+
+	(void)state;
+	set(f, "a", "1", "STORED");
+	server = restart(server, SIGTERM, "off", &f);
+	value_check(f, "a", "1");
+	set(f, "a", "2", "STORED");
+	server = restart(server, SIGKILL, "off", &f);
+	value_check(f, "a", "1");
+	server = restart(server, SIGTERM, "60000", &f);
+	set(f, "a", "3", "STORED");
+	server = restart(server, SIGTERM, "30", &f);
+	value_check(f, "a", "3");
+	set(f, "a", "4", "STORED");
+	usleep(500000);
+	server = restart(server, SIGKILL, "30", &f);
+	value_check(f, "a", "4");
+	fclose(f);
+	server_end(server, SIGTERM);
+}
+
+static void versions_are_named_over_the_wire(void **state)
+{
+	pid_t server = server_start("off", none);
+	FILE *f = client_open();
+	char line[LINE_MOST];
+	long long first = 0, second = 0;
+
+	(void)state;
+	set(f, "a", "1", "STORED");
+	tell(f, "softpm tag one", "OK");
+	set(f, "a", "2", "STORED");
+	tell(f, "softpm branch other", "OK");
+	tell(f, "softpm branch back one", "OK");
+	tell(f, "softpm tag one", "CLIENT_ERROR");
+	tell(f, "softpm tag two nothing", "CLIENT_ERROR");
+	tell(f, "softpm what", "CLIENT_ERROR softpm log");
+	tell(f, "softpm", "ERROR");
+	assert_true(client_send(f, NULL, 0, "softpm log 2"));
+	assert_true(client_line(f, line) && sscanf(line, "VERSION %lld %*d main", &second) == 1);
+	assert_true(client_line(f, line) && sscanf(line, "VERSION %lld %*d main", &first) == 1);
+	assert_true(client_line(f, line) && !strcmp(line, "END"));
+	assert_true(first && second > first);
+	fclose(f);
+	server_end(server, SIGKILL);
+}
+
+/* The file may not grow beyond what it has. */
+static void limit_set(pid_t server, rlim_t bytes)
+{
+	struct rlimit limit = {bytes, RLIM_INFINITY};
+
+	assert_int_equal(prlimit(server, RLIMIT_FSIZE, &limit, NULL), 0);
+}
+
+static void without_space_writes_fail_and_reads_go_on(void **state)
+{
+	pid_t server;
+	struct stat st;
+	char value[1501] = "", key[40], line[LINE_MOST] = "";
+	FILE *f;
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	server = server_start("always", none);
+	f = client_open();
+	set(f, "before", "1", "STORED");
+	assert_int_equal(stat("cache.vol", &st), 0);
+	limit_set(server, (rlim_t)st.st_size);
+	memset(value, 'v', 1500);
+	for (int i = 0; i < 20000 && strncmp(line, "SERVER_ERROR", 12); i++) {
+		snprintf(key, sizeof(key), "key%d", i);
+		assert_true(client_send(f, value, 1500, "set %s 0 0 1500", key) && client_line(f, line));
+	}
+	if (!strstr(line, "SERVER_ERROR not durable: "))
+		fail_msg("%s", line);
+	value_check(f, "before", "1");
+	assert_true(client_stat(f, "softpm", "softpm_failures") > 0);
+	limit_set(server, RLIM_INFINITY);
+	set(f, "after", "2", "STORED");
+	server = restart(server, SIGKILL, "always", &f);
+	value_check(f, "before", "1");
+	value_check(f, "after", "2");
+	value_check(f, key, value); /* made durable with the next */
+	fclose(f);
+	server_end(server, SIGTERM);
+}
+
+/* A server with these options ends by itself, and says why. */
+static void is_refused(const char *const *options, const char *why)
+{
+	int fd = open("said", O_CREAT | O_RDWR | O_TRUNC, 0600), err = dup(2), status;
+	char said[3000] = "";
+	pid_t server;
+
+	dup2(fd, 2);
+	server = server_spawn("always", options);
+	dup2(err, 2);
+	close(err);
+	assert_int_equal(waitpid(server, &status, 0), server);
+	assert_true(pread(fd, said, sizeof(said) - 1, 0) >= 0);
+	close(fd);
+	if (!WIFEXITED(status) || !WEXITSTATUS(status) || !strstr(said, why))
+		fail_msg("ended by %d, expected %s, said %s", status, why, said);
+}
+
+static void what_can_not_be_is_refused_in_words(void **state)
+{
+	static const struct {
+		const char *options[5], *says;
+	} refused[] = {
+	        {{"-m", "32", NULL}, "can't be made smaller: -m 64"},
+	        {{"-f", "1.5", NULL}, "-f 1.25"},
+	        {{"-I", "2m", NULL}, "-I"},
+	        {{"-C", NULL}, "-C"},
+	        {{"-o", "hash_algorithm=jenkins", NULL}, "hash_algorithm"},
+	        {{"-L", NULL}, "neither with -L"},
+	        {{"-o", "softpm_sync=often", NULL}, "always, off, or a number"},
+	        {{"-o", "softpm_speed=9", NULL}, "there are softpm=VOLUME"},
+	};
+	pid_t server = server_start("always", none);
+	FILE *f = client_open();
+	int fd;
+
+	(void)state;
+	set(f, "a", "1", "STORED");
+	fclose(f);
+	is_refused(none, "process");
+	server_end(server, SIGTERM);
+	for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++)
+		is_refused(refused[i].options, refused[i].says);
+	fd = open("cache.vol", O_RDWR);
+	for (off_t at = 4096; at < 3 << 20; at += 512)
+		assert_int_equal(pwrite(fd, "damage", 6, at), 6);
+	close(fd);
+	is_refused(none, "cache.vol");
+	fd = open("cache.vol", O_RDWR | O_TRUNC);
+	assert_int_equal(write(fd, "This is no volume", 17), 17);
+	close(fd);
+	is_refused(none, "cache.vol");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test_setup(items_come_back_with_all_that_belongs_to_them, folder_new),
+	        cmocka_unit_test_setup(a_gentle_end_is_a_version, folder_new),
+	        cmocka_unit_test_setup(versions_are_named_over_the_wire, folder_new),
+	        cmocka_unit_test_setup(without_space_writes_fail_and_reads_go_on, folder_new),
+	        cmocka_unit_test_setup(what_can_not_be_is_refused_in_words, folder_new),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
