@@ -3,8 +3,8 @@
  *   page map -> slices claimed -> spans made -> pages read, verified -> outward words mended -> marks
  *
  * Nothing is looked at on the way unless it must be: pages without outward pointers are only read. If a slice of the
- * container is in use in this process (another container that was made in another process, or an earlier restore),
- * its run of slices lies elsewhere as a whole, and every word that points into it is changed (moved.h). That cannot be told
+ * container is in use in this process (another container that was made in another process, or an earlier restore), or is the window's
+ * first, its run of slices lies elsewhere as a whole, and every word that points into it is changed (moved.h). That cannot be told
  * from an integer that looks the same, so it is done only then.
  *
  * The volume is untrusted input: page numbers, classes and spans are checked here or by the heap, and a root that is in
@@ -231,9 +231,9 @@ static int span_is_wrong(const struct loading *l, const struct source_run *r, ui
 
 	if (err == -ENOMEM)
 		return spm_fail(ENOMEM, "container %d: no memory for its pages", l->c->magic);
-	return damaged(l,
-	               slotset_empty(&live) ? "a span has no live slot" : "a span makes no sense or overlaps another",
-	               r->page + k);
+	if (err == -EEXIST)
+		return damaged(l, "a span overlaps another", r->page + k);
+	return damaged(l, slotset_empty(&live) ? "a span has no live slot" : "a span makes no sense", r->page + k);
 }
 
 /* All at once; if that fails one by one, to name the one that is wrong. */

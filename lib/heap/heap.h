@@ -161,8 +161,8 @@ void spm_heap_each_run(void (*fn)(pageno_t first, uint32_t pages, void *arg), vo
 void spm_heap_each_watched_run(void (*fn)(pageno_t first, uint32_t pages, void *arg), void *arg);
 void spm_heap_unwatch(const struct span *s);
 
-/* Restore: claims every slice that covers [first, first+pages) for the arena; -EEXIST if one is in use by another
- * (then nothing is changed). Claiming a slice the arena has already is no error. */
+/* Restore: claims every slice that covers [first, first+pages) for the arena; -EEXIST if one is in use by another, or is slice 0,
+ * of which nobody has anything (then nothing is changed). Claiming a slice the arena has already is no error. */
 int spm_heap_claim(pageno_t first, uint32_t pages, uint32_t arena);
 /* Spans that are alike, one behind the other, with just these slots allocated: `live` is the first's struct slotset, that of each
  * next one lies `stride` bytes further (at any alignment). */

@@ -170,12 +170,6 @@ static void become_big(void)
 			allow_huge(n);
 }
 
-/* The slice's first page that may be handed out. */
-static pageno_t slice_start(uint32_t n)
-{
-	return n * SPM_SLICE_PAGES + (n == 0);
-}
-
 /* Makes an unused slice the arena's. */
 static int slice_adopt(uint32_t n, uint32_t arena)
 {
@@ -188,10 +182,9 @@ static int slice_adopt(uint32_t n, uint32_t arena)
 		s->is_open = true;
 		if (is_big)
 			allow_huge(n);
-		s->used[0] = n == 0; /* window page 0 is never handed out: its number may mean "none" */
 	}
-	s->free_pages = SPM_SLICE_PAGES - (n == 0);
-	spm_runs_add(arena, slice_start(n), s->free_pages);
+	s->free_pages = SPM_SLICE_PAGES;
+	spm_runs_add(arena, n * SPM_SLICE_PAGES, SPM_SLICE_PAGES);
 	s->arena = arena;
 	s->next = arena_slices[arena];
 	s->is_used = true;
@@ -225,7 +218,7 @@ static void slice_purge(uint32_t n)
 
 static bool slice_is_empty(uint32_t n)
 {
-	return slices[n].free_pages == SPM_SLICE_PAGES - (n == 0);
+	return slices[n].free_pages == SPM_SLICE_PAGES;
 }
 
 /* The last slice of the common arena stays: a program that frees all it has soon wants some again. */
@@ -237,7 +230,7 @@ static void slice_drop_if_empty(uint32_t n)
 	if (!slice_is_empty(n) || (s->arena == 0 && *link == n + 1 && !s->next))
 		return;
 	slice_purge(n);
-	spm_runs_remove(s->arena, slice_start(n));
+	spm_runs_remove(s->arena, n * SPM_SLICE_PAGES);
 	while (*link != n + 1)
 		link = &slices[*link - 1].next;
 	*link = s->next;
@@ -338,20 +331,17 @@ static bool run_take_in(pageno_t first, uint32_t pages)
 	return is_zero;
 }
 
-/* A run of unused slices, looked for from the cursor on, then from the start. Slice 0, whose first page is missing, only if
- * less than a slice is wanted. */
-static int slices_find(uint32_t count, bool is_part, uint32_t *first)
+/* A run of unused slices, looked for from the cursor on, then from the start. */
+static int slices_find(uint32_t count, uint32_t *first)
 {
 	uint32_t run = 0;
 
 	for (uint32_t i = 0; i < 2 * (uint32_t)SPM_SLICES; i++) {
 		uint32_t n = (cursor + i) % SPM_SLICES;
 
-		if (n == 0)
-			run = 0; /* runs do not wrap round */
 		if (slices[n].fences)
 			run = 0;
-		if (is_lent[n] || slices[n].is_used || (n == 0 && !is_part)) {
+		if (!n || is_lent[n] || slices[n].is_used) { /* nor do runs wrap round */
 			run = 0;
 			continue;
 		}
@@ -367,7 +357,7 @@ static int take_new_slices(uint32_t arena, uint32_t pages, pageno_t *first)
 {
 	uint32_t count = (pages + SPM_SLICE_PAGES - 1) / SPM_SLICE_PAGES;
 	uint32_t n;
-	int err = slices_find(count, pages < SPM_SLICE_PAGES, &n);
+	int err = slices_find(count, &n);
 
 	if (err)
 		return err;
@@ -386,12 +376,7 @@ static int find_run(uint32_t arena, uint32_t pages, uint32_t align, pageno_t *fi
 {
 	int err = pages <= SPM_SLICE_PAGES ? spm_runs_find(arena, pages, align, first) : -ENOMEM;
 
-	if (!err)
-		return 0;
-	err = take_new_slices(arena, pages, first);
-	if (!err && *first == 0) /* slice 0: its first page is taken */
-		err = spm_runs_find(arena, pages, align, first);
-	return err;
+	return err ? take_new_slices(arena, pages, first) : 0;
 }
 
 int spm_run_take(uint32_t arena, uint32_t pages, uint32_t align, pageno_t *first, bool *is_zero)
@@ -519,7 +504,7 @@ static void gather_add(struct gather *g, pageno_t first, uint32_t pages)
 /* The runs of pages whose bit is set. is_full: all are. */
 static void slice_gather(struct gather *g, uint32_t n, const uint64_t *words, bool is_full)
 {
-	uint32_t p = next_bit(words, n == 0, true);
+	uint32_t p = next_bit(words, 0, true);
 
 	while (p < SPM_SLICE_PAGES) {
 		uint32_t end = is_full ? SPM_SLICE_PAGES : next_bit(words, p, false);
@@ -534,7 +519,7 @@ static void slice_gather_watched(struct gather *g, uint32_t n, const struct slic
 {
 	uint64_t watched[SPM_SLICE_WORDS];
 
-	if (s->unwatched_pages == SPM_SLICE_PAGES - (n == 0) - s->free_pages)
+	if (s->unwatched_pages == SPM_SLICE_PAGES - s->free_pages)
 		return;
 	for (unsigned w = 0; w < SPM_SLICE_WORDS; w++)
 		watched[w] = s->used[w] & ~s->unwatched[w];
@@ -618,7 +603,7 @@ void spm_arena_clear(uint32_t arena, bool may_go)
 static int claim_slices(uint32_t from, uint32_t to, uint32_t arena)
 {
 	for (uint32_t n = from; n < to; n++)
-		if (is_lent[n] || (slices[n].is_used && slices[n].arena != arena))
+		if (!n || is_lent[n] || (slices[n].is_used && slices[n].arena != arena))
 			return -EEXIST;
 	for (uint32_t n = from; n < to; n++)
 		if (!slices[n].is_used && slice_adopt(n, arena))
@@ -662,7 +647,7 @@ int spm_heap_find_slices(uint32_t count, pageno_t *first)
 	if (!count || count >= SPM_SLICES)
 		return -ENOMEM;
 	spm_window_lock();
-	err = slices_find(count, false, &n);
+	err = slices_find(count, &n);
 	spm_window_unlock();
 	if (!err)
 		*first = n * SPM_SLICE_PAGES;

@@ -9,6 +9,9 @@
  *  3. The runs of free pages of the slices in use, and no others, are in the bins of their arena (runs.h).
  *  4. A page with neither of the first two bits set is zero in all its bytes.
  *  5. The third is set for pages in spans only; unwatched_pages counts them.
+ *  6. Slice 0 is never used: page 0 may mean "none". The whole slice, not the page: a container whose slices are swapped with others
+ *     (moved.h) has in versions the page that lies there in its slice in memory, so a slice without its first page could have no other in
+ *     its place.
  *
  * All functions take the one lock of the window, the innermost of the heap, unless they say "locked": their caller has it.
  * spm_window_init, spm_window_each_run and spm_window_check need none.

@@ -7,13 +7,14 @@
  *      the test ---- two lanes ---- a process each 32 sequences, or until one dies
  *
  * After steps, and after each crash, what the library tells of the graph by its public calls must be what the model says, and so must
- * what memory holds of any version. How sequences run (eager or lazy restore, tracker, maintenance as often as possible, whether each process
- * begins at the same slices) follows from the seed: $SOFTPM_MODEL_SEED is that of the first sequence, the others have those after it,
- * $SOFTPM_MODEL_SEQUENCES tells how many.
+ * what memory holds of any version. How sequences run (eager or lazy restore, tracker, maintenance as often as possible, at which slices each
+ * process begins) follows from the seed: $SOFTPM_MODEL_SEED is that of the first sequence, the others have those after it,
+ * $SOFTPM_MODEL_SEQUENCES tells how many. The volume of a sequence that fails is kept.
  */
 #include "expect.h"
 #include "graph_refs.h"
 #include "graph_told.h"
+#include "heap/heap.h"
 #include "inject.h"
 #include "scratch.h"
 #include "softpm.h"
@@ -901,21 +902,31 @@ static void recover(void)
 
 /* ---- processes ---- */
 
+/* The same for each process, or not; of one batch in four at the window's ends. */
+static void start_set(uint64_t mode)
+{
+	uint64_t random = mode & 0x80 ? mode : mode + world->seed * 64 + world->step;
+	uint64_t start = test_random(&random);
+	char number[24];
+
+	if (!(mode & 0xc00))
+		start = SPM_SLICES - 2 + start % 4; /* after the last slice comes the first */
+	snprintf(number, sizeof(number), "%llu", (unsigned long long)start);
+	setenv("SOFTPM_HEAP_START", number, 1);
+}
+
 static void mode_set(void)
 {
 	uint64_t random = world->seed / BATCH;
 	uint64_t mode = test_random(&random);
-	char start[16];
 
-	snprintf(start, sizeof(start), "%llu", (unsigned long long)(mode >> 32 & 0xffff));
+	start_set(mode);
 	if (mode & 1)
 		setenv("SOFTPM_TRACK", mode & 2 ? "wp" : "mprotect", 1);
 	if (mode & 4)
 		setenv("SOFTPM_RESTORE", mode & 8 ? "lazy" : "eager", 1);
 	if ((mode & 0x70) == 0)
 		setenv("SOFTPM_FREEZE", "clone", 1);
-	if (mode & 0x80)
-		setenv("SOFTPM_HEAP_START", start, 1);
 	inject_volume_flags(mode & 0x300 ? VOLUME_EAGER : 0);
 }
 
@@ -952,6 +963,17 @@ static void trace_show(int status)
 	        (unsigned long long)(world->seed - world->first_of_process + 1));
 }
 
+/* Outside the folder, which goes. */
+static void volume_keep(void)
+{
+	const char *base = getenv("TMPDIR");
+	char kept[512];
+
+	snprintf(kept, sizeof(kept), "%s/softpm-model-%llu.vol", base ? base : ".", (unsigned long long)world->seed);
+	if (!rename(volume_path, kept))
+		fprintf(stderr, "its volume, as the process left it: %s\n", kept);
+}
+
 static int lane_run(void)
 {
 	int status;
@@ -968,6 +990,7 @@ static int lane_run(void)
 			world->crashes++;
 		} else if (status) {
 			trace_show(status);
+			volume_keep();
 			return 1;
 		}
 	}

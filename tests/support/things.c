@@ -23,7 +23,11 @@ static size_t words_of(const struct thing *t)
 
 static size_t data_of(const struct thing *t)
 {
-	return t->kind == THING_DATA ? 1 + t->value % (DATA_MOST / 8) : 0;
+	if (t->kind != THING_DATA)
+		return 0;
+	if (t->value % 8)
+		return 1 + t->value % (DATA_MOST / 8);
+	return 1 + t->value / 8 % 2; /* a span of these is one page */
 }
 
 /* Every so many words of a large one there is a pointer to its peer. */

@@ -1,11 +1,13 @@
 /* test_branches.c - versions beside each other: views, clones, tags, and what a program calls them. */
 #include "book.h"
 #include "expect.h"
+#include "heap/class.h"
 #include "heap/guard.h"
 #include "process.h"
 #include "scratch.h"
 #include "softpm.h"
 #include "volume/format.h"
+#include "volume/volume.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -645,7 +647,7 @@ static int root_at_200(const char *volume)
 	return 0;
 }
 
-/* The first slice of the window has no first page, so nothing can be moved there. */
+/* The window has no first page, so nothing that has one can be moved there. */
 static int views_lie_at_the_windows_start(const char *volume)
 {
 	void *root;
@@ -658,13 +660,135 @@ static int views_lie_at_the_windows_start(const char *volume)
 	return 0;
 }
 
+struct ring {
+	struct ring *next, *before;
+};
+
+static void ring_fill(struct ring *root, unsigned n)
+{
+	*root = (struct ring){root, root};
+	while (n--) {
+		struct ring *r = pMalloc(sizeof(*r)); /* a span of these is one page */
+
+		*r = (struct ring){root, root->before};
+		root->before->next = r;
+		root->before = r;
+	}
+}
+
+static bool ring_is(const struct ring *root, unsigned n)
+{
+	const struct ring *r = root->next;
+
+	for (; n && r != root && r->before->next == r; n--)
+		r = r->next;
+	return !n && r == root && r->before->next == r;
+}
+
+/* Nor can what begins there take pages elsewhere that would be the first. */
+static int clone_of_the_windows_start(const char *volume)
+{
+	void *root;
+	int id;
+
+	setenv("SOFTPM_HEAP_START", "0", 1);
+	EXPECT(!pVOpen(volume));
+	EXPECT((id = pCAlloc(CONTAINER, sizeof(struct ring), &root)));
+	EXPECT(pPointSync(id) == 1);
+	EXPECT((id = pCClone(id, "try", &root)) && !pCUse(id));
+	ring_fill(root, 1000);
+	EXPECT(pPointSync(id) == 2 && !pVClose());
+	return 0;
+}
+
+static int try_comes_back(const char *volume)
+{
+	void *root;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCOpenBranch(CONTAINER, "try", &root));
+	EXPECT(ring_is(root, 1000));
+	EXPECT(!pVClose());
+	return 0;
+}
+
 static void test_the_windows_start(void **state)
 {
-	const char *volume = scratch("start");
+	const char *volume = scratch("start"), *clones = scratch("start_clone");
 
 	(void)state;
 	in_process(root_at_200, volume);
 	in_process(views_lie_at_the_windows_start, volume);
+	in_process(clone_of_the_windows_start, clones);
+	in_process(try_comes_back, clones);
+}
+
+/* What two one-page spans at the window's start were, where an object is held by one of the other. */
+static int window_start_commit(struct chain *c)
+{
+	static struct ring page[2][SPM_PAGE_BYTES / sizeof(struct ring)];
+	struct page_meta meta = {.span_pages = 1, .class = (uint8_t)spm_class_of(sizeof(struct ring)), .live = {{1}}};
+	struct ring *at = (void *)SPM_WINDOW_START, *other = (void *)(SPM_WINDOW_START + SPM_PAGE_BYTES);
+	struct page_change change[2] = {{.page = 0, .data = page[0], .meta = meta},
+	                                {.page = 1, .data = page[1], .meta = meta}};
+	struct version_info info;
+
+	page[0][0] = (struct ring){other, other};
+	page[1][0] = (struct ring){at, at};
+	EXPECT(!spm_chain_newest(c, &info));
+	info.root = SPM_WINDOW_START;
+	info.root_bytes = sizeof(struct ring);
+	EXPECT(!spm_chain_commit(c, change, 2, false, &info));
+	return 0;
+}
+
+/* Versions that were made while its first slice was in use, and so perhaps its first page. */
+static int version_at_the_windows_start(const char *volume)
+{
+	struct driver *driver;
+	struct volume *v;
+	struct chain *c;
+	char why[512];
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT((id = pCAlloc(CONTAINER, sizeof(struct ring), &root)));
+	ring_fill(root, 10);
+	EXPECT(pPointSync(id) == 1 && !pBranch(CONTAINER, "try", "main") && !pVClose());
+	EXPECT(!spm_driver_file_open(volume, 0, &driver, why) && !spm_volume_open(driver, 0, &v));
+	EXPECT(!spm_chain_open(v, CONTAINER, "try", CHAIN_WRITE, 0, &c));
+	EXPECT(!window_start_commit(c));
+	spm_chain_close(c);
+	spm_volume_close(v);
+	return 0;
+}
+
+static int windows_start_is_moved(const char *volume)
+{
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT((id = pCOpenBranch(CONTAINER, "try", &root)));
+	EXPECT(ring_is(root, 1) && (uintptr_t)root - SPM_WINDOW_START >= SPM_SLICE_BYTES);
+	EXPECT(pPointSync(id) == 2); /* nothing new */
+	ring_fill(root, 1000);
+	EXPECT(pPointSync(id) == 3);
+	EXPECT(!pCSwitch(id, "main", &root) && ring_is(root, 10));
+	EXPECT(!pCSwitch(id, "try", &root) && ring_is(root, 1000));
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void test_versions_at_the_windows_start(void **state)
+{
+	const char *volume = scratch("start_page");
+
+	(void)state;
+	in_process(version_at_the_windows_start, volume);
+	in_process(windows_start_is_moved, volume);
+	in_process(try_comes_back, volume);
 }
 
 /* A number means one version, also when the branch that has it is closed, and when it is opened elsewhere. */
@@ -1133,6 +1257,7 @@ int main(void)
 	        cmocka_unit_test(test_clones_take_blocks_of_the_original),
 	        cmocka_unit_test(test_originals_come_back_beside_clones),
 	        cmocka_unit_test(test_the_windows_start),
+	        cmocka_unit_test(test_versions_at_the_windows_start),
 	        cmocka_unit_test(test_threads_that_give_names_lose_none),
 	        cmocka_unit_test(test_of_threads_that_restore_one_does),
 	        cmocka_unit_test(test_what_is_open_here_is_not_deleted),

@@ -444,6 +444,7 @@ static void restored_spans_serve(void **state)
 	assert_int_equal(spm_heap_claim(first, 2 * SPM_SLICE_PAGES, arena), 0);
 	assert_int_equal(spm_heap_claim(first, 1, arena), 0);
 	assert_int_equal(spm_heap_claim(first, 1, spm_arena_new()), -EEXIST);
+	assert_int_equal(spm_heap_claim(1, 1, arena), -EEXIST); /* the slice without a first page */
 	slotset_add(&live, 5);
 	assert_int_equal(restore_span(first + 16, spm_classes[class].pages, (uint8_t) class, 0, &live, arena), 0);
 	assert_int_equal(restore_span(first + 17, spm_classes[class].pages, (uint8_t) class, 0, &live, arena), -EEXIST);
