@@ -107,27 +107,34 @@ if command -v python3 >/dev/null; then
 	json 'v[0]["is_whole"] and v[0]["newest_whole"] == 2 and v[0]["damage"] == []'
 fi
 
-# While a program writes: everything can be looked at, nothing deleted
-"$SOFTPM_BUILD/wordindex" -v live.vol --slow-ms 1000 texts >/dev/null &
-writer=$!
-trap 'kill "$writer" 2>/dev/null || :; rm -rf "$scratch"' EXIT
-sleep 1.5
-status 0 "$tool" -v live.vol log 7001
-has out 'a: 3 words'
-status 0 "$tool" -v live.vol check
-status 1 "$tool" -v live.vol rm 7001
-has err "$writer"
-wait "$writer" || fail "wordindex failed beside the tool"
-status 0 "$tool" -v live.vol log
-has out 'b: 3 words'
-
-# Branches and tags: three branches beside main, of which one comes from another
+# A program that writes versions as its command line says
 cc=$(sed -n 's/^CMAKE_C_COMPILER:[A-Z]*=//p' "$SOFTPM_BUILD/CMakeCache.txt")
 flags=
 ! grep -q '^SPM_SANITIZE:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags=-fsanitize=address,undefined
 # shellcheck disable=SC2086 # a list of words
 "$cc" $flags -I"$SOFTPM_SOURCE/containers" "$SOFTPM_SOURCE/tests/e2e/tool/story.c" -o story -L"$SOFTPM_BUILD" -lsoftpm \
 	-Wl,-rpath,"$SOFTPM_BUILD" || fail "story.c does not build"
+
+# While a program writes: everything can be looked at, nothing deleted
+mkfifo go ready
+SOFTPM_VOLUME=live.vol ./story main . main <go >ready &
+writer=$!
+trap 'kill "$writer" 2>/dev/null || :; rm -rf "$scratch"' EXIT
+exec 3>go 4<ready
+read -r word <&4 || fail "story failed before anybody looked"
+[ "$word" = ready ] || fail "story said '$word'"
+status 0 "$tool" -v live.vol log 7
+has out ' main 1$'
+status 0 "$tool" -v live.vol check
+status 1 "$tool" -v live.vol rm 7
+has err "$writer"
+exec 3>&-
+wait "$writer" || fail "story failed beside the tool"
+exec 4<&-
+status 0 "$tool" -v live.vol log
+has out ' main 2$'
+
+# Branches and tags: three branches beside main, of which one comes from another
 story="main main main/try try main/b main try b try/c c try main main main"
 # shellcheck disable=SC2086
 SOFTPM_VOLUME=story.vol ./story $story || fail "story failed"

@@ -62,7 +62,7 @@ static void step_add(struct root *r, unsigned i)
 }
 static int must(int64_t ok) { if (!ok) { fprintf(stderr, "%s\n", pErrorMsg()); exit(1); } return (int)ok; }
 
-/* prog MAGIC STEPS: makes or restores, adds steps one point each, prints what they make of 1 */
+/* prog MAGIC STEPS [wait]: makes or restores, adds steps one point each, prints what they make of 1; ends not before its input does */
 int main(int argc, char **argv)
 {
 	int magic = atoi(argv[1]), steps = argc > 2 ? atoi(argv[2]) : 0, id;
@@ -94,6 +94,10 @@ int main(int argc, char **argv)
 	}
 	printf("%u steps make %ld, the last by %s\n", n, x, r->first->kind->name);
 	fprintf(stderr, "%s build, add at %p\n", build, (void *)add);
+	must(!pSync(id));
+	fflush(stdout);
+	while (argc > 3 && getchar() != EOF)
+		;
 	return pVClose() ? 1 : 0;
 }
 END
@@ -243,16 +247,18 @@ status 0 "$tool" -v full.vol check
 SOFTPM_VOLUME=full.vol other/prog 7 1 >out 2>err || fail "what is left after prune can't be gone on with"
 has out '^17 steps'
 status 0 "$tool" -v full.vol prune --dry-run --keep-seconds 1
-mkdir texts
-echo "one two two" >texts/a
-echo "three three three" >texts/b
-"$SOFTPM_BUILD/wordindex" -v live.vol --slow-ms 1000 texts >/dev/null &
+mkfifo go started
+SOFTPM_VOLUME=live.vol first/prog 7 3 wait <go >started 2>/dev/null &
 writer=$!
 trap 'kill "$writer" 2>/dev/null || :; rm -rf "$scratch"' EXIT
-sleep 1.5
+exec 3>go 4<started
+read -r word rest <&4 || fail "prog failed before anybody looked"
+[ "$word" = 3 ] || fail "prog said '$word $rest'"
 status 1 "$tool" -v live.vol prune --keep 1
 has err "process $writer"
 status 0 "$tool" -v live.vol export -o live.sp
-wait "$writer" || fail "wordindex failed beside the tool"
+exec 3>&-
+wait "$writer" || fail "prog failed beside the tool"
+exec 4<&-
 status 0 "$tool" -v live2.vol import live.sp
 echo "transfer: right"

@@ -3,6 +3,7 @@
  *     main        a version on that branch; its message is "main N", N being how many there are from the first on
  *     main/try    branch try, which begins with the last version of main
  *     -           the clock goes an hour back
+ *     .           it says "ready", and goes on when its input is at an end
  */
 #include <softpm.h>
 #include <stdio.h>
@@ -62,11 +63,22 @@ static int branch_make(const struct branch *from, const char *name)
 	return !b->id;
 }
 
+static int others_have_a_look(void)
+{
+	puts("ready");
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
+	return 0;
+}
+
 static int step(char *word)
 {
 	char *slash = strchr(word, '/');
 	struct branch *b;
 
+	if (!strcmp(word, "."))
+		return others_have_a_look();
 	if (!strcmp(word, "-")) {
 		seconds_back += 3600;
 		return 0;
