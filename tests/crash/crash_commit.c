@@ -128,7 +128,7 @@ static void run(uint64_t *random)
 		for (int i = 0; i < CHAINS; i++) {
 			if (r.acked[i] < VERSIONS)
 				commit_next(&r, i);
-			if (test_random(&r.random) % 8 == 0)
+			if (test_random(&r.random) % 5 == 0)
 				maintain(&r, i);
 		}
 	assert_true(r.commits_beside > 4);
