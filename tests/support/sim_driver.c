@@ -4,10 +4,13 @@
 #include "volume/format.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { SECTOR = 512 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of all logs, and what is done while they are written */
 
 struct sim {
 	struct driver driver;
@@ -74,7 +77,7 @@ static bool is_killed(struct sim *s)
 	return is;
 }
 
-static int put(struct sim *s, enum sim_kind kind, uint64_t offset, const void *buffer, size_t bytes)
+static int put_locked(struct sim *s, enum sim_kind kind, uint64_t offset, const void *buffer, size_t bytes)
 {
 	bool dies;
 
@@ -87,10 +90,19 @@ static int put(struct sim *s, enum sim_kind kind, uint64_t offset, const void *b
 	memcpy(s->bytes + offset, buffer, bytes);
 	if (s->size < offset + bytes)
 		s->size = offset + bytes;
-	if (dies)
-		return -EIO;
-	hook_call(s);
-	return 0;
+	return dies ? -EIO : 0;
+}
+
+static int put(struct sim *s, enum sim_kind kind, uint64_t offset, const void *buffer, size_t bytes)
+{
+	int err;
+
+	pthread_mutex_lock(&lock);
+	err = put_locked(s, kind, offset, buffer, bytes);
+	pthread_mutex_unlock(&lock);
+	if (!err)
+		hook_call(s);
+	return err;
 }
 
 static int sim_write(struct driver *d, uint64_t offset, const void *buffer, size_t bytes)
@@ -105,11 +117,18 @@ static int sim_write_durable(struct driver *d, uint64_t offset, const void *buff
 
 static int sim_flush(struct driver *d)
 {
-	if (is_dead(sim_of(d)) || is_killed(sim_of(d)))
-		return -EIO;
-	op_add(sim_of(d), SIM_FLUSH, 0, NULL, 0);
-	hook_call(sim_of(d));
-	return 0;
+	struct sim *s = sim_of(d);
+	int err = 0;
+
+	pthread_mutex_lock(&lock);
+	if (is_dead(s) || is_killed(s))
+		err = -EIO;
+	else
+		op_add(s, SIM_FLUSH, 0, NULL, 0);
+	pthread_mutex_unlock(&lock);
+	if (!err)
+		hook_call(s);
+	return err;
 }
 
 static int sim_size(struct driver *d, uint64_t *bytes)
@@ -121,16 +140,19 @@ static int sim_size(struct driver *d, uint64_t *bytes)
 static int sim_grow(struct driver *d, uint64_t bytes)
 {
 	struct sim *s = sim_of(d);
+	int err = 0;
 
 	if (bytes > SIM_BYTES_MOST)
 		return -ENOSPC;
-	if (bytes <= s->size)
-		return 0;
-	if (is_dead(s))
-		return -EIO;
-	op_add(s, SIM_GROW, bytes, NULL, 0);
-	s->size = bytes;
-	return 0;
+	pthread_mutex_lock(&lock);
+	if (bytes > s->size && is_dead(s)) {
+		err = -EIO;
+	} else if (bytes > s->size) {
+		op_add(s, SIM_GROW, bytes, NULL, 0);
+		s->size = bytes;
+	}
+	pthread_mutex_unlock(&lock);
+	return err;
 }
 
 static int sim_lock(struct driver *d, uint64_t which, unsigned wait_ms, int *holder)

@@ -3,6 +3,8 @@
  *
  * What was flushed, or written durably, is there. Of the rest, and of the operation under way, any subset, in any
  * order, torn at 512 bytes; and the file may have its old or its new length.
+ *
+ * Threads may write at a time: their operations are recorded, and done, one after the other.
  */
 #ifndef TEST_SIM_DRIVER_H
 #define TEST_SIM_DRIVER_H
@@ -22,7 +24,7 @@ struct sim_op {
 struct sim_log {
 	struct sim_op *op;
 	size_t ops;
-	uint64_t mark; /* the test's own, noted with each operation */
+	_Atomic uint64_t mark; /* the test's own, noted with each operation */
 	/* Called once, after the next write or flush: what another thread does just then. Not while the extent tables
 	   are locked, when the other thread might have to wait. */
 	void (*hook)(void *arg);
