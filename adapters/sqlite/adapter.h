@@ -110,6 +110,8 @@ struct file {
 enum { POINT_LATER, POINT_SOON, POINT_NOW };       /* synchronous=OFF, NORMAL, FULL */
 int spm_points_commit(struct store *s, int level); /* if it fails, the bytes are torn as before */
 int spm_points_rolled_back(struct store *s);
+/* What changed is no part of any transaction: the next version has it, or one that is made when the store is closed. */
+void spm_points_note(struct store *s);
 void spm_points_end(struct store *s);
 
 /* What ended by now is in a version, and durable. An SQLite code; SQLITE_BUSY: a transaction is half written. */

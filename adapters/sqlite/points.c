@@ -167,6 +167,15 @@ int spm_points_rolled_back(struct store *s)
 	return SQLITE_OK;
 }
 
+/* Nobody waits for it: no thread is started or woken. */
+void spm_points_note(struct store *s)
+{
+	if (s->points.is_unsaved)
+		return;
+	s->points.is_unsaved = true;
+	s->points.due_ns = now_ns() + LATER_NS;
+}
+
 int spm_points_flush(struct store *s)
 {
 	if (s->is_torn)

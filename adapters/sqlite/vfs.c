@@ -88,6 +88,7 @@ static int file_truncate(sqlite3_file *f, sqlite3_int64 bytes)
 	pthread_mutex_lock(&s->lock);
 	spm_locks_await_commit(s);
 	err = spm_pages_resize(&s->pages, bytes);
+	spm_points_note(s);
 	pthread_mutex_unlock(&s->lock);
 	return err ? SQLITE_IOERR_NOMEM : SQLITE_OK;
 }
@@ -157,12 +158,16 @@ static int file_characteristics(sqlite3_file *f)
 	       SQLITE_IOCAP_POWERSAFE_OVERWRITE;
 }
 
+/* Of a page that is damaged SQLite may read some bytes too many: its own pages in memory have room for that. So a page where the object ends that it
+ * lies in, or the file, is read, not fetched: what lies behind may be no memory. */
+enum { READ_TOO_FAR = 256 };
+
 static int file_fetch(sqlite3_file *f, sqlite3_int64 at, int n, void **out)
 {
 	int64_t have = 0;
 	unsigned char *p = spm_pages_at(&file_of(f)->store->pages, at, &have);
 
-	*out = have >= n ? p : NULL;
+	*out = have >= n + READ_TOO_FAR ? p : NULL;
 	return SQLITE_OK;
 }
 

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <softpm.h>
 #include <sys/resource.h>
 
 static bool is_over;
@@ -654,6 +655,86 @@ static void damage_is_told_when_it_is_opened(void **state)
 	in_process(is_refused_as_corrupt, volume);
 }
 
+static sqlite3_file *file_of(sqlite3 *db)
+{
+	sqlite3_file *f = NULL;
+
+	need(sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &f) == SQLITE_OK && f, "file", db);
+	return f;
+}
+
+static int64_t file_bytes(sqlite3 *db)
+{
+	sqlite3_file *f = file_of(db);
+	sqlite3_int64 bytes = 0;
+
+	f->pMethods->xFileSize(f, &bytes);
+	return bytes;
+}
+
+static const char fill[] =
+        "CREATE TABLE t(text); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)"
+        " INSERT INTO t SELECT hex(zeroblob(200)) FROM n";
+
+/* SQLite cuts the end off when the transaction has ended. */
+static int vacuums(const char *volume)
+{
+	sqlite3 *db = db_open(volume, "");
+	int64_t bytes;
+
+	run(db, fill);
+	bytes = file_bytes(db);
+	run(db, "DELETE FROM t; VACUUM");
+	need(file_bytes(db) < bytes / 10, "VACUUM", NULL);
+	need(sqlite3_close(db) == SQLITE_OK, "close", db);
+	return 0;
+}
+
+static int is_short(const char *volume)
+{
+	sqlite3 *db = db_open(volume, "");
+
+	need(file_bytes(db) == number(db, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"),
+	     "the file is longer than its pages", NULL);
+	sqlite3_close(db);
+	return 0;
+}
+
+static void what_vacuum_cut_off_is_not_back_later(void **state)
+{
+	const char *volume = scratch("vacuum.vol");
+
+	(void)state;
+	in_process(vacuums, volume);
+	in_process(is_short, volume);
+}
+
+static int fetches_each_page(const char *volume)
+{
+	sqlite3 *db = db_open(volume, "");
+	sqlite3_file *f = file_of(db);
+	int64_t fetched = 0, bytes;
+
+	run(db, fill);
+	bytes = file_bytes(db);
+	for (int64_t at = 0; at < bytes; at += 4096) {
+		void *page = NULL;
+
+		need(f->pMethods->xFetch(f, at, 4096, &page) == SQLITE_OK, "fetch", db);
+		need(!page || pReadable(page) >= 4096 + 256, "nothing to read behind a page", NULL);
+		fetched += page ? 4096 : 0;
+	}
+	need(fetched > bytes * 9 / 10, "most pages are used where they lie", NULL);
+	sqlite3_close(db);
+	return 0;
+}
+
+static void who_reads_past_a_fetched_page_meets_memory(void **state)
+{
+	(void)state;
+	in_process(fetches_each_page, scratch("fetch.vol"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -673,6 +754,8 @@ int main(void)
 	        cmocka_unit_test(a_database_larger_than_memory_is_told_when_it_is_opened),
 	        cmocka_unit_test(a_version_too_early_is_taken_back),
 	        cmocka_unit_test(damage_is_told_when_it_is_opened),
+	        cmocka_unit_test(what_vacuum_cut_off_is_not_back_later),
+	        cmocka_unit_test(who_reads_past_a_fetched_page_meets_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
