@@ -1,0 +1,80 @@
+#!/bin/sh
+# run.sh BUILD_DIR [DATA_DIR [ROUNDS [SECONDS [CONNECTIONS... ]]]] - servers under the same load, all in turn in each round, as markdown: operations
+# a second, medians, and the median over the rounds of the ratio to memcached, which keeps nothing; the time that a set takes.
+# $KEYS (100000) of $BYTES (100), $THREADS (4), $GETS ("0 50 95", percent).
+# Redis is Debian's, if it is there. DATA_DIR (./bench-data) must not exist, must not be on tmpfs, and is removed at the end.
+set -eu
+build=${1:?usage: run.sh BUILD_DIR [DATA_DIR [ROUNDS [SECONDS [CONNECTIONS...]]]]}
+data=${2:-./bench-data}
+rounds=${3:-3}
+seconds=${4:-2}
+[ $# -gt 4 ] && shift 4 || set -- 1 8 32 128
+load=$build/bench/memcached/bench_memcached_load
+server=$build/adapters/memcachedb/memcachedb
+port=21211
+systems="memcached softpm-always softpm-100ms"
+! command -v redis-server >/dev/null || systems="$systems redis-always redis-everysec"
+
+if [ ! -x "$load" ] || [ ! -x "$server" ]; then
+	echo "no memcachedb in this build" >&2
+	exit 0
+fi
+. "$(dirname "$0")/../measure/shell.sh"
+data_make
+folder=$(cd "$data" && pwd)
+
+memcached_start() {
+	"$server" -u "$(id -un)" -p $port -l 127.0.0.1 -U 0 -t "${THREADS:-4}" -m 4096 "$@" &
+}
+redis_start() {
+	redis-server --port $port --bind 127.0.0.1 --dir "$folder/db" --save '' --appendonly yes --appendfsync "$1" \
+		--io-threads "${THREADS:-4}" --loglevel warning >"$data/redis.log" &
+}
+server_start() {
+	case $1 in
+	memcached) memcached_start ;;
+	softpm-always) memcached_start -o "softpm=$folder/db/cache.vol" ;;
+	softpm-100ms) memcached_start -o "softpm=$folder/db/cache.vol,softpm_sync=100" ;;
+	redis-*) redis_start "${1#redis-}" ;;
+	esac
+	pid=$!
+	sleep 0.5
+}
+# SYSTEM CONNECTIONS GETS
+measure() {
+	mkdir "$data/db"
+	server_start "$1"
+	redis=0
+	[ "${1#redis}" = "$1" ] || redis=1
+	"$load" port=$port connections="$2" keys="${KEYS:-100000}" bytes="${BYTES:-100}" gets="$3" seconds="$seconds" redis=$redis >"$data/told" || {
+		kill "$pid"
+		exit 1
+	}
+	kill "$pid"
+	wait "$pid" || true
+	rm -r "$data/db"
+	for metric in operations "set median" "set 99%" "set 99.9%"; do
+		awk -F '\t' -v m="$metric" '$1 == m { print $2 }' "$data/told" >>"$data/$1-$metric"
+	done
+}
+
+echo "| connections | gets | server | operations/s | to memcached | set median, us | set 99%, us | set 99.9%, us |"
+echo "| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |"
+for connections in "$@"; do
+	for gets in ${GETS:-0 50 95}; do
+		round=0
+		while [ "$round" -lt "$rounds" ]; do
+			for system in $systems; do
+				measure "$system" "$connections" "$gets"
+			done
+			round=$((round + 1))
+		done
+		for system in $systems; do
+			printf '| %s | %s%% | %s | %.0f | %.2f | %.0f | %.0f | %.0f |\n' "$connections" "$gets" "$system" \
+				"$(median <"$data/$system-operations")" \
+				"$(paste -d' ' "$data/$system-operations" "$data/memcached-operations" | awk '{ print $1 / $2 }' | median)" \
+				"$(median <"$data/$system-set median")" "$(median <"$data/$system-set 99%")" "$(median <"$data/$system-set 99.9%")"
+		done
+		rm -f "$data"/*-operations "$data"/*-set*
+	done
+done
