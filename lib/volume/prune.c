@@ -565,11 +565,34 @@ int spm_chain_prune(struct chain *c, bool is_dry, struct pruned *out)
 
 /* ---- when it is time ---- */
 
-size_t spm_droppable_blocks(struct chain *c)
+/* The map, and records, of which each has a block at least. */
+static uint64_t segment_blocks(const struct segment *s)
+{
+	uint64_t blocks = s->e.last - s->e.seq;
+
+	for (uint64_t i = 0; i < s->e.runs; i++)
+		blocks += s->run[i].blocks;
+	return blocks;
+}
+
+/* Of segments that no version from the bound on needs, and some did when versions were last dropped. */
+static uint64_t droppable_segments(const struct chain *c, uint64_t bound)
+{
+	const struct segment *s = c->history.segment;
+	uint64_t blocks = 0;
+
+	for (size_t i = 0; i + 1 < c->history.segments && s[i + 1].e.seq <= bound; i++)
+		blocks += s[i + 1].e.seq > c->deaths_seen ? segment_blocks(&s[i]) : 0;
+	return blocks;
+}
+
+uint64_t spm_droppable_blocks(struct chain *c)
 {
 	uint64_t bound = bound_of(c, &c->history);
 
-	return bound > c->deaths_seen ? death_after(c, bound) - death_after(c, c->deaths_seen) : 0;
+	if (bound <= c->deaths_seen)
+		return 0;
+	return death_after(c, bound) - death_after(c, c->deaths_seen) + droppable_segments(c, bound);
 }
 
 bool spm_has_early_drops(const struct chain *c)

@@ -37,8 +37,9 @@ void spm_drops_each_block(struct chain *c, const struct drops *d,
 void spm_drops_take_effect(struct chain *c, const struct drops *d);
 void spm_drops_end(struct chain *c, struct drops *d);
 
-/* How many blocks have died in versions that are not to be kept, as far as nobody has looked yet. With chain->lock held. */
-size_t spm_droppable_blocks(struct chain *c);
+/* About how many blocks wait for versions to be dropped that are not to be kept: those that died in them, and maps and records that only
+ * they need; as far as nobody has looked yet. With chain->lock held. */
+uint64_t spm_droppable_blocks(struct chain *c);
 /* Whether there are more than a few such versions whose deaths nobody remembers. With chain->lock held. */
 bool spm_has_early_drops(const struct chain *c);
 

@@ -217,6 +217,48 @@ static void age_and_thinning_hold_at_once(void **state)
 	spm_volume_close(v);
 }
 
+/* One page, of which so little changes that its block stays. */
+static void patch_commit(struct chain *c, uint64_t value, unsigned kept)
+{
+	static uint64_t page[SPM_PAGE_BYTES / 8] __attribute__((aligned(4096)));
+	struct page_change change = {.page = 1000, .data = page, .meta.span_pages = 1};
+	struct version_info info = {.versions_kept = kept};
+	bool again = true;
+
+	page[0] = value;
+	assert_int_equal(spm_chain_commit(c, &change, 1, true, &info), 0);
+	while (again)
+		assert_int_equal(spm_chain_maintain(c, false, &again), 0);
+}
+
+/* Changes that are patches kill no block, but map and records of versions that were dropped wait for the index, too. */
+static void old_maps_and_records_do_not_wait_for_blocks_to_die(void **state)
+{
+	enum { KEPT = 16, MAPS = 3 };
+	unsigned maps = 0, commits = 0, since_map = 0;
+	struct driver *driver;
+	struct volume *v;
+	struct chain *c;
+
+	(void)state;
+	assert_int_equal(spm_driver_memory_open(UINT64_C(1) << 28, &driver), 0);
+	assert_int_equal(spm_volume_open(driver, VOLUME_CREATE, &v), 0);
+	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	while (maps < MAPS) {
+		patch_commit(c, ++commits, KEPT);
+		assert_int_equal(c->dead_to, c->dead_from);
+		since_map = c->history.segments > 1 ? since_map + 1 : 0;
+		maps += since_map == 1;
+		if (since_map > KEPT + 1)
+			fail_msg("%u commits after a map, %u versions being kept, the one before is still there",
+			         since_map, KEPT);
+	}
+	assert_true(commits / maps > 500); /* what went was enough to write an index for */
+	spm_chain_self_check(c);
+	spm_chain_close(c);
+	spm_volume_close(v);
+}
+
 /* ---- by the public call ---- */
 
 #define EXPECT(cond) EXPECT_ELSE(cond, return 1)
@@ -357,6 +399,7 @@ int main(void)
 	        cmocka_unit_test(what_goes_is_free_and_what_stays_is_whole),
 	        cmocka_unit_test(space_goes_back_to_the_volume),
 	        cmocka_unit_test(age_and_thinning_hold_at_once),
+	        cmocka_unit_test(old_maps_and_records_do_not_wait_for_blocks_to_die),
 	        cmocka_unit_test(the_public_call),
 	};
 
