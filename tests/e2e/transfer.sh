@@ -51,14 +51,18 @@ __attribute__((noinline)) long times(long x, long y) { return x * y; }
 static struct kind kinds[3] = {{"three", 3}, {"five", 5}, {"seven", 7}};
 
 struct step { struct step *next; long (*fn)(long, long); struct kind *kind; };
-struct root { struct step *first; long made_by; };
+enum { TABLE_BYTES = 512 << 10 };
+struct root { struct step *first; long *table; };
 
+/* All of the table is of this step: what a version has of it goes with the version. */
 static void step_add(struct root *r, unsigned i)
 {
 	struct step *s = pMalloc(sizeof(*s));
 
 	*s = (struct step){r->first, i % 2 ? add : times, &kinds[i % 3]};
 	r->first = s;
+	for (unsigned k = 0; k < TABLE_BYTES / sizeof(*r->table); k++)
+		r->table[k] = i + 1;
 }
 static int must(int64_t ok) { if (!ok) { fprintf(stderr, "%s\n", pErrorMsg()); exit(1); } return (int)ok; }
 
@@ -78,6 +82,8 @@ int main(int argc, char **argv)
 	if (!id && errno == ENOENT)
 		id = must(pCAlloc(magic, sizeof(*r), (void **)&r));
 	must(id);
+	if (!r->table)
+		r->table = pMallocNoPtr(TABLE_BYTES);
 	for (struct step *s = r->first; s; s = s->next)
 		n++;
 	while (steps-- > 0) {
@@ -92,6 +98,9 @@ int main(int argc, char **argv)
 			return fprintf(stderr, "a pointer was lost\n"), 1;
 		x = s->fn(x, s->kind->by) % 1000003;
 	}
+	for (unsigned k = 0; k < TABLE_BYTES / sizeof(*r->table); k++)
+		if (r->table[k] != n)
+			return fprintf(stderr, "the table is not of the last step\n"), 1;
 	printf("%u steps make %ld, the last by %s\n", n, x, r->first->kind->name);
 	fprintf(stderr, "%s build, add at %p\n", build, (void *)add);
 	must(!pSync(id));
@@ -228,6 +237,10 @@ if command -v python3 >/dev/null; then
 	json 'v["versions"] == 0 and v["present"] == 16'
 	status 0 "$tool" -v g.vol prune --json -n --keep 2
 	json 'v == [{"branch": "main", "versions": 13, "bytes": v[0]["bytes"], "returned_bytes": 0, "skipped": None}]'
+	json 'v[0]["bytes"] >= 13 * (512 << 10)'
+	cp out dry.out
+	status 0 "$tool" -v g.vol prune --json --keep 2
+	json 'v == [dict(json.load(open("dry.out"))[0], returned_bytes=v[0]["returned_bytes"])]'
 fi
 
 # Pruning: a look changes nothing; tags and what is read stay; who writes is left alone.
@@ -236,16 +249,19 @@ status 0 "$tool" -v full.vol prune
 has out '^branch main: 0 versions dropped, 0 B free$'
 status 0 "$tool" -v full.vol prune -n --keep 4
 has out '^branch main: 11 versions would be dropped, .* would be free$'
+would=$(sed 's/.*dropped, \(.*\) would be free$/\1/' out)
 status 0 "$tool" -v full.vol log
 [ "$(wc -l <out)" = 17 ] || fail "prune -n dropped something"
 status 0 "$tool" -v full.vol prune --keep 4 7
-has out '^branch main: 11 versions dropped, .* free'
+has out "^branch main: 11 versions dropped, $would free"
 status 0 "$tool" -v full.vol log
 [ "$(wc -l <out)" = 6 ] || fail "not four versions and a tagged one were left"
 has out '(half)'
 status 0 "$tool" -v full.vol check
-SOFTPM_VOLUME=full.vol other/prog 7 1 >out 2>err || fail "what is left after prune can't be gone on with"
-has out '^17 steps'
+bytes=$(stat -c %s full.vol)
+SOFTPM_VOLUME=full.vol other/prog 7 9 >out 2>err || fail "what is left after prune can't be gone on with"
+has out '^25 steps'
+[ "$(stat -c %s full.vol)" = "$bytes" ] || fail "nine versions did not fit where eleven were"
 status 0 "$tool" -v full.vol prune --dry-run --keep-seconds 1
 mkfifo go started
 SOFTPM_VOLUME=live.vol first/prog 7 3 wait <go >started 2>/dev/null &
