@@ -36,7 +36,8 @@ while :; do
 	tail -n "+$((count + 1))" commands |
 		"$ledger" -v killed.vol --batch $((random % 3000 + 200)) --point-every $((random % 6000 + 100)) >answers 2>>log &
 	running=$!
-	sleep "0.$(printf %03d $((random % 150 + 5)))"
+	nap=$((random % 150 + 5 + kills * 3)) # milliseconds, longer and longer: a busy machine gets on, too
+	sleep "$((nap / 1000)).$(printf %03d $((nap % 1000)))"
 	if kill -9 "$running" 2>/dev/null; then
 		kills=$((kills + 1))
 	fi
