@@ -20,6 +20,12 @@ extern struct port spm_port;
 /* Says why, with what SoftPM or errno tells, and ends the process. */
 void spm_port_die(const char *what) __attribute__((noreturn));
 
+/* ---- bdb.c ---- */
+
+bool spm_bdb_option(const char *option); /* as spm_port_option */
+void spm_bdb_open(void);
+int spm_bdb_stop(void); /* 0: all is durable */
+
 /* ---- keep.c ---- */
 
 void spm_keep_new(void);           /* a cache begins */

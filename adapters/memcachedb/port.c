@@ -39,6 +39,8 @@ bool spm_port_option(const char *option)
 {
 	if (!option)
 		return false;
+	if (spm_bdb_option(option))
+		return true;
 	if (!strncmp(option, "softpm=", 7) && option[7])
 		spm_port.volume = strdup(option + 7);
 	else if (!strncmp(option, "softpm_sync=", 12))
@@ -60,8 +62,13 @@ void spm_port_open(bool has_other_memory)
 {
 	void *root;
 
+	spm_bdb_open();
 	if (!spm_port.volume)
 		return;
+	if (spm_bdb_is_on()) {
+		fprintf(stderr, "memcachedb: either -o softpm or -o bdb\n");
+		exit(EX_USAGE);
+	}
 	if (has_other_memory) {
 		fprintf(stderr, "memcachedb: -o softpm goes neither with -L, nor -e, nor ext_path\n");
 		exit(EX_USAGE);
@@ -94,7 +101,7 @@ int spm_port_stop(void)
 	int failed;
 
 	if (!spm_port.volume)
-		return 0;
+		return spm_bdb_stop();
 	failed = spm_points_stop();
 	if (failed)
 		fprintf(stderr, "memcachedb: %s: %s\n", spm_port.volume, pErrorMsg());

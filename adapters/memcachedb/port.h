@@ -4,6 +4,7 @@
  *   keep.c      what of memcached a version has: slab pages, hash table, and the statics that lead to them
  *   gate.c      nobody is in the midst of a change when a point captures the cache
  *   points.c    when changes become a version; replies that wait until theirs is durable
+ *   bdb.c       Berkeley DB instead, to compare
  *   commands.c  softpm log, tag, branch; stats softpm
  */
 #ifndef SPM_MEMCACHED_PORT_H
@@ -64,6 +65,13 @@ void spm_port_unchanged(void); /* it was only the removal of something that had 
 bool spm_port_park(struct conn *c);
 /* A worker has this event base; the next one the next, in the order of their numbers. */
 void spm_port_worker(struct event_base *base);
+
+/* ---- bdb.c: items are in Berkeley DB, none is linked ---- */
+
+bool spm_bdb_is_on(void);
+void *spm_bdb_get(const char *key, size_t length); /* an item that is only the caller's; NULL: there is none */
+int spm_bdb_put(void *item);                       /* 1 */
+void spm_bdb_remove(void *item);
 
 /* ---- commands.c ---- a and b: NULL if there are no such words */
 

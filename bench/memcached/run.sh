@@ -12,7 +12,7 @@ seconds=${4:-2}
 load=$build/bench/memcached/bench_memcached_load
 server=$build/adapters/memcachedb/memcachedb
 port=21211
-systems="memcached softpm-always softpm-100ms"
+systems="memcached softpm-always softpm-100ms bdb-hash-always bdb-btree-always bdb-hash-off bdb-btree-off"
 ! command -v redis-server >/dev/null || systems="$systems redis-always redis-everysec"
 
 if [ ! -x "$load" ] || [ ! -x "$server" ]; then
@@ -35,6 +35,10 @@ server_start() {
 	memcached) memcached_start ;;
 	softpm-always) memcached_start -o "softpm=$folder/db/cache.vol" ;;
 	softpm-100ms) memcached_start -o "softpm=$folder/db/cache.vol,softpm_sync=100" ;;
+	bdb-*)
+		type=${1#bdb-}
+		memcached_start -o "bdb=$folder/db/bdb,bdb_type=${type%-*},bdb_sync=${type#*-}"
+		;;
 	redis-*) redis_start "${1#redis-}" ;;
 	esac
 	pid=$!
