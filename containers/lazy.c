@@ -448,6 +448,36 @@ void spm_lazy_finish(struct lazy *z)
 	wait_finished(z);
 }
 
+/* By this thread, which is as one that is never stopped meanwhile; or somebody else is at it, or there is no memory for a buffer, which
+ * the fetching thread has. */
+static void piece_await(struct lazy *z, struct piece *p)
+{
+	unsigned char *buffer = p->state == WAITING ? spm_pages_map(PIECE_BYTES, true) : NULL;
+
+	spm_park();
+	if (buffer)
+		piece_serve(z, p, buffer);
+	while (p->state != DONE && !z->is_ending)
+		pause_shortly();
+	spm_unpark();
+	spm_pages_unmap(buffer, PIECE_BYTES);
+}
+
+int spm_lazy_have(struct lazy *z, pageno_t first, uint32_t pages)
+{
+	int err = 0;
+
+	for (pageno_t page = first; page < first + pages && !err; page++) {
+		struct piece *p = piece_of(z, page);
+
+		if (p && p->state != DONE)
+			piece_await(z, p);
+		if (p && p->bad >> page % PIECE_PAGES & 1)
+			err = -EUCLEAN;
+	}
+	return err;
+}
+
 int spm_lazy_error(const struct lazy *z, const char **why)
 {
 	if (z->error)

@@ -27,6 +27,8 @@ int spm_lazy_supply(struct lazy *z, uint64_t page, const void *content);
 int spm_lazy_start(struct lazy *z);
 /* Waits until all are in; what was found damaged, see spm_lazy_error. Touches no heap memory meanwhile. */
 void spm_lazy_finish(struct lazy *z);
+/* Waits until these pages are in. Nobody touches them by that, so a damaged one is no SIGBUS. 0 or -EUCLEAN: see spm_lazy_error. */
+int spm_lazy_have(struct lazy *z, pageno_t first, uint32_t pages);
 bool spm_lazy_is_finished(const struct lazy *z);
 /* Of any container. Between spm_capture_begin and _end. */
 bool spm_lazy_is_any_missing(void);

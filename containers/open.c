@@ -205,6 +205,36 @@ int pRestoreWait(int cID)
 	return err ? -1 : 0;
 }
 
+/* 1, 0 or -1, as pRestoreWaitFor. */
+static int bytes_await(struct container *c, uint64_t from, uint64_t n)
+{
+	const char *why;
+
+	if (!c->lazy || (spm_lazy_is_finished(c->lazy) && !spm_lazy_error(c->lazy, &why)))
+		return 1;
+	if (spm_lazy_have(c->lazy, spm_page_of(from), spm_page_of(from + n - 1) - spm_page_of(from) + 1)) {
+		spm_lazy_error(c->lazy, &why);
+		return spm_fail(EUCLEAN, "%s", why);
+	}
+	return 0;
+}
+
+int pRestoreWaitFor(int cID, const void *p, size_t n)
+{
+	struct container *c = spm_container_get(cID);
+	uint64_t from = (uintptr_t)p;
+	int result;
+
+	if (!c)
+		return -1;
+	if (n && spm_in_window(from) && spm_in_window(from + n - 1))
+		result = bytes_await(c, from, n);
+	else
+		result = spm_fail(EINVAL, "pRestoreWaitFor: %zu bytes at %p are not in the heap", n, p);
+	spm_container_put(c);
+	return result;
+}
+
 int pCDelete(int magic)
 {
 	struct volume *v = spm_volume_current();

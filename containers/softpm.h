@@ -76,6 +76,9 @@ SOFTPM_API int pCRestore(int magic, void **cStruct);
 /* Waits until all pages of a container that is restored lazily are in memory and verified; returns at once for any other.
  * EUCLEAN: the message names a damaged page. */
 SOFTPM_API int pRestoreWait(int cID);
+/* Waits only for n bytes at p: a program that asks before it touches a page is told of damage, and not by SIGBUS. Returns 0: they are there;
+ * 1: and so is all the rest; -1: they are damaged (EUCLEAN), or not in the heap (EINVAL). */
+SOFTPM_API int pRestoreWaitFor(int cID, const void *p, size_t n);
 /* Persistence point, asynchronous: waits until the point before is written, captures the state, and returns while that is
  * being written. Returns the new version's number, or the present one's if nothing changed, 0 on failure. The program, and other
  * threads, stand still only while the state is captured (pStats tells how long).

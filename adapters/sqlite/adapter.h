@@ -35,17 +35,20 @@ struct pages_root;
 struct pages {
 	int id; /* of the container */
 	struct pages_root *root;
+	_Atomic bool is_coming; /* not all of it may be in memory yet: it is asked for before it is touched */
 };
 
 void *spm_pages_new(int magic, int *id); /* its root; NULL and errno */
-/* The root of a container that was opened. 0, or -1 and errno is EUCLEAN: it holds no database. */
-int spm_pages_check(const struct pages_root *root);
-/* From here on who writes tells points what he wrote; those who do so: the functions below. After each spm_pages_check, where there is to
+/* Those of a container that was opened, from its root on, which may still be on its way. 0; -EINVAL: it holds no database; -EUCLEAN: it is
+ * damaged. */
+int spm_pages_open(struct pages *p, void *root);
+/* From here on who writes tells points what he wrote; those who do so: the functions below. After each spm_pages_open, where there is to
  * be written. */
 void spm_pages_tell(const struct pages *p);
 int64_t spm_pages_bytes(const struct pages *p);
-/* The byte at `at`, of which there are `bytes` in one piece from there on; NULL: none. */
-unsigned char *spm_pages_at(const struct pages *p, int64_t at, int64_t *bytes);
+/* The byte at `at`, of which there are `bytes` in one piece from there on. NULL: none; if `bytes` is negative, it can't be read, and errno
+ * says why. */
+unsigned char *spm_pages_at(struct pages *p, int64_t at, int64_t *bytes);
 /* 0 or -errno. What is equal already is not touched. */
 int spm_pages_write(struct pages *p, const unsigned char *from, int64_t n, int64_t at);
 int spm_pages_resize(struct pages *p, int64_t bytes);

@@ -10,7 +10,8 @@
  * touched, so it is in no version again. Nobody else writes to chunks, so they are not watched: what changed is told (pDirty), and
  * points take no longer if there are more of them.
  *
- * A volume is not to be believed: what a restored root leads to is checked against the heap before it is used.
+ * A volume is not to be believed: what a restored root leads to is checked against the heap before it is used. A large database comes from the disk
+ * while it is used already, so all that is read here is asked for before (spm_pages_open, spm_pages_at): damage is an error then.
  */
 #include "adapter.h"
 
@@ -63,29 +64,51 @@ void *spm_pages_new(int magic, int *id)
 	return NULL;
 }
 
-static bool chunks_are_there(const struct pages_root *root, uint64_t chunks)
+/* So many bytes can be read, and are in memory: 0. -EINVAL: nothing of that size is there; -EUCLEAN: they are damaged. */
+static int have(struct pages *p, const void *at, size_t bytes)
 {
-	if (chunks && pReadable(root->chunk) / sizeof(*root->chunk) < chunks)
-		return false;
-	for (uint64_t i = 0; i < chunks; i++)
-		if (pReadable(root->chunk[i]) < CHUNK_BYTES)
-			return false;
-	return true;
+	int is_all;
+
+	if (pReadable(at) < bytes)
+		return -EINVAL;
+	is_all = pRestoreWaitFor(p->id, at, bytes);
+	if (is_all > 0)
+		p->is_coming = false;
+	return is_all < 0 ? -errno : 0;
 }
 
-int spm_pages_check(const struct pages_root *root)
+static int header_check(const struct pages_header *h)
 {
-	const struct pages_header *h;
+	if (h->magic != PAGES_MAGIC || h->format != 1 || h->chunk_bytes != CHUNK_BYTES || h->bytes < 0)
+		return -EINVAL;
+	if (h->chunks > INT64_MAX / CHUNK_BYTES || (uint64_t)h->bytes > h->chunks * CHUNK_BYTES)
+		return -EINVAL;
+	return 0;
+}
 
-	if (pReadable(root) >= sizeof(*root) && pReadable(root->header) >= sizeof(*root->header)) {
-		h = root->header;
-		if (h->magic == PAGES_MAGIC && h->format == 1 && h->chunk_bytes == CHUNK_BYTES && h->bytes >= 0 &&
-		    (uint64_t)h->bytes / CHUNK_BYTES <= h->chunks && (uint64_t)h->bytes <= h->chunks * CHUNK_BYTES &&
-		    chunks_are_there(root, h->chunks))
-			return 0;
-	}
-	errno = EUCLEAN;
-	return -1;
+static int chunks_check(struct pages *p)
+{
+	uint64_t chunks = p->root->header->chunks;
+	int err = chunks ? have(p, p->root->chunk, chunks * sizeof(*p->root->chunk)) : 0;
+
+	for (uint64_t i = 0; i < chunks && !err; i++)
+		if (pReadable(p->root->chunk[i]) < CHUNK_BYTES)
+			err = -EINVAL;
+	return err;
+}
+
+int spm_pages_open(struct pages *p, void *root)
+{
+	int err;
+
+	p->root = root;
+	p->is_coming = true;
+	err = have(p, p->root, sizeof(*p->root));
+	if (!err)
+		err = have(p, p->root->header, sizeof(*p->root->header));
+	if (!err)
+		err = header_check(p->root->header);
+	return err ? err : chunks_check(p);
 }
 
 int64_t spm_pages_bytes(const struct pages *p)
@@ -93,14 +116,21 @@ int64_t spm_pages_bytes(const struct pages *p)
 	return p->root->header->bytes;
 }
 
-unsigned char *spm_pages_at(const struct pages *p, int64_t at, int64_t *bytes)
+unsigned char *spm_pages_at(struct pages *p, int64_t at, int64_t *bytes)
 {
 	int64_t rest = spm_pages_bytes(p) - at, in_chunk = at % CHUNK_BYTES;
+	unsigned char *byte;
 
+	*bytes = 0;
 	if (at < 0 || rest <= 0)
 		return NULL;
+	byte = p->root->chunk[at / CHUNK_BYTES] + in_chunk;
 	*bytes = rest < CHUNK_BYTES - in_chunk ? rest : CHUNK_BYTES - in_chunk;
-	return p->root->chunk[at / CHUNK_BYTES] + in_chunk;
+	if (p->is_coming && have(p, byte, (size_t)*bytes)) {
+		*bytes = -1;
+		return NULL;
+	}
+	return byte;
 }
 
 void spm_pages_tell(const struct pages *p)
@@ -148,8 +178,8 @@ static void chunks_drop(struct pages_root *root, uint64_t chunks)
 	}
 }
 
-/* What lies behind the end is zero, so it is when the file grows again. */
-static void tail_clear(struct pages *p, int64_t from)
+/* What lies behind the end is zero, so it is when the file grows again. 0 or -errno. */
+static int tail_clear(struct pages *p, int64_t from)
 {
 	int64_t n;
 
@@ -157,6 +187,7 @@ static void tail_clear(struct pages *p, int64_t from)
 		memset(at, 0, (size_t)n);
 		pDirty(at, (size_t)n);
 	}
+	return n < 0 ? -errno : 0;
 }
 
 int spm_pages_resize(struct pages *p, int64_t bytes)
@@ -169,7 +200,7 @@ int spm_pages_resize(struct pages *p, int64_t bytes)
 		chunks_drop(root, chunks);
 		if (root->header->bytes > (int64_t)(chunks * CHUNK_BYTES))
 			root->header->bytes = (int64_t)(chunks * CHUNK_BYTES);
-		tail_clear(p, bytes);
+		err = tail_clear(p, bytes);
 	} else if (chunks > root->header->chunks) {
 		pCUse(p->id);
 		err = chunks_add(root, chunks);
@@ -218,6 +249,8 @@ int spm_pages_write(struct pages *p, const unsigned char *from, int64_t n, int64
 	for (; n && !err; n -= piece, from += piece, at += piece) {
 		unsigned char *to = spm_pages_at(p, at, &piece);
 
+		if (!to)
+			return -errno;
 		piece = piece < n ? piece : n;
 		if (lines_copy(to, from, piece))
 			pDirty(to, (size_t)piece);

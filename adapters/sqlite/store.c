@@ -4,7 +4,7 @@
  * with the last. file:PATH?softpm=2 is container 2 of the volume at PATH. All connections to one share a store. A view, a version that is only
  * read, is opened for each connection anew: what its ref means may have changed.
  *
- * All pages are verified before a database is open: what a lazy restore finds damaged later would be a SIGBUS, not an error of SQLite.
+ * A large database is open before all of it is in memory: pages.c asks for what is read, so damage is SQLITE_CORRUPT then, not a SIGBUS.
  */
 #include "adapter.h"
 
@@ -117,23 +117,23 @@ static int view_open(struct store *s, const char *ref, void **root)
 static int container_open(struct store *s, const struct store_name *name)
 {
 	void *root = NULL;
-	int *id = &s->pages.id;
+	int *id = &s->pages.id, err;
 
 	*id = s->is_view ? view_open(s, name->ref, &root) : pCRestore(s->magic, &root);
 	if (!*id && errno == ENOENT && name->may_create && !s->is_view)
 		root = spm_pages_new(s->magic, id);
 	if (!*id || !root)
 		return spm_sqlite_code(SQLITE_CANTOPEN);
-	s->pages.root = root;
-	if (pRestoreWait(*id) || (!s->is_view && attributes_set(*id, s->magic)))
-		return spm_sqlite_code(SQLITE_CANTOPEN);
-	if (!spm_pages_check(root)) {
-		if (!s->is_view)
-			spm_pages_tell(&s->pages);
-		return SQLITE_OK;
+	err = spm_pages_open(&s->pages, root);
+	if (err == -EINVAL) {
+		sqlite3_log(SQLITE_NOTADB, "softpm: container %d of %s holds no SQLite database", s->magic, name->path);
+		return SQLITE_NOTADB;
 	}
-	sqlite3_log(SQLITE_NOTADB, "softpm: container %d of %s holds no SQLite database", s->magic, name->path);
-	return SQLITE_NOTADB;
+	if (err || (!s->is_view && attributes_set(*id, s->magic)))
+		return spm_sqlite_code(SQLITE_CANTOPEN);
+	if (!s->is_view)
+		spm_pages_tell(&s->pages);
+	return SQLITE_OK;
 }
 
 static struct store *store_new(const struct store_name *name)
@@ -224,8 +224,7 @@ int spm_store_switch(struct store *s, const char *ref)
 	if (!rc && (pCSwitch(s->pages.id, ref, &root) || pRestoreWait(s->pages.id)))
 		rc = spm_sqlite_code(SQLITE_ERROR);
 	if (root) {
-		s->is_broken = spm_pages_check(root);
-		s->pages.root = root;
+		s->is_broken = spm_pages_open(&s->pages, root);
 		if (!s->is_broken)
 			spm_pages_tell(&s->pages);
 		s->commits++;

@@ -16,6 +16,7 @@
  */
 #include "adapter.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,14 +46,16 @@ enum { VERSION_AT = 24, VERSION_BYTES = 16 };
 static int file_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 {
 	struct file *file = file_of(f);
-	const struct pages *p = &file->store->pages;
+	struct pages *p = &file->store->pages;
 	unsigned char *out = to, *from;
-	int64_t have, rest = n;
+	int64_t have = 0, rest = n;
 
 	for (sqlite3_int64 i = at; rest && (from = spm_pages_at(p, i, &have)); i += have, out += have, rest -= have) {
 		have = have < rest ? have : rest;
 		memcpy(out, from, (size_t)have);
 	}
+	if (have < 0)
+		return spm_sqlite_code(SQLITE_IOERR_READ);
 	memset(out, 0, (size_t)rest);
 	if (at == VERSION_AT && n == VERSION_BYTES && file->seen != file->store->commits)
 		*(unsigned char *)to ^= 0xff;
@@ -71,12 +74,17 @@ static void tear(struct store *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
+static int code_of(int err)
+{
+	return !err ? SQLITE_OK : err == -ENOMEM ? SQLITE_IOERR_NOMEM : spm_sqlite_code(SQLITE_IOERR_WRITE);
+}
+
 static int file_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 at)
 {
 	struct store *s = file_of(f)->store;
 
 	tear(s);
-	return spm_pages_write(&s->pages, from, n, at) ? SQLITE_IOERR_NOMEM : SQLITE_OK;
+	return code_of(spm_pages_write(&s->pages, from, n, at));
 }
 
 /* SQLite makes a file shorter when the transaction has ended, or was rolled back: what it cuts off is no part of the database. */
@@ -90,7 +98,7 @@ static int file_truncate(sqlite3_file *f, sqlite3_int64 bytes)
 	err = spm_pages_resize(&s->pages, bytes);
 	spm_points_note(s);
 	pthread_mutex_unlock(&s->lock);
-	return err ? SQLITE_IOERR_NOMEM : SQLITE_OK;
+	return code_of(err);
 }
 
 static int file_sync(sqlite3_file *f, int flags)
@@ -168,7 +176,7 @@ static int file_fetch(sqlite3_file *f, sqlite3_int64 at, int n, void **out)
 	unsigned char *p = spm_pages_at(&file_of(f)->store->pages, at, &have);
 
 	*out = have >= n + READ_TOO_FAR ? p : NULL;
-	return SQLITE_OK;
+	return have < 0 ? spm_sqlite_code(SQLITE_IOERR_READ) : SQLITE_OK;
 }
 
 static int file_unfetch(sqlite3_file *f, sqlite3_int64 at, void *p)

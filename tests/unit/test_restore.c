@@ -706,6 +706,39 @@ static int damage_found_in_the_background(const char *volume)
 	return 0;
 }
 
+static int node_await(unsigned number)
+{
+	return pRestoreWaitFor(restored_id, restored->node[number], sizeof(struct node));
+}
+
+static int comes_when_it_is_asked_for(const char *volume)
+{
+	EXPECT(!restore_held(volume));
+	EXPECT(!node_await(6000) && node_is_right(restored->node[6000], 6000) && !node_await(6000));
+	EXPECT(pRestoreWaitFor(restored_id, (void *)(uintptr_t)&restored_id, 1) == -1 && errno == EINVAL);
+	spm_lazy_hold(false);
+	EXPECT(!pRestoreWait(restored_id) && node_await(0) == 1 && root_is_right(restored));
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static int damage_is_told_to_who_asks(const char *volume)
+{
+	EXPECT(!restore_held(volume));
+	EXPECT(!node_await(100) && node_is_right(restored->node[100], 100));
+	for (unsigned twice = 0; twice < 2; twice++) {
+		EXPECT(node_await(6000) == -1 && errno == EUCLEAN);
+		EXPECT(strstr(pErrorMsg(), "page ") && strstr(pErrorMsg(), "damaged"));
+		EXPECT(!node_await(100));
+	}
+	EXPECT(!pPointSync(restored_id) && errno == EUCLEAN);
+	spm_lazy_hold(false);
+	EXPECT(pRestoreWait(restored_id) == -1 && !node_await(7000) && node_await(6000) == -1);
+	pCFree(restored_id);
+	pVClose();
+	return 0;
+}
+
 static volatile uint64_t seen;
 
 static void node_touch(unsigned number)
@@ -768,7 +801,9 @@ static void a_damaged_page_is_named_and_never_seen(void **state)
 	(void)state;
 	unlink(volume);
 	in_process(make, volume);
+	in_process(comes_when_it_is_asked_for, volume);
 	a_byte_flip(volume, node_place(volume, 6000));
+	in_process(damage_is_told_to_who_asks, volume);
 	in_process(damage_found_in_the_background, volume);
 	in_process(dies_with_a_sentence, volume);
 	in_process(damage_touched_in_a_child, volume);

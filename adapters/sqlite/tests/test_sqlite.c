@@ -641,18 +641,52 @@ static int is_refused_as_corrupt(const char *volume)
 	return 0;
 }
 
+static void zeros_put(const char *volume, off_t at)
+{
+	char zeros[65536] = "";
+	int fd = open(volume, O_RDWR);
+
+	assert_int_equal(pwrite(fd, zeros, sizeof(zeros), at), sizeof(zeros));
+	close(fd);
+}
+
 static void damage_is_told_when_it_is_opened(void **state)
 {
 	const char *volume = scratch("damage.vol");
-	char zeros[65536] = "";
-	int fd;
 
 	(void)state;
 	in_process(writes_much, volume);
-	fd = open(volume, O_RDWR);
-	assert_int_equal(pwrite(fd, zeros, sizeof(zeros), 2 << 20), sizeof(zeros));
-	close(fd);
+	zeros_put(volume, 2 << 20);
 	in_process(is_refused_as_corrupt, volume);
+}
+
+/* One that is large is open before all of it was read, where the machine can do that; else it is told at once. */
+static int is_found_corrupt(const char *volume)
+{
+	sqlite3 *db;
+	int rc = db_try(volume, "", &db);
+
+	if (rc == SQLITE_OK) {
+		need(number(db, "SELECT count(*) FROM sqlite_schema") == 1, "what is whole can be read", db);
+		need(sqlite3_exec(db, "SELECT max(a) FROM t", NULL, NULL, NULL) == SQLITE_CORRUPT, "damage", db);
+		need(sqlite3_exec(db, "CREATE TABLE more(b)", NULL, NULL, NULL) == SQLITE_CORRUPT,
+		     "damage is made permanent", db);
+		need(number(db, "SELECT count(*) FROM sqlite_schema") == 1, "what is whole can be read still", db);
+	} else {
+		need(rc == SQLITE_CORRUPT, "damage", db);
+	}
+	sqlite3_close(db);
+	return 0;
+}
+
+static void damage_of_a_large_one_is_told_when_it_is_read(void **state)
+{
+	const char *volume = scratch("largedamage.vol");
+
+	(void)state;
+	in_process(makes_a_large_one, volume);
+	zeros_put(volume, LARGE_MIB / 2 << 20);
+	in_process(is_found_corrupt, volume);
 }
 
 static sqlite3_file *file_of(sqlite3 *db)
@@ -754,6 +788,7 @@ int main(void)
 	        cmocka_unit_test(a_database_larger_than_memory_is_told_when_it_is_opened),
 	        cmocka_unit_test(a_version_too_early_is_taken_back),
 	        cmocka_unit_test(damage_is_told_when_it_is_opened),
+	        cmocka_unit_test(damage_of_a_large_one_is_told_when_it_is_read),
 	        cmocka_unit_test(what_vacuum_cut_off_is_not_back_later),
 	        cmocka_unit_test(who_reads_past_a_fetched_page_meets_memory),
 	};
