@@ -19,6 +19,8 @@ extern struct port spm_port;
 
 /* Says why, with what SoftPM or errno tells, and ends the process. */
 void spm_port_die(const char *what) __attribute__((noreturn));
+/* This process becomes a new server with the same arguments. By a thread in no gate. */
+void spm_port_restart(void) __attribute__((noreturn));
 
 /* ---- bdb.c ---- */
 

@@ -117,6 +117,19 @@ static void name_version(struct conn *c, int (*make)(const char *name, const cha
 		out_string(c, "OK");
 }
 
+/* All that is now is in a version of the branch that is left. Nothing else can be said to the client: no reply is sent after this. */
+static void branch_go(struct conn *c, const char *name)
+{
+	if (point_make(c) || pBranchSwitch(CACHE_MAGIC, name)) {
+		error_send(c);
+		return;
+	}
+	if (c->write(c, "OK\r\n", 4) != 4)
+		fprintf(stderr, "memcachedb: the client that asked for branch %s is gone\n", name);
+	spm_port_leave(c);
+	spm_port_restart();
+}
+
 void spm_port_command(struct conn *c, const char *what, const char *a, const char *b)
 {
 	if (!spm_port.volume)
@@ -127,8 +140,10 @@ void spm_port_command(struct conn *c, const char *what, const char *a, const cha
 		name_version(c, tag, a, b);
 	else if (!strcmp(what, "branch") && a)
 		name_version(c, branch, a, b);
+	else if (!strcmp(what, "switch") && a && !b)
+		branch_go(c, a);
 	else
-		out_string(c, "CLIENT_ERROR softpm log [LINES] | tag NAME [REF] | branch NAME [REF]");
+		out_string(c, "CLIENT_ERROR softpm log [LINES] | tag NAME [REF] | branch NAME [REF] | switch BRANCH");
 }
 
 void spm_port_stats(void (*add_stats)(const char *, unsigned short, const char *, unsigned, const void *),

@@ -6,8 +6,10 @@
 #include <softpm.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/close_range.h>
 #include <sys/prctl.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 struct port spm_port;
 
@@ -107,4 +109,26 @@ int spm_port_stop(void)
 		fprintf(stderr, "memcachedb: %s: %s\n", spm_port.volume, pErrorMsg());
 	spm_gates_close(); /* for good: the cache's memory goes with the volume */
 	return pVClose() || failed ? -1 : 0;
+}
+
+/* As the process was started. */
+static char **arguments(void)
+{
+	static char text[1 << 16], *argv[1024];
+	FILE *f = fopen("/proc/self/cmdline", "re");
+	size_t bytes = f ? fread(text, 1, sizeof(text) - 2, f) : 0, n = 0;
+
+	if (f)
+		fclose(f);
+	for (char *at = text; at < text + bytes && n < 1023; at += strlen(at) + 1)
+		argv[n++] = at;
+	return argv;
+}
+
+void spm_port_restart(void)
+{
+	spm_port_stop();
+	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+	execv("/proc/self/exe", arguments());
+	spm_port_die("/proc/self/exe");
 }

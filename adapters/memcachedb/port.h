@@ -5,7 +5,7 @@
  *   gate.c      nobody is in the midst of a change when a point captures the cache
  *   points.c    when changes become a version; replies that wait until theirs is durable
  *   bdb.c       Berkeley DB instead, to compare
- *   commands.c  softpm log, tag, branch; stats softpm
+ *   commands.c  softpm log, tag, branch, switch; stats softpm
  */
 #ifndef SPM_MEMCACHED_PORT_H
 #define SPM_MEMCACHED_PORT_H

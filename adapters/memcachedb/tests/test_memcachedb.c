@@ -187,6 +187,50 @@ static void versions_are_named_over_the_wire(void **state)
 	server_end(server, SIGKILL);
 }
 
+/* A server that starts anew in its process. */
+static FILE *open_again(FILE *f)
+{
+	char line[LINE_MOST];
+
+	assert_false(client_line(f, line));
+	fclose(f);
+	for (int tries = 0; tries < 1000; tries++) {
+		f = client_open();
+		if (f)
+			return f;
+		usleep(10000);
+	}
+	fail_msg("the server does not come back");
+	return NULL;
+}
+
+static void a_server_goes_on_from_another_branch(void **state)
+{
+	pid_t server = server_start("always", none);
+	FILE *f = client_open();
+
+	(void)state;
+	set(f, "a", "1", "STORED");
+	tell(f, "softpm branch other", "OK");
+	set(f, "a", "2", "STORED");
+	tell(f, "softpm switch nothing", "CLIENT_ERROR");
+	tell(f, "softpm switch other", "OK");
+	f = open_again(f);
+	value_check(f, "a", "1");
+	set(f, "a", "3", "STORED");
+	tell(f, "softpm switch main", "OK");
+	f = open_again(f);
+	value_check(f, "a", "2");
+	tell(f, "softpm switch other", "OK");
+	f = open_again(f);
+	value_check(f, "a", "3");
+	assert_int_equal(waitpid(server, NULL, WNOHANG), 0);
+	server = restart(server, SIGKILL, "always", &f);
+	value_check(f, "a", "3");
+	fclose(f);
+	server_end(server, SIGTERM);
+}
+
 /* The file may not grow beyond what it has. */
 static void limit_set(pid_t server, rlim_t bytes)
 {
@@ -288,6 +332,7 @@ int main(void)
 	        cmocka_unit_test_setup(items_come_back_with_all_that_belongs_to_them, folder_new),
 	        cmocka_unit_test_setup(a_gentle_end_is_a_version, folder_new),
 	        cmocka_unit_test_setup(versions_are_named_over_the_wire, folder_new),
+	        cmocka_unit_test_setup(a_server_goes_on_from_another_branch, folder_new),
 	        cmocka_unit_test_setup(without_space_writes_fail_and_reads_go_on, folder_new),
 	        cmocka_unit_test_setup(what_can_not_be_is_refused_in_words, folder_new),
 	};
