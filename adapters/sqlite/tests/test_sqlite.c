@@ -769,6 +769,53 @@ static void who_reads_past_a_fetched_page_meets_memory(void **state)
 	in_process(fetches_each_page, scratch("fetch.vol"));
 }
 
+/* A byte of nearly each page is changed behind everybody's back. */
+static void pages_flip(sqlite3 *db)
+{
+	sqlite3_file *f = file_of(db);
+	int64_t bytes = file_bytes(db);
+	unsigned flipped = 0;
+
+	for (int64_t at = 0; at < bytes; at += 4096) {
+		void *page = NULL;
+
+		need(f->pMethods->xFetch(f, at, 4096, &page) == SQLITE_OK, "fetch", db);
+		flipped += page != NULL;
+		if (page)
+			((unsigned char *)page)[4095] ^= 1;
+	}
+	need(flipped > 100, "pages to flip", db);
+}
+
+/* What nobody told of shows whether points look at more than that. */
+static int looks_at_what_changed(const char *volume)
+{
+	sqlite3 *db = db_open(volume, "");
+	struct pstats before, after;
+
+	if (!number(db, "SELECT count(*) FROM sqlite_schema"))
+		run(db, fill);
+	run(db, "CREATE TABLE IF NOT EXISTS small(a); INSERT INTO small VALUES(1)");
+	need(!pStats(1, &before), "pStats", NULL);
+	pages_flip(db);
+	run(db, "INSERT INTO small VALUES(2)");
+	pages_flip(db);
+	need(!pStats(1, &after) && after.points > before.points, "pStats", NULL);
+	need(after.dirty_pages - before.dirty_pages <= 4, "a small transaction's point looks at the whole database",
+	     NULL);
+	sqlite3_close(db);
+	return 0;
+}
+
+static void a_point_looks_at_what_the_transaction_changed(void **state)
+{
+	const char *volume = scratch("small.vol");
+
+	(void)state;
+	in_process(looks_at_what_changed, volume);
+	in_process(looks_at_what_changed, volume);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -791,6 +838,7 @@ int main(void)
 	        cmocka_unit_test(damage_of_a_large_one_is_told_when_it_is_read),
 	        cmocka_unit_test(what_vacuum_cut_off_is_not_back_later),
 	        cmocka_unit_test(who_reads_past_a_fetched_page_meets_memory),
+	        cmocka_unit_test(a_point_looks_at_what_the_transaction_changed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
