@@ -85,9 +85,9 @@ static int write_and_wait(const char *volume)
 	if (strcmp(spm_track_name(), "wp") || before < MIB / 2)
 		return SKIPPED;
 	write_here_and_there(r->word, 1);
-	EXPECT(pPointSync(id) == 2);
-	split = huge_mib();
+	split = huge_mib(); /* what no point has seen is not cold, however long this takes */
 	EXPECT(split < before / 2);
+	EXPECT(pPointSync(id) == 2);
 	for (unsigned waited = 0; huge_mib() < before * 3 / 4; waited++) {
 		EXPECT(waited < PATIENCE_S * 100);
 		usleep(10000);
