@@ -70,7 +70,10 @@ if has redis-server && has redis-cli; then
 	expect "redis: list" "20000" redis-cli -s "$work/sock" llen list
 	expect "redis: fork and save" "OK" redis-cli -s "$work/sock" save
 	redis-cli -s "$work/sock" bgsave >/dev/null
-	sleep 1
+	for i in $(seq 300); do
+		grep -q "Background saving terminated" "$work/log" && break
+		sleep 0.1
+	done
 	expect "redis: alive after bgsave" "20001" redis-cli -s "$work/sock" dbsize
 	if ! grep -q "Background saving terminated with success" "$work/log"; then
 		echo "FAIL  redis: bgsave"

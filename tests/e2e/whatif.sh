@@ -14,10 +14,10 @@ fail() {
 	exit 1
 }
 
-# Whoever wants a future to be killed waits until it has begun.
-wait_for_branch() {
+# Whoever wants a future to be killed waits until it has begun, and its process has been told.
+wait_for_future() {
 	for _ in $(seq 400); do
-		! "$SOFTPM_BUILD/softpm" branch whatif 2>/dev/null | grep -q "$1" || return 0
+		! "$SOFTPM_BUILD/softpm" branch whatif 2>/dev/null | grep -q "$1" || ! grep -q "^  $1 .*process " "$scratch/out" || return 0
 		sleep 0.05
 	done
 	fail "branch $1 was not made in 20 seconds"
@@ -33,7 +33,7 @@ sed -n 's/.*"future": "\([a-z-]*\)".*/\1/p' "$scratch/calm" >"$scratch/names"
 "$whatif" $town --slow-ms 80 >"$scratch/out" 2>"$scratch/err" &
 running=$!
 while read -r name; do
-	wait_for_branch "$name"
+	wait_for_future "$name"
 done <"$scratch/names"
 sleep 0.3
 while read -r name; do
@@ -64,6 +64,9 @@ rm "$SOFTPM_VOLUME"
 for seconds in 0.3 0.8 0.8 1; do
 	setsid "$whatif" $town --slow-ms 40 >/dev/null 2>&1 &
 	running=$!
+	while kill -0 "$running" && ! kill -0 "-$running" 2>/dev/null; do # setsid has not come so far
+		sleep 0.01
+	done
 	sleep "$seconds"
 	kill -9 "-$running" || fail "it was over before it was killed"
 	wait "$running" 2>/dev/null || :
