@@ -5,7 +5,7 @@ set -eu
 
 packages="build-essential cmake ninja-build pkg-config libxxhash-dev libelf-dev libzstd-dev libcmocka-dev libjson-c-dev \
 	tcl-dev libreadline-dev libevent-dev libsasl2-dev libssl-dev libdb-dev"
-[ "${1-}" != test ] || packages="$packages libbsd-dev libglib2.0-dev"
+[ "${1-}" != test ] || packages="$packages libbsd-dev libglib2.0-dev libmemcached-tools python3-pymemcache"
 [ "${1-}" != ci ] || packages="$packages clang libclang-rt-14-dev"
 [ "${1-}" != bench ] || packages="$packages libdb-dev liblmdb-dev librocksdb-dev libsqlite3-dev libpmemobj-dev libtpl-dev \
 	libbsd-dev libjemalloc2 libmimalloc2.0 xfsprogs btrfs-progs python3 gnuplot-nox"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # suite.sh SERVER SOURCE LIST MODE [SELECTION] - memcached's own tests (SOURCE/t) on the server, each of its servers with a volume of its own.
-# MODE: plain, or a value of softpm_sync. LIST: lines of FILE, FILE # why it is left out, or FILE # softpm: why it is left out unless MODE is plain.
+# MODE: plain, bdb, or a value of softpm_sync. LIST: lines of FILE, FILE # why it is left out, or FILE # softpm: why it is left out unless MODE is plain.
 # SELECTION: only the first so many that are not.
 set -eu
 server=$1
@@ -17,13 +17,17 @@ cp -r "$source/t" "$work/t"
 ${CC:-cc} -w -o "$work/timedrun" "$source/timedrun.c"
 ln -s "$source"/*.[ch] "$source/ChangeLog" "$work" 2>/dev/null || true
 
+case $mode in
+bdb) options="bdb=$work/\$\$.bdb,bdb_sync=off" ;;
+*) options="softpm=$work/\$\$.vol,softpm_sync=$mode" ;;
+esac
 # Some servers are started with memory that lies elsewhere (-e, -L, ext_path), or only to print.
 cat >"$work/memcached-debug" <<END
 #!/bin/sh
 case "$mode \$* " in
 plain\ * | *\ -h\ * | *\ -V\ * | *\ -e\ * | *\ -L\ * | *ext_path*) exec "$server" "\$@" ;;
 esac
-exec "$server" "\$@" -o "softpm=$work/\$\$.vol,softpm_sync=$mode"
+exec "$server" "\$@" -o "$options"
 END
 chmod +x "$work/memcached-debug"
 
