@@ -28,7 +28,7 @@ memcached_start() {
 }
 redis_start() {
 	redis-server --port $port --bind 127.0.0.1 --dir "$folder/db" --save '' --appendonly yes --appendfsync "$1" \
-		--io-threads "${THREADS:-4}" --loglevel warning >"$data/redis.log" &
+		--loglevel warning >"$data/redis.log" &
 }
 server_start() {
 	case $1 in
