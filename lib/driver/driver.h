@@ -5,6 +5,7 @@
  *  - write_durable: when it returns 0, just this write is durable.
  *  - flush: when it returns 0, every write that returned before flush was called is durable.
  *  - after a failed flush or write_durable nothing is known: the volume poisons itself.
+ * Threads may read, write and flush while another grows it.
  * offset, bytes and (for speed, not need) the buffer are multiples of 4096. 0 or -errno.
  */
 #ifndef SPM_DRIVER_H

@@ -1,14 +1,21 @@
-/* memory.c - a volume in memory, for tests. */
+/* memory.c - a volume in memory, for tests.
+ *
+ * As in a file, one thread may grow it while others read and write: its bytes never move. Address space for all that it may have
+ * is taken when it is opened.
+ */
+#include "base/base.h"
 #include "driver/driver.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct memory {
 	struct driver driver;
-	unsigned char *bytes;
-	uint64_t size, limit;
+	unsigned char *bytes; /* zero from `size` to `limit` */
+	_Atomic uint64_t size;
+	uint64_t limit;
 };
 
 static struct memory *memory_of(struct driver *d)
@@ -29,18 +36,12 @@ static int memory_read(struct driver *d, uint64_t offset, void *buffer, size_t b
 static int memory_grow(struct driver *d, uint64_t bytes)
 {
 	struct memory *m = memory_of(d);
-	unsigned char *more;
+	uint64_t size = m->size;
 
-	if (bytes <= m->size)
-		return 0;
 	if (bytes > m->limit)
 		return -ENOSPC;
-	more = realloc(m->bytes, bytes);
-	if (!more)
-		return -ENOMEM;
-	memset(more + m->size, 0, bytes - m->size);
-	m->bytes = more;
-	m->size = bytes;
+	while (size < bytes && !atomic_compare_exchange_weak(&m->size, &size, bytes))
+		;
 	return 0;
 }
 
@@ -90,7 +91,7 @@ static int memory_unlock(struct driver *d, uint64_t which)
 
 static void memory_close(struct driver *d)
 {
-	free(memory_of(d)->bytes);
+	spm_pages_unmap(memory_of(d)->bytes, memory_of(d)->limit);
 	free(d);
 }
 
@@ -113,6 +114,11 @@ int spm_driver_memory_open(uint64_t limit, struct driver **out)
 
 	if (!m)
 		return -ENOMEM;
+	m->bytes = spm_pages_map(limit, false);
+	if (!m->bytes) {
+		free(m);
+		return -ENOMEM;
+	}
 	m->driver.ops = &memory_ops;
 	m->limit = limit;
 	*out = &m->driver;

@@ -7,6 +7,8 @@
 #include "volume/volume.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -712,6 +714,49 @@ static void one_of_two_processes_makes_a_container(void **state)
 		assert_int_equal(shared[i], 1);
 }
 
+struct rewriting {
+	struct driver *driver;
+	_Atomic bool has_begun, is_ending;
+	bool has_failed;
+};
+
+static void *rewrite(void *arg)
+{
+	struct rewriting *r = arg;
+	const struct driver_ops *ops = r->driver->ops;
+	static unsigned char there[SPM_PAGE_BYTES];
+
+	while (!r->is_ending && !r->has_failed) {
+		memset(data[0], ++there[0], SPM_PAGE_BYTES);
+		r->has_failed = ops->write(r->driver, 0, data[0], SPM_PAGE_BYTES) ||
+		                ops->read(r->driver, 0, there, SPM_PAGE_BYTES) ||
+		                memcmp(there, data[0], SPM_PAGE_BYTES);
+		r->has_begun = true;
+	}
+	return NULL;
+}
+
+/* A container's worker grows the volume ahead while points are written. */
+static void a_volume_in_memory_grows_while_it_is_written(void **state)
+{
+	enum { STEP = 1 << 20, STEPS = 256 };
+	struct rewriting r = {0};
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(spm_driver_memory_open((uint64_t)STEP * STEPS, &r.driver), 0);
+	assert_int_equal(pthread_create(&thread, NULL, rewrite, &r), 0);
+	while (!r.has_begun)
+		sched_yield();
+	for (uint64_t n = 1; n <= STEPS; n++)
+		assert_int_equal(r.driver->ops->grow(r.driver, n * STEP), 0);
+	assert_int_equal(r.driver->ops->grow(r.driver, (uint64_t)STEP * STEPS + 1), -ENOSPC);
+	r.is_ending = true;
+	pthread_join(thread, NULL);
+	assert_false(r.has_failed);
+	r.driver->ops->close(r.driver);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -730,6 +775,7 @@ int main(void)
 	        cmocka_unit_test(no_version_follows_the_last_number),
 	        cmocka_unit_test(a_change_of_meta_alone_hides_no_damage),
 	        cmocka_unit_test(one_of_two_processes_makes_a_container),
+	        cmocka_unit_test(a_volume_in_memory_grows_while_it_is_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
