@@ -44,6 +44,15 @@ static inline void run(sqlite3 *db, const char *sql)
 	need(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK, sql, db);
 }
 
+/* What SQLite reads and writes. */
+static inline sqlite3_file *db_file(sqlite3 *db)
+{
+	sqlite3_file *f = NULL;
+
+	need(sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &f) == SQLITE_OK && f, "file", db);
+	return f;
+}
+
 /* The first column of the first row. */
 static inline int64_t number(sqlite3 *db, const char *sql)
 {

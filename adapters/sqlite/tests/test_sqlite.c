@@ -689,17 +689,9 @@ static void damage_of_a_large_one_is_told_when_it_is_read(void **state)
 	in_process(is_found_corrupt, volume);
 }
 
-static sqlite3_file *file_of(sqlite3 *db)
-{
-	sqlite3_file *f = NULL;
-
-	need(sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &f) == SQLITE_OK && f, "file", db);
-	return f;
-}
-
 static int64_t file_bytes(sqlite3 *db)
 {
-	sqlite3_file *f = file_of(db);
+	sqlite3_file *f = db_file(db);
 	sqlite3_int64 bytes = 0;
 
 	f->pMethods->xFileSize(f, &bytes);
@@ -746,7 +738,7 @@ static void what_vacuum_cut_off_is_not_back_later(void **state)
 static int fetches_each_page(const char *volume)
 {
 	sqlite3 *db = db_open(volume, "");
-	sqlite3_file *f = file_of(db);
+	sqlite3_file *f = db_file(db);
 	int64_t fetched = 0, bytes;
 
 	run(db, fill);
@@ -772,7 +764,7 @@ static void who_reads_past_a_fetched_page_meets_memory(void **state)
 /* A byte of nearly each page is changed behind everybody's back. */
 static void pages_flip(sqlite3 *db)
 {
-	sqlite3_file *f = file_of(db);
+	sqlite3_file *f = db_file(db);
 	int64_t bytes = file_bytes(db);
 	unsigned flipped = 0;
 
