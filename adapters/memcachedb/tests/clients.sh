@@ -4,7 +4,7 @@ set -eu
 server=$1
 work=$(mktemp -d "${TMPDIR:-.}/softpm-test-XXXXXX")
 pid=
-trap 'kill -9 $pid 2>/dev/null; rm -rf "$work"' EXIT
+trap 'kill -9 $pid 2>/dev/null || true; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 cd "$work"
 MEMCACHED_PORT_FILENAME=$(pwd)/ports
