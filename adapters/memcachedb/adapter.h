@@ -46,8 +46,9 @@ void spm_gates_held(void);
 /* ---- points.c ---- */
 
 int spm_points_start(void);
-/* Makes a version of all that is there, durable. 0 or -1 and errno. Called by a thread inside of a gate, or at the end. */
+/* Makes a version of all that is there, durable. 0 or -1. By a thread in no gate. */
 int spm_points_now(void);
+/* The last one: the gates stay closed. 0 or -1 and errno. */
 int spm_points_stop(void);
 /* A thread begins with a connection, and is done with it (NULL: closed): what it changed, and was not parked for, is to become durable. */
 void spm_points_begin(struct conn *c);

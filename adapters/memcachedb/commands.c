@@ -87,15 +87,23 @@ static void log_send(struct conn *c, const char *lines)
 	text_send(c, &t);
 }
 
-/* With what this connection, and others, changed until now. The gate is open meanwhile: the point is made by another thread. */
+/* With what this connection, and others, changed until now. The gate is open meanwhile: the point is made by another thread, which knows why
+ * it failed. 0, or the reply is there. */
 static int point_make(struct conn *c)
 {
+	struct points_stats points;
+	char line[LINE];
 	int failed;
 
 	spm_port_leave(c);
 	failed = spm_points_now();
 	spm_port_enter(c);
-	return failed;
+	if (!failed)
+		return 0;
+	spm_points_stats(&points);
+	snprintf(line, sizeof(line), "SERVER_ERROR not durable: %s", points.last_failure);
+	out_string(c, line);
+	return -1;
 }
 
 static int tag(const char *name, const char *ref)
@@ -111,7 +119,9 @@ static int branch(const char *name, const char *ref)
 static void name_version(struct conn *c, int (*make)(const char *name, const char *ref), const char *name,
                          const char *ref)
 {
-	if ((!ref && point_make(c)) || make(name, ref))
+	if (!ref && point_make(c))
+		return;
+	if (make(name, ref))
 		error_send(c);
 	else
 		out_string(c, "OK");
@@ -120,7 +130,9 @@ static void name_version(struct conn *c, int (*make)(const char *name, const cha
 /* All that is now is in a version of the branch that is left. Nothing else can be said to the client: no reply is sent after this. */
 static void branch_go(struct conn *c, const char *name)
 {
-	if (point_make(c) || pBranchSwitch(CACHE_MAGIC, name)) {
+	if (point_make(c))
+		return;
+	if (pBranchSwitch(CACHE_MAGIC, name)) {
 		error_send(c);
 		return;
 	}

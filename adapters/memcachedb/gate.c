@@ -5,11 +5,13 @@
  *
  * Locks. Those of memcached are below gates. Threads that serve connections hold nothing at their gate, so they may
  * be kept waiting there. The others may hold locks at theirs which someone inside of his gate waits for: these gates are closed last, when no
- * connection is served, and all at once or none.
+ * connection is served, and all at once or none. So they have to come with their locks, and take none inside that somebody has who waits for
+ * threads that serve connections, or for a client.
  */
 #include "adapter.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 
 struct gate {
@@ -20,25 +22,25 @@ struct gate {
 	unsigned held, room;
 };
 static struct {
-	pthread_mutex_t turn; /* held while gates are being closed, and closed */
+	pthread_mutex_t turn; /* held while gates are being closed, and closed; of the list `serving` */
 	bool is_closing; /* who comes now waits for his turn: else those inside could pass it on among themselves */
-	pthread_mutex_t registry; /* of the lists */
+	pthread_mutex_t registry; /* of the list `others`; held while these are closed */
 	struct gate *serving, *others;
 } gates = {.turn = PTHREAD_MUTEX_INITIALIZER, .registry = PTHREAD_MUTEX_INITIALIZER};
 static __thread struct gate *mine;
 
 /* It stays in the list when the thread ends. */
-static struct gate *gate_new(struct gate **list)
+static struct gate *gate_new(struct gate **list, pthread_mutex_t *lock)
 {
 	struct gate *g = calloc(1, sizeof(*g));
 
 	if (!g)
 		spm_port_die("a thread's gate");
 	pthread_mutex_init(&g->lock, NULL);
-	pthread_mutex_lock(&gates.registry);
+	pthread_mutex_lock(lock);
 	g->next = *list;
 	*list = g;
-	pthread_mutex_unlock(&gates.registry);
+	pthread_mutex_unlock(lock);
 	return g;
 }
 
@@ -92,7 +94,7 @@ void spm_port_enter(struct conn *c)
 	if (!spm_port.volume)
 		return;
 	if (!mine)
-		mine = gate_new(&gates.serving);
+		mine = gate_new(&gates.serving, &gates.turn);
 	if (__atomic_load_n(&gates.is_closing, __ATOMIC_RELAXED)) {
 		pthread_mutex_lock(&gates.turn);
 		pthread_mutex_unlock(&gates.turn);
@@ -118,7 +120,7 @@ void spm_port_step_begin(void)
 	if (!spm_port.volume)
 		return;
 	if (!mine)
-		mine = gate_new(&gates.others);
+		mine = gate_new(&gates.others, &gates.registry);
 	pthread_mutex_lock(&mine->lock);
 }
 
@@ -128,16 +130,31 @@ void spm_port_step_end(void)
 		pthread_mutex_unlock(&mine->lock);
 }
 
-/* The first of the list that is held by its thread, NULL: all of them are closed now. */
+bool spm_port_lock(pthread_mutex_t *lock, const volatile bool *is_long_held)
+{
+	if (!spm_port.volume)
+		return !pthread_mutex_lock(lock);
+	while (pthread_mutex_trylock(lock)) {
+		if (*is_long_held)
+			return false;
+		sched_yield();
+	}
+	return true;
+}
+
+/* The first of the list that is held by its thread; NULL: all of them are closed now, and the registry is, so that there are no more. */
 static struct gate *others_close(void)
 {
 	struct gate *held = NULL;
 
+	pthread_mutex_lock(&gates.registry);
 	for (struct gate *g = gates.others; g && !held; g = g->next)
 		if (pthread_mutex_trylock(&g->lock))
 			held = g;
 	for (struct gate *g = gates.others; held && g != held; g = g->next)
 		pthread_mutex_unlock(&g->lock);
+	if (held)
+		pthread_mutex_unlock(&gates.registry);
 	return held;
 }
 
@@ -147,7 +164,6 @@ void spm_gates_close(void)
 
 	pthread_mutex_lock(&gates.turn);
 	__atomic_store_n(&gates.is_closing, true, __ATOMIC_RELAXED);
-	pthread_mutex_lock(&gates.registry);
 	for (struct gate *g = gates.serving; g; g = g->next)
 		pthread_mutex_lock(&g->lock);
 	while ((held = others_close())) {

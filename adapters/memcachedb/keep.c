@@ -157,6 +157,8 @@ static void thread_stats_copy(void)
 	last = current_time;
 	threadlocal_stats_aggregate(&sum);
 	memset(&sum.mutex, 0, sizeof(sum.mutex));
+	sum.response_obj_count = sum.response_obj_bytes = 0; /* what there is just now */
+	sum.read_buf_count = sum.read_buf_bytes = sum.read_buf_bytes_free = 0;
 	copy_changed(cache->thread_stats, (unsigned char *)&sum, sizeof(sum));
 }
 
@@ -276,10 +278,12 @@ static void held_release(void)
 
 static void clock_restore(void)
 {
-	int64_t age = (int64_t)time(NULL) - cache->started;
+	int64_t now = (int64_t)time(NULL);
 
+	if (now - cache->started < (int64_t)cache->clock) /* it was set back: as if no time had passed */
+		cache->started = now - (int64_t)cache->clock;
 	process_started = (time_t)cache->started;
-	current_time = age > (int64_t)cache->clock ? (rel_time_t)age : cache->clock; /* it may have been set back */
+	current_time = (rel_time_t)(now - cache->started);
 	settings.oldest_live = cache->oldest_live;
 	settings.oldest_cas = cache->oldest_cas;
 }

@@ -43,7 +43,7 @@ static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t wake, settled_more;
 	pthread_t thread;
-	bool is_ending;
+	bool is_ending, is_last;
 	uint64_t wanted;   /* the newest version that somebody waits for, or that ought to be made */
 	uint64_t captured; /* changes with all gates closed; read in any gate */
 	uint64_t settled;  /* of which it is known whether they are durable; atomic */
@@ -59,12 +59,25 @@ static __thread bool has_changed, had_changed;
 
 /* ---- what threads change ---- */
 
+/* A quiet command of the binary protocol leaves its reply empty: what it needs to become a failure. */
+static void reply_prepare(mc_resp *r)
+{
+	protocol_binary_response_header *h = (void *)r->wbuf;
+
+	h->response.magic = PROTOCOL_BINARY_RES;
+	h->response.opcode = current->binary_header.request.opcode;
+	h->response.opaque = current->opaque;
+}
+
 void spm_port_changed(void)
 {
 	had_changed = has_changed;
 	has_changed = true;
-	if (current && current->resp)
-		current->resp->spm_tells_change = true;
+	if (!current || !current->resp)
+		return;
+	current->resp->spm_tells_change = true;
+	if (current->protocol == binary_prot && !current->resp->iovcnt)
+		reply_prepare(current->resp);
 }
 
 void spm_port_unchanged(void)
@@ -135,17 +148,22 @@ bool spm_port_park(struct conn *c)
 	__atomic_fetch_add(&w->waiting, 1, __ATOMIC_SEQ_CST);
 	__atomic_fetch_add(&points.stats.waits, 1, __ATOMIC_RELAXED);
 	want(c->spm_changes);
+	if (__atomic_load_n(&points.settled, __ATOMIC_SEQ_CST) >= c->spm_changes)
+		eventfd_write(w->fd,
+		              1); /* a change of an earlier event: its version may be through, and nobody was told */
 	return true;
 }
 
-/* The replies that say that something was changed say instead that it is not durable. */
+/* The replies that say that something was changed say instead that it is not durable; those of quiet commands, too, which are silent of
+ * success only. A text command with noreply has none. */
 static void replies_fail(struct conn *c)
 {
 	for (mc_resp *r = c->resp_head; r; r = r->next) {
 		int n;
 
-		if (!r->spm_tells_change || r->skip)
+		if (!r->spm_tells_change || (r->skip && !r->iovcnt))
 			continue;
+		r->skip = false;
 		if (c->protocol == binary_prot) {
 			protocol_binary_response_header *h = (void *)r->wbuf;
 
@@ -169,13 +187,14 @@ static void replies_fail(struct conn *c)
 static void parked_return(evutil_socket_t fd, short which, void *arg)
 {
 	struct worker *w = arg;
-	uint64_t settled = __atomic_load_n(&points.settled, __ATOMIC_ACQUIRE);
-	uint64_t durable = __atomic_load_n(&points.durable, __ATOMIC_ACQUIRE);
+	uint64_t settled, durable;
 	size_t todo = w->n;
 	eventfd_t ignored;
 
 	(void)which;
-	eventfd_read(fd, &ignored);
+	eventfd_read(fd, &ignored); /* first: what is settled from here on is told again */
+	settled = __atomic_load_n(&points.settled, __ATOMIC_SEQ_CST);
+	durable = __atomic_load_n(&points.durable, __ATOMIC_ACQUIRE);
 	for (size_t i = 0; i < todo;) {
 		struct parked p = w->parked[i];
 
@@ -225,7 +244,8 @@ static int capture(uint64_t *version)
 	__atomic_store_n(&points.captured, *version, __ATOMIC_RELAXED);
 	if (spm_keep_capture() || !pPoint(spm_port.id))
 		err = errno;
-	spm_gates_open();
+	if (!points.is_last)
+		spm_gates_open();
 	return err;
 }
 
@@ -256,7 +276,7 @@ static void point(void)
 		*points.why = 0;
 		__atomic_store_n(&points.durable, version, __ATOMIC_RELEASE);
 	}
-	__atomic_store_n(&points.settled, version, __ATOMIC_RELEASE);
+	__atomic_store_n(&points.settled, version, __ATOMIC_SEQ_CST);
 	pthread_cond_broadcast(&points.settled_more);
 	pthread_mutex_unlock(&points.lock);
 	workers_tell();
@@ -271,14 +291,15 @@ static void wait_for_work(void)
 		pthread_cond_wait(&points.wake, &points.lock);
 		return;
 	}
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += spm_port.sync / 1000;
 	until.tv_nsec += spm_port.sync % 1000 * 1000000L;
 	if (until.tv_nsec >= 1000000000) {
 		until.tv_nsec -= 1000000000;
 		until.tv_sec++;
 	}
-	if (pthread_cond_timedwait(&points.wake, &points.lock, &until) == ETIMEDOUT && points.wanted <= points.captured)
+	if (pthread_cond_clockwait(&points.wake, &points.lock, CLOCK_MONOTONIC, &until) == ETIMEDOUT &&
+	    points.wanted <= points.captured)
 		points.wanted = points.captured + 1;
 }
 
@@ -326,7 +347,6 @@ int spm_points_now(void)
 		pthread_cond_wait(&points.settled_more, &points.lock);
 	err = points.durable >= version ? 0 : points.err;
 	pthread_mutex_unlock(&points.lock);
-	errno = err;
 	return err ? -1 : 0;
 }
 
@@ -337,6 +357,7 @@ int spm_points_stop(void)
 	pthread_cond_signal(&points.wake);
 	pthread_mutex_unlock(&points.lock);
 	pthread_join(points.thread, NULL);
+	points.is_last = true;
 	point();
 	errno = points.err;
 	return points.err ? -1 : 0;

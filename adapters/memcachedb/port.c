@@ -107,8 +107,7 @@ int spm_port_stop(void)
 	failed = spm_points_stop();
 	if (failed)
 		fprintf(stderr, "memcachedb: %s: %s\n", spm_port.volume, pErrorMsg());
-	spm_gates_close(); /* for good: the cache's memory goes with the volume */
-	return pVClose() || failed ? -1 : 0;
+	return pVClose() || failed ? -1 : 0; /* the cache's memory goes with the volume: nobody is let in any more */
 }
 
 /* As the process was started. */

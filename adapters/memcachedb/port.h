@@ -10,6 +10,7 @@
 #ifndef SPM_MEMCACHED_PORT_H
 #define SPM_MEMCACHED_PORT_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -55,6 +56,9 @@ void spm_port_leave(struct conn *c);
 /* Around each small step of the other threads that change the cache. They may hold locks. */
 void spm_port_step_begin(void);
 void spm_port_step_end(void);
+/* Takes a lock of memcached's, in a gate. false: not taken, somebody is about what *is_long_held says, and may be for as long as a client
+ * keeps him waiting. */
+bool spm_port_lock(pthread_mutex_t *lock, const volatile bool *is_long_held);
 
 /* ---- points.c ---- */
 

@@ -73,18 +73,24 @@ int server_end(pid_t server, int signal)
 	return status;
 }
 
-FILE *client_open(void)
+FILE *client_connect(void)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX, .sun_path = "socket"};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char line[LINE_MOST];
-	FILE *f;
 
-	if (connect(fd, (struct sockaddr *)&at, sizeof(at))) {
-		close(fd);
+	if (!connect(fd, (struct sockaddr *)&at, sizeof(at)))
+		return fdopen(fd, "r+");
+	close(fd);
+	return NULL;
+}
+
+FILE *client_open(void)
+{
+	char line[LINE_MOST];
+	FILE *f = client_connect();
+
+	if (!f)
 		return NULL;
-	}
-	f = fdopen(fd, "r+");
 	if (client_send(f, NULL, 0, "version") && client_line(f, line))
 		return f;
 	fclose(f);

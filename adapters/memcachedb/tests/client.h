@@ -18,7 +18,9 @@ pid_t server_start(const char *sync, const char *const *options);
 /* Returns what waitpid gave. */
 int server_end(pid_t server, int signal);
 
-/* To the server of the working directory. NULL: it does not answer. */
+/* To the server of the working directory. NULL: there is none. */
+FILE *client_connect(void);
+/* NULL: it does not answer, either. */
 FILE *client_open(void);
 /* Sends a command, and data for it if it is not NULL. false: the connection is gone. */
 bool client_send(FILE *f, const void *data, size_t bytes, const char *format, ...)

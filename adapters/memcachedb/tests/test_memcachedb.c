@@ -239,6 +239,26 @@ static void limit_set(pid_t server, rlim_t bytes)
 	assert_int_equal(prlimit(server, RLIMIT_FSIZE, &limit, NULL), 0);
 }
 
+/* A quiet command is silent of success only: its failure comes before the reply to the no-op behind it. */
+static void binary_quiet_set_fails(void)
+{
+	static const unsigned char commands[] = {
+	        0x80, 0x11, 0, 1,   8,   0,    0,    0, 0, 0, 0, 10, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+	        0,    0,    0, 'k', 'v', 0x80, 0x0a, 0, 0, 0, 0, 0,  0, 0, 0, 0, 0, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0};
+	static const unsigned char failed[] = {0x81, 0x11, 0, 0, 0, 0, 0, 0x84, 0, 0, 0, 0, 1, 2, 3, 4};
+	unsigned char got[48];
+	FILE *f = client_connect();
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(commands, 1, sizeof(commands), f), sizeof(commands));
+	assert_int_equal(fflush(f), 0);
+	assert_int_equal(fread(got, 1, sizeof(got), f), sizeof(got));
+	assert_memory_equal(got, failed, sizeof(failed));
+	assert_int_equal(got[24], 0x81);
+	assert_int_equal(got[25], 0x0a);
+	fclose(f);
+}
+
 static void without_space_writes_fail_and_reads_go_on(void **state)
 {
 	pid_t server;
@@ -260,6 +280,10 @@ static void without_space_writes_fail_and_reads_go_on(void **state)
 	}
 	if (!strstr(line, "SERVER_ERROR not durable: "))
 		fail_msg("%s", line);
+	tell(f, "softpm tag full", "SERVER_ERROR not durable: ");
+	tell(f, "ms silent 5 q\r\nhello\r\nmn", "SERVER_ERROR not durable: ");
+	assert_true(client_line(f, line) && !strcmp(line, "MN"));
+	binary_quiet_set_fails();
 	value_check(f, "before", "1");
 	assert_true(client_stat(f, "softpm", "softpm_failures") > 0);
 	limit_set(server, RLIM_INFINITY);
@@ -268,6 +292,30 @@ static void without_space_writes_fail_and_reads_go_on(void **state)
 	value_check(f, "before", "1");
 	value_check(f, "after", "2");
 	value_check(f, key, value); /* made durable with the next */
+	fclose(f);
+	server_end(server, SIGTERM);
+}
+
+/* A dump of keys waits until its client reads, and holds a lock meanwhile; others are served. */
+static void a_client_that_does_not_read_keeps_nobody_waiting(void **state)
+{
+	pid_t server = server_start("30", none);
+	FILE *f = client_open(), *dump = client_open(), *other = client_open();
+	char command[300];
+
+	(void)state;
+	for (int i = 0; i < 20000; i++) {
+		snprintf(command, sizeof(command), "set %0200d 0 0 1 noreply\r\nx", i);
+		assert_true(client_send(f, NULL, 0, "%s", command));
+	}
+	set(f, "last", "1", "STORED");
+	assert_true(client_send(dump, NULL, 0, "lru_crawler metadump all"));
+	usleep(200000);
+	tell(other, "lru_crawler crawl all", "BUSY");
+	points_await(f);
+	set(f, "a", "2", "STORED");
+	fclose(dump);
+	fclose(other);
 	fclose(f);
 	server_end(server, SIGTERM);
 }
@@ -334,6 +382,7 @@ int main(void)
 	        cmocka_unit_test_setup(versions_are_named_over_the_wire, folder_new),
 	        cmocka_unit_test_setup(a_server_goes_on_from_another_branch, folder_new),
 	        cmocka_unit_test_setup(without_space_writes_fail_and_reads_go_on, folder_new),
+	        cmocka_unit_test_setup(a_client_that_does_not_read_keeps_nobody_waiting, folder_new),
 	        cmocka_unit_test_setup(what_can_not_be_is_refused_in_words, folder_new),
 	};
 
