@@ -17,6 +17,8 @@
 
 #include <cmocka.h>
 
+enum { LARGE = 900000 };
+
 static const char *const none[] = {NULL};
 
 static int folder_new(void **state)
@@ -263,7 +265,7 @@ static void without_space_writes_fail_and_reads_go_on(void **state)
 {
 	pid_t server;
 	struct stat st;
-	char value[1501] = "", key[40], line[LINE_MOST] = "";
+	char value[1501] = "", key[40], line[LINE_MOST] = "", *large;
 	FILE *f;
 
 	(void)state;
@@ -280,6 +282,11 @@ static void without_space_writes_fail_and_reads_go_on(void **state)
 	}
 	if (!strstr(line, "SERVER_ERROR not durable: "))
 		fail_msg("%s", line);
+	large = calloc(1, LARGE); /* for which there is no room either, as long as it is in no version */
+	memset(large, 'l', LARGE);
+	assert_true(client_send(f, large, LARGE, "set large 0 0 %d", LARGE) && client_line(f, line));
+	assert_non_null(strstr(line, "SERVER_ERROR not durable: "));
+	free(large);
 	tell(f, "softpm tag full", "SERVER_ERROR not durable: ");
 	tell(f, "ms silent 5 q\r\nhello\r\nmn", "SERVER_ERROR not durable: ");
 	assert_true(client_line(f, line) && !strcmp(line, "MN"));
