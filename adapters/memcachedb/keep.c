@@ -13,13 +13,14 @@
 #include <string.h>
 #include <sysexits.h>
 
-enum { FORMAT = 1, KEPT_MOST = 40, PIECE = 256 };
+enum { FORMAT = 2, KEPT_MOST = 40, PIECE = 256 };
 
 /* Options that a cache is made with, and can't change. */
 struct made_with {
 	double factor;
 	int chunk_size, item_size_max, slab_chunk_size_max, slab_page_size;
 	int use_cas, lru_segmented;
+	int whole_pages; /* else a slab page has only the bytes that its chunks take, and can be given to no other class */
 	char hash[16];
 };
 
@@ -194,6 +195,7 @@ static struct made_with made_with(void)
 	                      .use_cas = settings.use_cas,
 	                      .lru_segmented = settings.lru_segmented};
 
+	m.whole_pages = settings.slab_reassign || settings.slab_chunk_size_max != settings.slab_page_size;
 	snprintf(m.hash, sizeof(m.hash), "%s", settings.hash_algorithm);
 	return m;
 }
@@ -229,7 +231,8 @@ static void differs(const char *option, double was, double is)
 	if (was == is)
 		return;
 	fprintf(stderr,
-	        "memcachedb: the cache in %s was made with %s %g, not %g: start with that, or with another volume\n",
+	        "memcachedb: the cache in %s was made with %s %.8g, not %.8g: start with that, or with another "
+	        "volume\n",
 	        spm_port.volume, option, was, is);
 	exit(EX_CONFIG);
 }
@@ -241,10 +244,11 @@ static void options_compare(void)
 	differs("-f", was.factor, is.factor);
 	differs("-n", was.chunk_size, is.chunk_size);
 	differs("-I", was.item_size_max, is.item_size_max);
-	differs("-o slab_chunk_max (KiB)", was.slab_chunk_size_max / 1024, is.slab_chunk_size_max / 1024);
+	differs("-o slab_chunk_max", was.slab_chunk_size_max, is.slab_chunk_size_max);
 	differs("-o slab_page_size", was.slab_page_size, is.slab_page_size);
 	differs("-C (0: given)", was.use_cas, is.use_cas);
 	differs("-o no_modern or lru_maintainer (1: segmented lists)", was.lru_segmented, is.lru_segmented);
+	differs("-o slab_reassign (1: slab pages of one size)", was.whole_pages, is.whole_pages);
 	if (strncmp(was.hash, is.hash, sizeof(was.hash))) {
 		fprintf(stderr, "memcachedb: the cache in %s was made with -o hash_algorithm=%.15s: start with that\n",
 		        spm_port.volume, was.hash);

@@ -381,6 +381,26 @@ static void what_can_not_be_is_refused_in_words(void **state)
 	is_refused(none, "cache.vol");
 }
 
+/* Such a cache has slab pages of many sizes; to move one would write past its end. */
+static void slab_pages_stay_as_the_cache_was_made(void **state)
+{
+	static const char *const short_pages[] = {"-o", "no_modern", NULL};
+	static const char *const moved[] = {"-o", "no_modern,slab_reassign", NULL};
+	pid_t server = server_start("always", short_pages);
+	FILE *f;
+
+	(void)state;
+	assert_true(server > 0);
+	f = client_open();
+	set(f, "a", "1", "STORED");
+	fclose(f);
+	server_end(server, SIGTERM);
+	is_refused(moved, "-o slab_reassign");
+	server = server_start("always", short_pages);
+	assert_true(server > 0);
+	server_end(server, SIGTERM);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -390,6 +410,7 @@ int main(void)
 	        cmocka_unit_test_setup(a_server_goes_on_from_another_branch, folder_new),
 	        cmocka_unit_test_setup(without_space_writes_fail_and_reads_go_on, folder_new),
 	        cmocka_unit_test_setup(a_client_that_does_not_read_keeps_nobody_waiting, folder_new),
+	        cmocka_unit_test_setup(slab_pages_stay_as_the_cache_was_made, folder_new),
 	        cmocka_unit_test_setup(what_can_not_be_is_refused_in_words, folder_new),
 	};
 
