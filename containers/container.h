@@ -247,6 +247,9 @@ int spm_image_is_news(struct container *c);
  * objects. 0 or -errno. */
 int spm_capture_drain(void);
 
+/* query.c: its strings are those of *info. */
+struct pversion spm_version_tell(const struct version_info *info);
+
 /* blob.c: the outside table and the hints, as pages from SPM_BLOB_PAGE on */
 bool spm_blob_has_changed(const struct container *c);
 int spm_blob_save(struct container *c, unsigned char **out, size_t *pages); /* *out: to be freed; 0 or -errno */

@@ -13,10 +13,9 @@ struct version_visit {
 	void *arg;
 };
 
-static int version_show(const struct version_info *info, void *arg)
+struct pversion spm_version_tell(const struct version_info *info)
 {
-	struct version_visit *v = arg;
-	struct pversion p = {
+	return (struct pversion){
 	        .version = (int64_t)info->version,
 	        .parent = (int64_t)info->parent,
 	        .time_ns = (int64_t)info->time_ns,
@@ -28,6 +27,12 @@ static int version_show(const struct version_info *info, void *arg)
 	        .stored_bytes = info->stored_bytes,
 	        .pause_ns = info->pause_ns,
 	};
+}
+
+static int version_show(const struct version_info *info, void *arg)
+{
+	struct version_visit *v = arg;
+	struct pversion p = spm_version_tell(info);
 
 	return v->fn(&p, v->arg);
 }

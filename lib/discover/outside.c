@@ -413,6 +413,31 @@ void spm_outside_decode(struct outside *o, uint64_t *image, size_t words,
 	spm_mapped_unlock();
 }
 
+/* --- without a process --- */
+
+bool spm_outside_may_be(uint64_t word)
+{
+	return word - CANON_BASE < (uint64_t)MODULES_MOST << 32;
+}
+
+bool spm_outside_name(const struct outside *o, uint64_t word, char *out, size_t room)
+{
+	unsigned number = (unsigned)((word - CANON_BASE) >> 32);
+	uint32_t offset = (uint32_t)word;
+	const struct target *t;
+
+	if (!spm_outside_may_be(word) || number >= o->modules)
+		return false;
+	t = target_find(o, number, offset);
+	if (!t || !(t->r.flags & TARGET_IS_NAMED))
+		snprintf(out, room, "%s+0x%x", o->text + o->module[number].r.name, offset);
+	else if (t->r.distance)
+		snprintf(out, room, "%s+%u", o->text + t->r.name, t->r.distance);
+	else
+		snprintf(out, room, "%s", o->text + t->r.name);
+	return true;
+}
+
 /* --- the table as bytes --- */
 
 static bool is_same_record(const struct outside *a, const struct outside *b, unsigned i)

@@ -44,6 +44,12 @@ bool spm_outside_encode(struct outside *o, uint64_t *image,
 void spm_outside_decode(struct outside *o, uint64_t *image, size_t words,
                         void (*warn)(size_t word_index, const char *sentence, void *arg), void *arg);
 
+/* Whether the word is canonical for some table. */
+bool spm_outside_may_be(uint64_t word);
+/* What a canonical word means, without a process: "handler", "table+16", or, where no symbol is known, "libc.so.6+0x1234". False: the
+ * table has no such module. Waits for nobody. */
+bool spm_outside_name(const struct outside *o, uint64_t word, char *out, size_t room);
+
 /* Whether words that both know mean the same in both. */
 bool spm_outside_agree(const struct outside *a, const struct outside *b);
 

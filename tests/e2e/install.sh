@@ -21,7 +21,7 @@ cxx=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$SOFTPM_BUILD/CMakeCache.txt")
 cmake --install "$SOFTPM_BUILD" --prefix "$prefix" >"$scratch/log" || fail "cmake --install failed"
 lib=$(dirname "$(find "$prefix" -name libsoftpm.a)")
 export PKG_CONFIG_PATH="$lib/pkgconfig"
-for file in include/softpm.h include/softpm.hpp include/softpm/ds.h bin/softpm share/man/man1/softpm.1; do
+for file in include/softpm.h include/softpm.hpp include/softpm/ds.h include/softpm/look.h bin/softpm share/man/man1/softpm.1; do
 	[ -f "$prefix/$file" ] || fail "$file is missing"
 done
 
@@ -134,8 +134,8 @@ remembers package "$scratch/project/build/package"
 remembers package-static "$scratch/project/build/package_static"
 remembers package-ds "$scratch/project/build/package_ds"
 
-# Every function of the header and nothing else, but for what libsoftpm-malloc needs, which has a version of its own.
-sed -n 's/^SOFTPM_API.*[ *]\(p[A-Z][A-Za-z]*\)(.*/\1/p' "$prefix/include/softpm.h" | sort >"$scratch/header"
+# Every function of the headers and nothing else, but for what libsoftpm-malloc needs, which has a version of its own.
+sed -n 's/^SOFTPM_API.*[ *]\(p[A-Z][A-Za-z]*\)(.*/\1/p' "$prefix/include/softpm.h" "$prefix/include/softpm/look.h" | sort >"$scratch/header"
 nm -D --defined-only "$lib/libsoftpm.so" | awk '$2 != "A" {print $3}' | grep -v '@@SOFTPM_PRIVATE$' |
 	sed 's/@@SOFTPM_0$//' | sort >"$scratch/dynamic"
 nm -g --defined-only "$lib/libsoftpm.a" | awk 'NF == 3 {print $3}' | sort >"$scratch/archive"

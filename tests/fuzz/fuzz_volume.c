@@ -3,7 +3,7 @@
  *
  *   packed bytes -> volume in memory -> sums made right -> read: list, each version, each page, check, names
  *                                                       -> write: open, commit, maintain, branch, tag, delete
- *                                                       -> now and then: pCRestore, pPointSync, by the public calls
+ *                                                       -> now and then: pLook..., pCRestore, pPointSync, by the public calls
  *
  * Checksums would stop a fuzzer at the first block, so they are made right after each mutation (resum.h); that they are
  * verified is what tests/fault/flip_volume.c is for. The mutator changes fields of the blocks it recognises, rather
@@ -17,6 +17,7 @@
 #include "resum.h"
 #include "sim_driver.h"
 #include "softpm.h"
+#include "softpm/look.h"
 #include "volume/internal.h"
 #include "volume/log.h"
 
@@ -248,6 +249,35 @@ static int input_look(const void *bytes, size_t n, void *arg)
 	return 0;
 }
 
+static int object_look(const struct pobject *o, void *arg)
+{
+	uint64_t word[9];
+	struct pobject same;
+
+	if (!pLookRead(arg, o->address + o->bytes / 2, word, sizeof(word)))
+		for (unsigned i = 0; i < 9; i++)
+			sink += (size_t)pLookObject(arg, word[i], &same) + (pLookOutside(arg, word[i]) ? 1 : 0);
+	if (pLookObject(arg, o->address + o->bytes - 1, &same) == 1)
+		sink += same.bytes;
+	return 0;
+}
+
+static void container_look_at(int magic, const char *ref)
+{
+	struct plook *look = pLookOpen(magic, ref);
+	uint64_t address, bytes;
+	struct pobject root;
+
+	sink += strlen(pErrorMsg());
+	if (!look)
+		return;
+	pLookRoot(look, &address, &bytes);
+	sink += (size_t)pLookObject(look, address, &root) + strlen(pLookVersion(look)->branch);
+	sink += (size_t)pLookObjects(look, 0, object_look, look);
+	sink += strlen(pErrorMsg());
+	pLookClose(look);
+}
+
 static void containers_restore(void)
 {
 	struct chains all = {0};
@@ -255,8 +285,11 @@ static void containers_restore(void)
 
 	pContainers(container_look, &all);
 	for (unsigned i = 0; i < all.n; i++) {
-		int id = pCRestore(all.magic[i], &root);
+		int id;
 
+		container_look_at(all.magic[i], NULL);
+		container_look_at(all.magic[i], "~2");
+		id = pCRestore(all.magic[i], &root);
 		pDiff(all.magic[i], "~", "", difference_look, NULL);
 		sink += strlen(pErrorMsg());
 		if (id)

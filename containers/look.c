@@ -1,0 +1,410 @@
+/* look.c - a version to look at: objects, bytes and words of it, without a process that has it in memory (softpm/look.h).
+ *
+ *   address -> page -> the run of the version's map that has it, or the last one before -> its span, cut as the first page says
+ *           -> slot -> object
+ *   bytes   -> pages, read and verified one at a time, or some ahead where they are asked for in order -> a small cache
+ *
+ * A page in the cache is as the version means it: dead slots are zero, also those that died after the page was written.
+ *
+ * The map is verified, so what is wrong in it was made on purpose: each span is checked where it is met, whoever asks gets EUCLEAN. A
+ * damaged page is not kept: each who asks for it is told.
+ */
+#include "container.h"
+#include "heap/class.h"
+#include "refs.h"
+#include "softpm/look.h"
+#include "volume/source.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOOK_CACHE_PAGES = 512, LOOK_AHEAD_PAGES = 32, LOOK_WORD_BYTES = 512 };
+static const uint64_t window_pages = (uint64_t)SPM_SLICES * SPM_SLICE_PAGES;
+static const size_t content_bytes = (LOOK_CACHE_PAGES + LOOK_AHEAD_PAGES) * (size_t)SPM_PAGE_BYTES;
+
+/* As the version has them. */
+struct look_span {
+	uint64_t first, pages, slot_bytes, slots;
+	uint8_t flags;
+	struct slotset live;
+};
+
+struct plook {
+	int magic;
+	struct chain *chain;
+	struct version_info info;
+	struct pversion version; /* of it */
+	struct source_list list;
+	uint64_t cached[LOOK_CACHE_PAGES];        /* page + 1; 0: none */
+	unsigned char (*content)[SPM_PAGE_BYTES]; /* of these, and behind them LOOK_AHEAD_PAGES that are being read */
+	uint64_t expected;                        /* the page that comes next if they are asked for in order */
+	unsigned char *blob;
+	struct blob_parts parts; /* of it */
+	bool blob_was_read;
+	struct outside *outside; /* NULL: not asked for yet, or damaged */
+	char word[LOOK_WORD_BYTES];
+};
+
+/* ---- spans ---- */
+
+static int look_damaged(const struct plook *look, uint64_t page)
+{
+	return spm_fail(EUCLEAN,
+	                "container %d is damaged: its page map holds an impossible page (page %llu); see softpm check",
+	                look->magic, (unsigned long long)page);
+}
+
+/* The last run that begins at or before the page; NULL: none. */
+static const struct source_run *run_before(const struct plook *look, uint64_t page)
+{
+	size_t low = 0, high = look->list.n;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (look->list.run[middle].page <= page)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low ? &look->list.run[low - 1] : NULL;
+}
+
+/* From the first page of a span, which is the run's page k. */
+static int span_take(const struct plook *look, const struct source_run *r, uint32_t k, struct look_span *span)
+{
+	struct page_meta m = spm_source_meta(r, k);
+	uint64_t page = r->page + k;
+
+	if (!m.span_pages || m.page_in_span || (m.class != SPM_CLASS_LARGE && m.class >= SPM_CLASSES) ||
+	    page + m.span_pages > window_pages)
+		return look_damaged(look, page);
+	*span = (struct look_span){.first = page, .pages = m.span_pages, .slots = 1, .flags = m.flags, .live = m.live};
+	span->slot_bytes = span->pages * SPM_PAGE_BYTES;
+	if (m.class != SPM_CLASS_LARGE) {
+		span->slot_bytes = spm_class_bytes(m.class);
+		span->slots = span->pages * SPM_PAGE_BYTES / span->slot_bytes;
+	}
+	if (span->slots > SPM_SPAN_SLOTS_MAX)
+		span->slots = SPM_SPAN_SLOTS_MAX;
+	return 0;
+}
+
+/* The span that the page lies in. 1: *span; 0: none; -1: the map is damaged, and the error is set. */
+static int span_at(const struct plook *look, uint64_t page, struct look_span *span)
+{
+	const struct source_run *r = run_before(look, page), *head;
+	uint64_t last, first;
+	uint32_t k;
+
+	if (!r || page >= window_pages)
+		return 0;
+	last = page - r->page < r->pages ? page : r->page + r->pages - 1;
+	k = spm_source_page_in_span(r, (uint32_t)(last - r->page));
+	if (k > last)
+		return look_damaged(look, last);
+	first = last - k;
+	head = spm_source_find(&look->list, first, &k);
+	if (!head)
+		return look_damaged(look, first);
+	if (span_take(look, head, k, span))
+		return -1;
+	return page - first < span->pages;
+}
+
+static bool slot_is_live(const struct look_span *span, uint64_t slot)
+{
+	return slot < span->slots && slotset_has(&span->live, (unsigned)slot);
+}
+
+static struct pobject object_of(const struct look_span *span, uint64_t slot)
+{
+	return (struct pobject){.address = spm_page_address((pageno_t)span->first) + slot * span->slot_bytes,
+	                        .bytes = span->slot_bytes,
+	                        .has_no_pointers = (span->flags & HEAP_NOPTR) != 0};
+}
+
+int pLookObject(struct plook *look, uint64_t address, struct pobject *out)
+{
+	struct look_span span;
+	uint64_t slot;
+	int is_there = spm_in_window(address) ? span_at(look, spm_page_of(address), &span) : 0;
+
+	if (is_there != 1)
+		return is_there;
+	slot = (address - spm_page_address((pageno_t)span.first)) / span.slot_bytes;
+	if (!slot_is_live(&span, slot))
+		return 0;
+	*out = object_of(&span, slot);
+	return 1;
+}
+
+struct look_telling {
+	uint64_t from;
+	uint64_t behind; /* the last span: no other may begin before */
+	int (*fn)(const struct pobject *object, void *arg);
+	void *arg;
+};
+
+static int span_tell(const struct look_span *span, const struct look_telling *t)
+{
+	for (uint64_t slot = 0; slot < span->slots; slot++) {
+		struct pobject object = object_of(span, slot);
+		int result;
+
+		if (!slot_is_live(span, slot) || object.address < t->from)
+			continue;
+		result = t->fn(&object, t->arg);
+		if (result)
+			return result;
+	}
+	return 0;
+}
+
+static int run_tell(struct plook *look, const struct source_run *r, struct look_telling *t)
+{
+	for (uint32_t k = spm_source_head(r, 0); k < r->pages; k = spm_source_head(r, k + 1)) {
+		struct look_span span;
+		int result;
+
+		if (span_take(look, r, k, &span))
+			return -1;
+		if (span.first < t->behind)
+			return look_damaged(look, span.first);
+		t->behind = span.first + span.pages;
+		result = span_tell(&span, t);
+		if (result)
+			return result;
+	}
+	return 0;
+}
+
+int pLookObjects(struct plook *look, uint64_t from, int (*fn)(const struct pobject *object, void *arg), void *arg)
+{
+	struct look_telling t = {.from = from, .fn = fn, .arg = arg};
+	const struct source_run *r = look->list.run;
+	struct look_span span;
+	int result = spm_in_window(from) ? span_at(look, spm_page_of(from), &span) : 0;
+
+	if (result < 0 || from >= SPM_WINDOW_END)
+		return result < 0 ? -1 : 0;
+	if (spm_in_window(from))
+		r = run_before(look, result ? span.first : spm_page_of(from));
+	for (r = r ? r : look->list.run, result = 0; r < look->list.run + look->list.n && !result; r++)
+		if (r->page < SPM_BLOB_PAGE)
+			result = run_tell(look, r, &t);
+	return result;
+}
+
+/* ---- bytes ---- */
+
+/* What lies in no live slot of the page. */
+static int dead_zero(const struct plook *look, uint64_t page, unsigned char *content)
+{
+	uint64_t page_at = page * SPM_PAGE_BYTES, from = 0, slot;
+	struct look_span span;
+	int is_there = span_at(look, page, &span);
+
+	if (is_there != 1) {
+		memset(content, 0, SPM_PAGE_BYTES);
+		return is_there;
+	}
+	page_at -= span.first * SPM_PAGE_BYTES;
+	for (slot = page_at / span.slot_bytes; slot * span.slot_bytes < page_at + SPM_PAGE_BYTES; slot++) {
+		uint64_t begin = slot * span.slot_bytes, end = begin + span.slot_bytes;
+
+		begin = begin > page_at ? begin - page_at : 0;
+		end = end - page_at < SPM_PAGE_BYTES ? end - page_at : SPM_PAGE_BYTES;
+		if (!slot_is_live(&span, slot))
+			memset(content + begin, 0, end - begin);
+		from = end;
+	}
+	memset(content + from, 0, SPM_PAGE_BYTES - from);
+	return 0;
+}
+
+/* Into the cache, n pages of a run from its page k on. 0; -EUCLEAN: nothing was taken in. */
+static int pages_take(struct plook *look, const struct source_run *r, uint32_t k, uint32_t n)
+{
+	unsigned char(*buffer)[SPM_PAGE_BYTES] = look->content + LOOK_CACHE_PAGES;
+	struct page_source source[LOOK_AHEAD_PAGES] = {{0}};
+	int err = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		source[i] = spm_source_of(r, k + i);
+	if (r->block)
+		err = spm_chain_read_run(look->chain, look->info.version, source, n, buffer);
+	else
+		memset(buffer, 0, n * SPM_PAGE_BYTES);
+	if (err)
+		return spm_fail_volume(err);
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t page = r->page + k + i;
+
+		if (dead_zero(look, page, buffer[i]))
+			return -1;
+		memcpy(look->content[page % LOOK_CACHE_PAGES], buffer[i], SPM_PAGE_BYTES);
+		look->cached[page % LOOK_CACHE_PAGES] = page + 1;
+	}
+	return 0;
+}
+
+/* *content: good until the next call; NULL: the version has no such page. */
+static int page_see(struct plook *look, uint64_t page, const unsigned char **content)
+{
+	const struct source_run *r;
+	uint32_t k, n;
+
+	*content = look->content[page % LOOK_CACHE_PAGES];
+	if (look->cached[page % LOOK_CACHE_PAGES] == page + 1)
+		return 0;
+	r = spm_source_find(&look->list, page, &k);
+	if (!r) {
+		*content = NULL;
+		return 0;
+	}
+	n = look->expected != page ? 1 : r->pages - k < LOOK_AHEAD_PAGES ? r->pages - k : LOOK_AHEAD_PAGES;
+	look->expected = page + n;
+	if (n > 1 && !pages_take(look, r, k, n))
+		return 0;
+	return pages_take(look, r, k, 1);
+}
+
+int pLookRead(struct plook *look, uint64_t address, void *to, size_t n)
+{
+	unsigned char *out = to;
+
+	while (n) {
+		uint64_t in_page = address % SPM_PAGE_BYTES;
+		size_t part = n < SPM_PAGE_BYTES - in_page ? n : SPM_PAGE_BYTES - in_page;
+		const unsigned char *content = NULL;
+
+		if (spm_in_window(address) && page_see(look, spm_page_of(address), &content))
+			return -1;
+		if (content)
+			memcpy(out, content + in_page, part);
+		else
+			memset(out, 0, part);
+		out += part;
+		address += part;
+		n -= part;
+	}
+	return 0;
+}
+
+/* ---- what the version knows beside its pages ---- */
+
+/* 0, or -1 and the error is set. */
+static int blob_see(struct plook *look)
+{
+	uint64_t pages = 0;
+
+	if (look->blob_was_read)
+		return 0;
+	for (size_t i = look->list.n; i-- > 0 && look->list.run[i].page >= SPM_BLOB_PAGE;)
+		pages += look->list.run[i].pages;
+	if (spm_blob_read(look->chain, look->magic, pages, &look->blob, &look->parts))
+		return -1;
+	look->blob_was_read = true;
+	return 0;
+}
+
+static int outside_see(struct plook *look)
+{
+	struct outside *o;
+
+	if (look->outside)
+		return 0;
+	if (blob_see(look))
+		return -1;
+	o = spm_outside_new();
+	if (!o)
+		return spm_fail(ENOMEM, "container %d: no memory for its table of modules", look->magic);
+	if (look->parts.table_bytes && spm_outside_load(o, look->parts.table, look->parts.table_bytes)) {
+		spm_outside_free(o);
+		return spm_fail(EUCLEAN, "container %d is damaged: its table of modules is malformed", look->magic);
+	}
+	look->outside = o;
+	return 0;
+}
+
+const char *pLookOutside(struct plook *look, uint64_t word)
+{
+	if (!spm_outside_may_be(word) || outside_see(look))
+		return NULL;
+	return spm_outside_name(look->outside, word, look->word, sizeof(look->word)) ? look->word : NULL;
+}
+
+const struct ptype *pLookType(const struct plook *look)
+{
+	(void)look;
+	return NULL;
+}
+
+const struct ptype *pLookTypeNamed(const struct plook *look, const char *name)
+{
+	(void)look, (void)name;
+	return NULL;
+}
+
+/* ---- the version ---- */
+
+const struct pversion *pLookVersion(const struct plook *look)
+{
+	return &look->version;
+}
+
+void pLookRoot(const struct plook *look, uint64_t *address, uint64_t *bytes)
+{
+	*address = look->info.root;
+	*bytes = look->info.root_bytes;
+}
+
+static int look_fill(struct plook *look, const char *ref)
+{
+	if (spm_chain_open_ref(look->magic, ref, &look->chain))
+		return -1;
+	if (spm_chain_newest(look->chain, &look->info))
+		return spm_fail(ENOENT, "container %d has no version yet", look->magic);
+	look->version = spm_version_tell(&look->info);
+	look->content = spm_pages_map(content_bytes, false);
+	if (!look->content || spm_chain_list(look->chain, &look->list))
+		return spm_fail(ENOMEM, "container %d: no memory to look at a version", look->magic);
+	return 0;
+}
+
+struct plook *pLookOpen(int magic, const char *ref)
+{
+	struct plook *look;
+
+	if (!spm_volume_current() || spm_containers_sync(magic))
+		return NULL;
+	look = calloc(1, sizeof(*look));
+	if (!look) {
+		spm_fail(ENOMEM, "container %d: no memory to look at a version", magic);
+		return NULL;
+	}
+	look->magic = magic;
+	if (!look_fill(look, ref))
+		return look;
+	pLookClose(look);
+	return NULL;
+}
+
+void pLookClose(struct plook *look)
+{
+	int error = errno;
+
+	if (!look)
+		return;
+	if (look->outside)
+		spm_outside_free(look->outside);
+	free(look->blob);
+	spm_pages_unmap(look->content, content_bytes);
+	spm_source_list_free(&look->list);
+	if (look->chain)
+		spm_chain_close(look->chain);
+	free(look);
+	errno = error;
+}

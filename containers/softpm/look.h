@@ -1,0 +1,97 @@
+/* look.h - looking into versions: objects and bytes at the addresses that the version has, with the types that the program was compiled
+ * with. Nothing is restored or mapped: a page is read, and verified, when it is asked for. So it works for any version, however large
+ * it is, while other processes write, for several versions at once, and without the program.
+ *
+ * Conventions as in softpm.h. Addresses are numbers here: as the version has them, which is not where the container may lie in
+ * this process.
+ */
+#ifndef SOFTPM_LOOK_H
+#define SOFTPM_LOOK_H
+
+#include <softpm.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- types: what DWARF says of them, without typedefs and qualifiers ---- */
+
+enum ptype_kind {
+	PTYPE_VOID,
+	PTYPE_BOOL,
+	PTYPE_CHAR, /* of one byte: signed or not */
+	PTYPE_INT,
+	PTYPE_UNSIGNED,
+	PTYPE_FLOAT,
+	PTYPE_ENUM,
+	PTYPE_POINTER, /* of C++: references too */
+	PTYPE_FUNCTION,
+	PTYPE_ARRAY, /* of several dimensions: an array of arrays */
+	PTYPE_STRUCT,
+	PTYPE_UNION,
+	PTYPE_UNKNOWN, /* debug information tells no more than its size */
+};
+
+struct ptype;
+struct pmember {
+	const char *name; /* "": an anonymous struct or union, or a base class */
+	const struct ptype *type;
+	uint64_t offset;           /* in bytes, of a bit field of the byte that its first bit is in */
+	unsigned bit_offset, bits; /* of a bit field: its lowest bit, from `offset` on; how many, else 0 */
+};
+struct penumerator {
+	const char *name;
+	int64_t value;
+};
+struct ptype {
+	enum ptype_kind kind;
+	const char *
+	        name; /* "struct user", "unsigned long"; of a nameless struct, union or enum that of its typedef; else "" */
+	uint64_t bytes;         /* 0: not known (declared only), or none */
+	const struct ptype *of; /* what a pointer leads to, what an array has; else NULL */
+	uint64_t count; /* of an array; 0: as many as there is room for in the object (a flexible array member) */
+	const struct pmember *member;    /* of a struct or union, by offset as far as declared so */
+	const struct penumerator *value; /* of an enum */
+	size_t members, values;
+};
+
+/* ---- one version ---- */
+
+struct plook;
+/* Opens a version to look at. ref NULL or "": the newest of the current branch. It is not dropped as long as it is open, whatever
+ * becomes of its branch. NULL on failure: as pCOpenAt. One struct plook is for one thread at a time, and not for a forked child; close it
+ * before pVClose. Opening reads the version's map, not its pages. */
+SOFTPM_API struct plook *pLookOpen(int magic, const char *ref);
+SOFTPM_API void pLookClose(struct plook *look);
+/* What the version tells of itself; good until pLookClose. */
+SOFTPM_API const struct pversion *pLookVersion(const struct plook *look);
+/* Its root structure: address and size as given to pCAlloc. */
+SOFTPM_API void pLookRoot(const struct plook *look, uint64_t *address, uint64_t *bytes);
+/* The root's type (cattr.type), with all that it leads to; good until pLookClose. NULL: the program did not tell, or not yet in this
+ * version. */
+SOFTPM_API const struct ptype *pLookType(const struct plook *look);
+/* The type of that name ("struct foo", "foo_t") among those that the root's leads to or that pCSetType told, or NULL. */
+SOFTPM_API const struct ptype *pLookTypeNamed(const struct plook *look, const char *name);
+
+struct pobject {
+	uint64_t address, bytes;  /* what pUsableSize says: at least what was asked for */
+	int has_no_pointers;      /* from pMallocNoPtr */
+	const struct ptype *type; /* as pCSetType told, else NULL */
+};
+/* The object that the address lies in, anywhere. 1: *out is it; 0: in none; -1: failure (EUCLEAN: damage, told by pErrorMsg). */
+SOFTPM_API int pLookObject(struct plook *look, uint64_t address, struct pobject *out);
+/* Each object with an address of `from` or above, ascending, until fn returns non-zero, which is returned. Reads no page. -1: as above. */
+SOFTPM_API int pLookObjects(struct plook *look, uint64_t from, int (*fn)(const struct pobject *object, void *arg),
+                            void *arg);
+/* Copies n bytes; what lies in no object is zero, wherever it is. EUCLEAN: a page is damaged: the message names it; other pages can
+ * be read nevertheless. EIO. */
+SOFTPM_API int pLookRead(struct plook *look, uint64_t address, void *to, size_t n);
+/* What a word means that leads to code or static data of the program or a library: "handler", "table+16", "libc.so.6+0x1234" (of what has
+ * no symbol), in a buffer of the struct plook, good until the next call. A rebuilt program knows a word by its symbol. NULL: the word
+ * leads to none, or the version's table of modules is damaged. */
+SOFTPM_API const char *pLookOutside(struct plook *look, uint64_t word);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
