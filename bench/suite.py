@@ -166,6 +166,13 @@ def ycsb(build, is_quick):
                              is_scanned=mix == "E", is_lazy=batch == 0))
 
 
+def scan(build, is_quick):
+    for keys in (10000,) if is_quick else (10000, 100000, 1000000):
+        bound = System("floor: an array in memory", os.path.join(build, "bench", "stores", "bench_store_array"), os.path.join(FOLDER, "store"), "scan",
+                       "-", f"keys={keys}")
+        yield Setting({"keys": keys}, stores(build, "scan", keys, (), is_scanned=True, is_lazy=True) + [bound])
+
+
 def recovery(build, is_quick):
     for mib in (10,) if is_quick else (10, 100, 1024, 8192):
         keys = (mib << 20) // 128
@@ -224,6 +231,7 @@ def benches(build):
         Bench("fig12", "processes at once, each with a structure of its own", build, fig12),
         Bench("fig13", "a list, by the part of its data that is pointers", build, fig13),
         Bench("ycsb", "mixes of operations on maps: A half updates, B 5%, C none, D 5% new keys, E scans, F read and update", build, ycsb),
+        Bench("scan", "all values of a map, filled in no order, read in the order of their keys", build, scan),
         Bench("recovery", "after a kill: from the start of the program to the first answer, and until all was read", build, recovery),
         Bench("cost", "pages dirtied and bytes stored for one element changed, added, removed", build, cost, is_exact=True,
               units=("KiB", "pages")),

@@ -8,6 +8,8 @@
  * operations are one commit; batch 0: lazily, each operation is one, and all is durable at the end, which is part of the time. The
  * same operations for all stores, in the same order, with the same values: their data is the same at the end.
  *
+ * Scan: the store is filled in an order that is none, then all is read in the order of the keys, each byte of the values, SCANS times.
+ *
  * Recovery: a child fills the store, updates UPDATES values, each durable, and is killed. The program starts itself anew, gets a value,
  * and then all.
  */
@@ -22,7 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { UPDATES = 1000, SCAN_MOST = 100, SAMPLE_EVERY = 7 };
+enum { UPDATES = 1000, SCAN_MOST = 100, SAMPLE_EVERY = 7, SCANS = 5, FILL_COMMIT_EVERY = 10000 };
 static const double theta = 0.99;
 
 static const struct store *store;
@@ -249,6 +251,53 @@ static void mix_run(const char *folder)
 	store->close();
 }
 
+/* ---- scan ---- */
+
+static void strewn_fill(void)
+{
+	const uint64_t stride = 2654435761; /* a prime, so each key comes once */
+	char value[VALUE_BYTES];
+
+	for (uint64_t i = 0; i < keys; i++) {
+		uint64_t key = i * stride % keys;
+
+		value_make(value, key);
+		store->put(key, value);
+		if ((i + 1) % FILL_COMMIT_EVERY == 0)
+			store->commit();
+	}
+	store->commit();
+	store->sync();
+}
+
+static void see_all(const char value[VALUE_BYTES])
+{
+	uint32_t word[VALUE_BYTES / sizeof(uint32_t)];
+
+	memcpy(word, value, VALUE_BYTES);
+	for (size_t i = 0; i < VALUE_BYTES / sizeof(uint32_t); i++)
+		seen += word[i];
+}
+
+static void scan_run(const char *folder)
+{
+	double ns[SCANS];
+
+	need(store->scan, "scans of this store");
+	keys = store_keys;
+	store->open(folder, variant, true);
+	strewn_fill();
+	for (unsigned i = 0; i < SCANS; i++) {
+		uint64_t began = now_ns();
+
+		need(store->scan(0, (unsigned)keys, see_all) == keys, "a scan of all values");
+		ns[i] = (double)(now_ns() - began);
+	}
+	row("scan", (double)(keys * VALUE_BYTES) * 1e3 / median_of(ns, SCANS), "MB/s");
+	row_data(data_hash());
+	store->close();
+}
+
 /* ---- recovery ---- */
 
 static void recover_child(const char *folder, int done)
@@ -308,7 +357,7 @@ int mix_main(int argc, char **argv, const struct store *s)
 {
 	uint64_t began = 0;
 
-	need(argc > 4 && s->get, "usage: FOLDER mix=A...|recover VARIANT keys=N...:");
+	need(argc > 4 && s->get, "usage: FOLDER mix=A...|scan|recover VARIANT keys=N...:");
 	store = s;
 	variant = argv[3];
 	for (int i = 4; i < argc; i++)
@@ -320,6 +369,10 @@ int mix_main(int argc, char **argv, const struct store *s)
 	mkdir(argv[1], 0700);
 	if (option_text(argv[2], "mix", &mix)) {
 		mix_run(argv[1]);
+		return 0;
+	}
+	if (!strcmp(argv[2], "scan")) {
+		scan_run(argv[1]);
 		return 0;
 	}
 	keys = store_keys;

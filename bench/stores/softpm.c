@@ -263,12 +263,15 @@ static void softpm_get(uint64_t key, char value[VALUE_BYTES])
 static unsigned softpm_scan(uint64_t key, unsigned n, void (*see)(const char value[VALUE_BYTES]))
 {
 	struct ordered_cursor c;
+	const uint64_t *keys;
+	struct value *values;
 	unsigned seen = 0;
 
 	if (!table->ordered)
 		return 0;
-	for (bool on = ordered_ceiling(table->ordered, key, &c); on && seen < n; on = ordered_next(&c), seen++)
-		see(ordered_value(&c)->bytes);
+	for (bool on = ordered_ceiling(table->ordered, key, &c); on && seen < n; on = ordered_next_run(&c))
+		for (size_t i = 0, there = ordered_run(&c, &keys, &values); i < there && seen < n; i++, seen++)
+			see(values[i].bytes);
 	return seen;
 }
 

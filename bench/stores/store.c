@@ -110,7 +110,7 @@ int store_main(int argc, char **argv, const struct store *s)
 	int threads = argc > 3 ? atoi(argv[3]) : 1;
 	uint64_t began;
 
-	if (argc > 2 && (!strncmp(argv[2], "mix=", 4) || !strcmp(argv[2], "recover")))
+	if (argc > 2 && (!strncmp(argv[2], "mix=", 4) || !strcmp(argv[2], "scan") || !strcmp(argv[2], "recover")))
 		return mix_main(argc, argv, s);
 	need(argc > 2 && threads > 0 && threads <= THREADS_MOST, "usage: FOLDER SECONDS [THREADS [VARIANT]]:");
 	need(threads == 1 || s->is_threaded, "this store: more than one thread");

@@ -7,9 +7,10 @@
  * 99th percentile in microseconds. The rest (open, fill, close) is not measured.
  *
  *     FOLDER mix=A|B|C|D|E|F VARIANT keys=N operations=N zipfian=0|1 batch=N
+ *     FOLDER scan VARIANT keys=N
  *     FOLDER recover VARIANT keys=N
  *
- * Mixes of operations, as YCSB has them, and the recovery after a kill (mix.c).
+ * Mixes of operations, as YCSB has them, all values read in the order of the keys, and the recovery after a kill (mix.c).
  */
 #ifndef STORE_H
 #define STORE_H
