@@ -35,6 +35,7 @@ struct plook {
 	struct chain *chain;
 	struct version_info info;
 	struct pversion version; /* of it */
+	uint64_t seq;            /* of it, in its chain */
 	struct source_list list;
 	uint64_t cached[LOOK_CACHE_PAGES];        /* page + 1; 0: none */
 	unsigned char (*content)[SPM_PAGE_BYTES]; /* of these, and behind them LOOK_AHEAD_PAGES that are being read */
@@ -194,6 +195,50 @@ int pLookObjects(struct plook *look, uint64_t from, int (*fn)(const struct pobje
 	for (r = r ? r : look->list.run, result = 0; r < look->list.run + look->list.n && !result; r++)
 		if (r->page < SPM_BLOB_PAGE)
 			result = run_tell(look, r, &t);
+	return result;
+}
+
+/* Of a span that begins in the run: what its pages say, wherever they are. */
+static struct pspan span_describe(const struct plook *look, const struct look_span *span, const struct source_run *r)
+{
+	const struct source_run *end = look->list.run + look->list.n;
+	struct pspan s = {.address = spm_page_address((pageno_t)span->first),
+	                  .bytes = span->pages * SPM_PAGE_BYTES,
+	                  .object_bytes = span->slot_bytes,
+	                  .age = look->seq,
+	                  .has_no_pointers = (span->flags & HEAP_NOPTR) != 0};
+
+	for (uint64_t slot = 0; slot < span->slots; slot++)
+		s.objects += slot_is_live(span, slot);
+	for (; r < end && r->page < span->first + span->pages; r++) {
+		uint64_t age = look->seq > r->birth ? look->seq - r->birth : 0;
+
+		if (r->block && age < s.age)
+			s.age = age;
+		s.is_patched |= r->granules != 0;
+	}
+	return s;
+}
+
+int pLookSpans(struct plook *look, int (*fn)(const struct pspan *span, void *arg), void *arg)
+{
+	const struct source_run *r = look->list.run, *end = r + look->list.n;
+	uint64_t behind = 0; /* the last span: no other may begin before */
+	int result = 0;
+
+	for (; r < end && r->page < SPM_BLOB_PAGE && !result; r++)
+		for (uint32_t k = spm_source_head(r, 0); k < r->pages && !result; k = spm_source_head(r, k + 1)) {
+			struct look_span span;
+			struct pspan s;
+
+			if (span_take(look, r, k, &span))
+				return -1;
+			if (span.first < behind)
+				return look_damaged(look, span.first);
+			behind = span.first + span.pages;
+			s = span_describe(look, &span, r);
+			result = fn(&s, arg);
+		}
 	return result;
 }
 
@@ -363,10 +408,14 @@ void pLookRoot(const struct plook *look, uint64_t *address, uint64_t *bytes)
 
 static int look_fill(struct plook *look, const char *ref)
 {
+	struct version_found found;
+
 	if (spm_chain_open_ref(look->magic, ref, &look->chain))
 		return -1;
-	if (spm_chain_newest(look->chain, &look->info))
+	if (spm_chain_newest_found(look->chain, &found))
 		return spm_fail(ENOENT, "container %d has no version yet", look->magic);
+	look->info = found.info;
+	look->seq = found.seq;
 	look->version = spm_version_tell(&look->info);
 	look->content = spm_pages_map(content_bytes, false);
 	if (!look->content || spm_chain_list(look->chain, &look->list))

@@ -83,6 +83,16 @@ SOFTPM_API int pLookObject(struct plook *look, uint64_t address, struct pobject 
 /* Each object with an address of `from` or above, ascending, until fn returns non-zero, which is returned. Reads no page. -1: as above. */
 SOFTPM_API int pLookObjects(struct plook *look, uint64_t from, int (*fn)(const struct pobject *object, void *arg),
                             void *arg);
+/* A run of pages that is cut into objects of one size, or has one large one. age: so many versions ago one of its pages was last written
+ * whole; where little of a page changed since, that was written beside it: is_patched. */
+struct pspan {
+	uint64_t address, bytes;
+	uint64_t object_bytes, objects; /* objects: how many there are */
+	uint64_t age;
+	int is_patched, has_no_pointers;
+};
+/* Each span, ascending, until fn returns non-zero, which is returned. Reads no page. -1: as above. */
+SOFTPM_API int pLookSpans(struct plook *look, int (*fn)(const struct pspan *span, void *arg), void *arg);
 /* Copies n bytes; what lies in no object is zero, wherever it is. EUCLEAN: a page is damaged: the message names it; other pages can
  * be read nevertheless. EIO. */
 SOFTPM_API int pLookRead(struct plook *look, uint64_t address, void *to, size_t n);

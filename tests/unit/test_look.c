@@ -162,6 +162,43 @@ static int listing_is_right(struct plook *look, const struct shot *s, size_t fir
 	return 0;
 }
 
+struct tally {
+	struct plook *look;
+	uint64_t objects, end;
+};
+
+static int span_counted(const struct pspan *s, void *arg)
+{
+	struct tally *t = arg;
+	struct pobject o;
+
+	t->objects += s->objects;
+	EXPECT(s->address >= t->end && s->bytes >= s->objects * s->object_bytes);
+	t->end = s->address + s->bytes;
+	for (uint64_t at = s->address; at + s->object_bytes <= t->end; at += s->object_bytes)
+		if (pLookObject(t->look, at, &o))
+			EXPECT(o.address == at && o.bytes == s->object_bytes &&
+			       o.has_no_pointers == s->has_no_pointers);
+	return 0;
+}
+
+static int spans_are_right(struct plook *look, const struct shot *s)
+{
+	struct tally t = {.look = look};
+
+	EXPECT(!pLookSpans(look, span_counted, &t));
+	EXPECT(t.objects == s->n);
+	return 0;
+}
+
+static int youngest_noted(const struct pspan *s, void *arg)
+{
+	uint64_t *age = arg;
+
+	*age = s->age < *age ? s->age : *age;
+	return 0;
+}
+
 /* Words that lead out are others in versions; the root has two. */
 static int bytes_are_right(struct plook *look, const struct shot_object *e, uint64_t root)
 {
@@ -228,7 +265,7 @@ static int look_is_right(struct plook *look, const struct shot *s, const void *r
 	EXPECT(pLookVersion(look)->version == s->version);
 	pLookRoot(look, &address, &bytes);
 	EXPECT(address == (uintptr_t)root && bytes == sizeof(struct world));
-	EXPECT(!listing_is_right(look, s, 0) && !listing_is_right(look, s, below(s->n)) &&
+	EXPECT(!spans_are_right(look, s) && !listing_is_right(look, s, 0) && !listing_is_right(look, s, below(s->n)) &&
 	       !listing_is_right(look, s, s->n - 1));
 	for (size_t i = 0; i < s->n; i++)
 		EXPECT(!bytes_are_right(look, &s->object[i], address) && !object_is_right(look, &s->object[i]));
@@ -304,6 +341,44 @@ static void any_version_is_as_the_program_saw_it(void **state)
 {
 	(void)state;
 	in_process(versions_looked_at, scratch("versions.vol"));
+}
+
+/* A page that is written whole is young; others grow older with each version. */
+static int ages_told(const char *volume)
+{
+	unsigned char *page;
+	struct plook *look;
+	uint64_t age = UINT64_MAX;
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(CONTAINER, sizeof(page), &root);
+	page = pMallocNoPtr(4096);
+	*(void **)root = page;
+	for (unsigned i = 0; i < 3; i++) {
+		memset(page, (int)i + 1, 4096);
+		EXPECT(pPointSync(id) > 0);
+	}
+	look = pLookOpen(CONTAINER, NULL);
+	EXPECT(look && !pLookSpans(look, youngest_noted, &age) && age == 0);
+	pLookClose(look);
+	for (unsigned i = 0; i < 2; i++) {
+		page[100] ^= 1;
+		EXPECT(pPointSync(id) > 0);
+	}
+	age = UINT64_MAX;
+	look = pLookOpen(CONTAINER, NULL);
+	EXPECT(look && !pLookSpans(look, youngest_noted, &age) && age == 2);
+	pLookClose(look);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void spans_tell_their_age(void **state)
+{
+	(void)state;
+	in_process(ages_told, scratch("ages.vol"));
 }
 
 static int dropped_meanwhile(const char *volume)
@@ -555,6 +630,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(any_version_is_as_the_program_saw_it),
+	        cmocka_unit_test(spans_tell_their_age),
 	        cmocka_unit_test(a_version_stays_while_it_is_looked_at),
 	        cmocka_unit_test(branches_and_moved_containers_are_as_versions_say),
 	        cmocka_unit_test(a_damaged_page_is_told_to_who_reads_it),
