@@ -19,8 +19,15 @@ extern struct port spm_port;
 
 /* Says why, with what SoftPM or errno tells, and ends the process. */
 void spm_port_die(const char *what) __attribute__((noreturn));
-/* This process becomes a new server with the same arguments. By a thread in no gate. */
+/* The caller is to end the process, and nobody else. false: somebody else is. */
+bool spm_port_end_begin(void);
+void spm_port_end_cancel(void);
+/* This process becomes a new server with the same arguments. By a thread in no gate, after spm_port_end_begin. */
 void spm_port_restart(void) __attribute__((noreturn));
+
+/* ---- memcached.c ---- */
+
+void conn_send_last(conn *c);
 
 /* ---- bdb.c ---- */
 
@@ -33,6 +40,8 @@ int spm_bdb_stop(void); /* 0: all is durable */
 void spm_keep_new(void);           /* a cache begins */
 void spm_keep_restore(void *root); /* or goes on; before any thread is made */
 void spm_keep_restore_stats(void); /* when the workers are there */
+/* Whether a server with these options could go on from this version. false: why (of `room` bytes) says why not. */
+bool spm_keep_try(const char *ref, char *why, size_t room);
 /* The gates are closed: all that a version must have is in the container. 0 or -1, errno is ENOMEM. */
 int spm_keep_capture(void);
 
@@ -48,7 +57,7 @@ void spm_gates_held(void);
 int spm_points_start(void);
 /* Makes a version of all that is there, durable. 0 or -1. By a thread in no gate. */
 int spm_points_now(void);
-/* The last one: the gates stay closed. 0 or -1 and errno. */
+/* The last one: the gates stay closed, and replies that waited for it are sent. 0 or -1 and errno. */
 int spm_points_stop(void);
 /* A thread begins with a connection, and is done with it (NULL: closed): what it changed, and was not parked for, is to become durable. */
 void spm_points_begin(struct conn *c);

@@ -109,17 +109,26 @@ static int del(DBT *key, DBT *value)
 	return bdb.db->del(bdb.db, NULL, key, DB_AUTO_COMMIT);
 }
 
-int spm_bdb_put(void *p)
+void spm_bdb_store(void *p)
 {
 	item *it = p;
 	DBT key = key_of(it), value = {.data = it, .size = (u_int32_t)ITEM_ntotal(it)};
-	int err;
+	int err = it->it_flags & ITEM_CHUNKED ? ENOMEM : retried(put, &key, &value);
+
+	if (err)
+		die("put", err);
+}
+
+int spm_bdb_put(void *p)
+{
+	item *it = p;
 
 	it->time = current_time;
 	ITEM_set_cas(it, settings.use_cas ? get_cas_id() : 0);
-	err = it->it_flags & ITEM_CHUNKED ? ENOMEM : retried(put, &key, &value);
-	if (err)
-		die("put", err);
+	spm_bdb_store(it);
+	STATS_LOCK();
+	stats.total_items++;
+	STATS_UNLOCK();
 	return 1;
 }
 

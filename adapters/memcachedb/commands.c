@@ -127,13 +127,33 @@ static void name_version(struct conn *c, int (*make)(const char *name, const cha
 		out_string(c, "OK");
 }
 
+/* 0, or the reply is there. */
+static int branch_try(struct conn *c, const char *name)
+{
+	char line[LINE] = "CLIENT_ERROR ";
+	size_t n = strlen(line);
+
+	if (!spm_keep_try(name, line + n, sizeof(line) - n)) {
+		out_string(c, line);
+		return -1;
+	}
+	if (point_make(c))
+		return -1;
+	if (!pBranchSwitch(CACHE_MAGIC, name))
+		return 0;
+	error_send(c);
+	return -1;
+}
+
 /* All that is now is in a version of the branch that is left. Nothing else can be said to the client: no reply is sent after this. */
 static void branch_go(struct conn *c, const char *name)
 {
-	if (point_make(c))
+	if (!spm_port_end_begin()) {
+		out_string(c, "SERVER_ERROR the server is about to end, or to go on from another branch");
 		return;
-	if (pBranchSwitch(CACHE_MAGIC, name)) {
-		error_send(c);
+	}
+	if (branch_try(c, name)) {
+		spm_port_end_cancel();
 		return;
 	}
 	if (c->write(c, "OK\r\n", 4) != 4)

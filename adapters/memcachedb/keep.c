@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-enum { FORMAT = 2, KEPT_MOST = 40, PIECE = 256 };
+enum { FORMAT = 3, KEPT_MOST = 40, PIECE = 256 };
 
 /* Options that a cache is made with, and can't change. */
 struct made_with {
@@ -25,11 +25,11 @@ struct made_with {
 };
 
 struct cache {
-	uint64_t format, statics_bytes, thread_stats_bytes, crawlers_bytes;
+	uint64_t format, layout;
 	struct made_with made;
-	uint64_t limit;  /* of memory */
-	int64_t started; /* when the cache began: what its times count from */
-	uint32_t clock;  /* the latest of them */
+	uint64_t limit, limit_option; /* of memory: now (cache_memlimit), and by -m */
+	int64_t started;              /* when the cache began: what its times count from */
+	uint32_t clock;               /* the latest of them */
 	uint32_t oldest_live;
 	uint64_t oldest_cas;
 	struct stats_state state;
@@ -48,14 +48,24 @@ static struct {
 	} part[KEPT_MOST];
 	unsigned parts;
 	size_t bytes;
-} statics;
+	uint64_t layout; /* hash of their names and sizes */
+} statics = {.layout = 0xcbf29ce484222325};
 static struct cache *cache;
 static bool is_short; /* no memory for the list of held items */
 
-void spm_port_keep(void *p, size_t bytes)
+/* FNV-1a. */
+static uint64_t fold(uint64_t sum, const void *p, size_t bytes)
+{
+	for (const unsigned char *at = p; bytes; bytes--)
+		sum = (sum ^ *at++) * 0x100000001b3;
+	return sum;
+}
+
+void spm_port_keep(const char *name, void *p, size_t bytes)
 {
 	if (statics.parts == KEPT_MOST)
 		abort();
+	statics.layout = fold(fold(statics.layout, name, strlen(name) + 1), &bytes, sizeof(bytes));
 	statics.part[statics.parts].p = p;
 	statics.part[statics.parts++].bytes = bytes;
 	statics.bytes += (bytes + 7) & ~(size_t)7; /* words stay aligned */
@@ -185,6 +195,17 @@ int spm_keep_capture(void)
 
 /* ---- start ---- */
 
+/* Of all that lies in the container: a server that was built otherwise must not take it for its own. */
+static uint64_t layout(void)
+{
+	static const size_t sizes[] = {sizeof(struct cache),       sizeof(item),
+	                               sizeof(item_chunk),         sizeof(crawler),
+	                               sizeof(struct stats),       sizeof(struct stats_state),
+	                               sizeof(struct thread_stats)};
+
+	return fold(fold(statics.layout, VERSION, sizeof(VERSION)), sizes, sizeof(sizes));
+}
+
 static struct made_with made_with(void)
 {
 	struct made_with m = {.factor = settings.factor,
@@ -208,9 +229,8 @@ void spm_keep_new(void)
 	if (!spm_port.id)
 		spm_port_die(spm_port.volume);
 	cache->format = FORMAT;
-	cache->statics_bytes = statics.bytes;
-	cache->thread_stats_bytes = sizeof(struct thread_stats);
-	cache->crawlers_bytes = sizeof(crawler);
+	cache->layout = layout();
+	cache->limit_option = settings.maxbytes;
 	cache->made = made_with();
 	cache->started = process_started;
 	cache->statics = pCalloc(1, statics.bytes);
@@ -226,41 +246,73 @@ void spm_keep_new(void)
 	pCAttrFree(attr);
 }
 
-static void differs(const char *option, double was, double is)
+static bool differs(const char *option, double was, double is, char *why, size_t room)
 {
-	if (was == is)
-		return;
-	fprintf(stderr,
-	        "memcachedb: the cache in %s was made with %s %.8g, not %.8g: start with that, or with another "
-	        "volume\n",
-	        spm_port.volume, option, was, is);
-	exit(EX_CONFIG);
+	if (was != is)
+		snprintf(why, room,
+		         "the cache in %s was made with %s %.8g, not %.8g: start with that, or with another volume",
+		         spm_port.volume, option, was, is);
+	return was != is;
 }
 
-static void options_compare(void)
+static bool options_differ(const struct made_with *was, char *why, size_t room)
 {
-	struct made_with was = cache->made, is = made_with();
+	const struct made_with is = made_with();
 
-	differs("-f", was.factor, is.factor);
-	differs("-n", was.chunk_size, is.chunk_size);
-	differs("-I", was.item_size_max, is.item_size_max);
-	differs("-o slab_chunk_max", was.slab_chunk_size_max, is.slab_chunk_size_max);
-	differs("-o slab_page_size", was.slab_page_size, is.slab_page_size);
-	differs("-C (0: given)", was.use_cas, is.use_cas);
-	differs("-o no_modern or lru_maintainer (1: segmented lists)", was.lru_segmented, is.lru_segmented);
-	differs("-o slab_reassign (1: slab pages of one size)", was.whole_pages, is.whole_pages);
-	if (strncmp(was.hash, is.hash, sizeof(was.hash))) {
-		fprintf(stderr, "memcachedb: the cache in %s was made with -o hash_algorithm=%.15s: start with that\n",
-		        spm_port.volume, was.hash);
-		exit(EX_CONFIG);
+	return differs("-f", was->factor, is.factor, why, room) ||
+	       differs("-n", was->chunk_size, is.chunk_size, why, room) ||
+	       differs("-I", was->item_size_max, is.item_size_max, why, room) ||
+	       differs("-o slab_chunk_max", was->slab_chunk_size_max, is.slab_chunk_size_max, why, room) ||
+	       differs("-o slab_page_size", was->slab_page_size, is.slab_page_size, why, room) ||
+	       differs("-C (0: given)", was->use_cas, is.use_cas, why, room) ||
+	       differs("-o no_modern or lru_maintainer (1: segmented lists)", was->lru_segmented, is.lru_segmented, why,
+	               room) ||
+	       differs("-o slab_reassign (1: slab pages of one size)", was->whole_pages, is.whole_pages, why, room);
+}
+
+/* option: of memory. */
+static bool fits(const struct cache *c, uint64_t option, char *why, size_t room)
+{
+	if (c->format != FORMAT || c->layout != layout())
+		snprintf(why, room, "the cache in %s was made by another version of this program", spm_port.volume);
+	else if (options_differ(&c->made, why, room))
+		return false;
+	else if (strncmp(c->made.hash, made_with().hash, sizeof(c->made.hash)))
+		snprintf(why, room, "the cache in %s was made with -o hash_algorithm=%.15s: start with that",
+		         spm_port.volume, c->made.hash);
+	else if (option < c->limit_option)
+		snprintf(why, room,
+		         "the cache in %s has a limit of %llu MiB of memory, and can't be made smaller: -m %llu",
+		         spm_port.volume, (unsigned long long)c->limit_option >> 20,
+		         ((unsigned long long)c->limit_option + 1048575) >> 20);
+	else
+		return true;
+	return false;
+}
+
+bool spm_keep_try(const char *ref, char *why, size_t room)
+{
+	void *root;
+	int id = pCOpenAt(CACHE_MAGIC, ref, &root);
+	bool does;
+
+	if (!id) {
+		snprintf(why, room, "%s", pErrorMsg());
+		return false;
 	}
-	if (settings.maxbytes >= cache->limit)
-		return;
-	fprintf(stderr,
-	        "memcachedb: the cache in %s has a limit of %llu MiB of memory, and can't be made smaller: -m %llu\n",
-	        spm_port.volume, (unsigned long long)cache->limit >> 20,
-	        ((unsigned long long)cache->limit + 1048575) >> 20);
-	exit(EX_CONFIG);
+	does = fits(root, cache->limit_option, why, room);
+	pCFree(id);
+	return does;
+}
+
+/* What cache_memlimit said holds on, but for a larger -m. */
+static void limit_restore(void)
+{
+	uint64_t option = settings.maxbytes;
+
+	if (option == cache->limit_option || option < cache->limit)
+		settings.maxbytes = cache->limit;
+	cache->limit_option = option;
 }
 
 /* The crawlers were on their way; theirs is a new thread. */
@@ -309,15 +361,14 @@ static void stats_restore(void)
 void spm_keep_restore(void *root)
 {
 	const unsigned char *from;
+	char why[500];
 
 	cache = root;
-	if (cache->format != FORMAT || cache->statics_bytes != statics.bytes ||
-	    cache->crawlers_bytes != sizeof(crawler) || cache->thread_stats_bytes != sizeof(struct thread_stats)) {
-		fprintf(stderr, "memcachedb: the cache in %s was made by another version of this program\n",
-		        spm_port.volume);
+	if (!fits(cache, settings.maxbytes, why, sizeof(why))) {
+		fprintf(stderr, "memcachedb: %s\n", why);
 		exit(EX_CONFIG);
 	}
-	options_compare();
+	limit_restore();
 	from = cache->statics;
 	for (unsigned i = 0; i < statics.parts; i++) {
 		memcpy(statics.part[i].p, from, statics.part[i].bytes);

@@ -27,15 +27,17 @@ struct parked {
 	struct conn *c;
 	uint64_t needs;
 };
-/* Belongs to its worker, but for `waiting` and the descriptor. */
+/* The lists belong to the worker, and to who ends the server; `waiting` and the descriptor to everybody. */
 struct worker {
 	struct worker *next;
 	struct event_base *base;
 	struct event event;
 	int fd;
-	int waiting; /* connections; atomic */
+	int waiting;          /* connections; atomic */
+	pthread_mutex_t lock; /* of what follows */
 	struct parked *parked;
 	size_t n, room;
+	struct conn *returning; /* taken from the list, and not yet in its gate if its state is conn_io_queue still */
 };
 
 static struct worker *workers;
@@ -78,6 +80,13 @@ void spm_port_changed(void)
 	current->resp->spm_tells_change = true;
 	if (current->protocol == binary_prot && !current->resp->iovcnt)
 		reply_prepare(current->resp);
+}
+
+void spm_port_item_changed(void *item)
+{
+	spm_port_changed();
+	if (spm_bdb_is_on())
+		spm_bdb_store(item);
 }
 
 void spm_port_unchanged(void)
@@ -125,6 +134,19 @@ static struct worker *worker_of(const struct conn *c)
 	return w;
 }
 
+static void parked_add(struct worker *w, struct parked p)
+{
+	pthread_mutex_lock(&w->lock);
+	if (w->n == w->room) {
+		w->room = w->room ? w->room * 2 : 64;
+		w->parked = realloc(w->parked, w->room * sizeof(*w->parked));
+		if (!w->parked)
+			spm_port_die("a list of connections");
+	}
+	w->parked[w->n++] = p;
+	pthread_mutex_unlock(&w->lock);
+}
+
 bool spm_port_park(struct conn *c)
 {
 	struct worker *w;
@@ -138,13 +160,7 @@ bool spm_port_park(struct conn *c)
 	if (!c->resp_head || c->spm_changes <= __atomic_load_n(&points.durable, __ATOMIC_ACQUIRE))
 		return false;
 	w = worker_of(c);
-	if (w->n == w->room) {
-		w->room = w->room ? w->room * 2 : 64;
-		w->parked = realloc(w->parked, w->room * sizeof(*w->parked));
-		if (!w->parked)
-			spm_port_die("a list of connections");
-	}
-	w->parked[w->n++] = (struct parked){c, c->spm_changes};
+	parked_add(w, (struct parked){c, c->spm_changes});
 	__atomic_fetch_add(&w->waiting, 1, __ATOMIC_SEQ_CST);
 	__atomic_fetch_add(&points.stats.waits, 1, __ATOMIC_RELAXED);
 	want(c->spm_changes);
@@ -154,61 +170,116 @@ bool spm_port_park(struct conn *c)
 	return true;
 }
 
+static bool tells_change(const mc_resp *r)
+{
+	return r->spm_tells_change && !(r->skip && !r->iovcnt); /* a text command with noreply has no reply */
+}
+
+static void reply_fail(const struct conn *c, mc_resp *r)
+{
+	int n;
+
+	r->skip = false;
+	if (c->protocol == binary_prot) {
+		protocol_binary_response_header *h = (void *)r->wbuf;
+
+		h->response.status = htons(BINARY_INTERNAL_ERROR);
+		h->response.bodylen = h->response.keylen = 0;
+		h->response.extlen = 0;
+		n = sizeof(h->bytes);
+	} else {
+		pthread_mutex_lock(&points.lock);
+		n = snprintf(r->wbuf, sizeof(r->wbuf), "SERVER_ERROR not durable: %s\r\n", points.why);
+		pthread_mutex_unlock(&points.lock);
+	}
+	r->iov[0].iov_base = r->wbuf;
+	r->iov[0].iov_len = (size_t)n;
+	r->iovcnt = 1;
+	r->tosend = n;
+	r->chunked_data_iov = 0;
+	r->chunked_total = 0;
+}
+
+static void reply_silence(mc_resp *r)
+{
+	r->skip = true;
+	r->iovcnt = 0;
+	r->tosend = 0;
+}
+
 /* The replies that say that something was changed say instead that it is not durable; those of quiet commands, too, which are silent of
- * success only. A text command with noreply has none. */
+ * success only. What gat says of several keys is one reply. */
 static void replies_fail(struct conn *c)
 {
-	for (mc_resp *r = c->resp_head; r; r = r->next) {
-		int n;
+	for (mc_resp *r = c->resp_head, *last; r; r = last->next) {
+		bool fails = tells_change(r);
 
-		if (!r->spm_tells_change || (r->skip && !r->iovcnt))
-			continue;
-		r->skip = false;
-		if (c->protocol == binary_prot) {
-			protocol_binary_response_header *h = (void *)r->wbuf;
-
-			h->response.status = htons(BINARY_INTERNAL_ERROR);
-			h->response.bodylen = h->response.keylen = 0;
-			h->response.extlen = 0;
-			n = sizeof(h->bytes);
-		} else {
-			n = snprintf(r->wbuf, sizeof(r->wbuf), "SERVER_ERROR not durable: %s\r\n", points.why);
-		}
-		r->iov[0].iov_base = r->wbuf;
-		r->iov[0].iov_len = (size_t)n;
-		r->iovcnt = 1;
-		r->tosend = n;
-		r->chunked_data_iov = 0;
-		r->chunked_total = 0;
+		for (last = r; last->spm_goes_on && last->next; fails |= tells_change(last))
+			last = last->next;
+		for (; fails && r != last; r = r->next)
+			reply_silence(r);
+		if (fails)
+			reply_fail(c, last);
 	}
 }
 
-/* Called by the worker: those whose version is settled go on. */
+/* Takes from the list the first, from *at on, whose version is settled; it is `returning` then. NULL: there is none. */
+static struct conn *parked_take(struct worker *w, size_t *at, uint64_t settled, uint64_t durable)
+{
+	struct parked p;
+
+	pthread_mutex_lock(&w->lock);
+	w->returning = NULL;
+	for (; *at < w->n && !w->returning; *at += !w->returning) {
+		p = w->parked[*at];
+		if (p.needs > settled)
+			continue;
+		w->parked[*at] = w->parked[--w->n];
+		w->returning = p.c;
+		if (p.needs > durable)
+			replies_fail(p.c);
+		p.c->spm_changes = 0;
+	}
+	pthread_mutex_unlock(&w->lock);
+	return w->returning;
+}
+
+/* Called by the worker: those whose version is settled go on. Who is parked anew meanwhile needs a later one. */
 static void parked_return(evutil_socket_t fd, short which, void *arg)
 {
 	struct worker *w = arg;
 	uint64_t settled, durable;
-	size_t todo = w->n;
+	struct conn *c;
+	size_t at = 0;
 	eventfd_t ignored;
 
 	(void)which;
 	eventfd_read(fd, &ignored); /* first: what is settled from here on is told again */
 	settled = __atomic_load_n(&points.settled, __ATOMIC_SEQ_CST);
 	durable = __atomic_load_n(&points.durable, __ATOMIC_ACQUIRE);
-	for (size_t i = 0; i < todo;) {
-		struct parked p = w->parked[i];
-
-		if (p.needs > settled) {
-			i++;
-			continue;
-		}
-		w->parked[i] = w->parked[--todo]; /* behind todo: who is parked anew meanwhile */
-		w->parked[todo] = w->parked[--w->n];
+	while ((c = parked_take(w, &at, settled, durable))) {
 		__atomic_fetch_sub(&w->waiting, 1, __ATOMIC_RELAXED);
-		if (p.needs > durable)
-			replies_fail(p.c);
-		p.c->spm_changes = 0;
-		conn_worker_readd(p.c);
+		conn_worker_readd(c);
+	}
+}
+
+/* All gates are closed for good, and all versions settled: connections get the replies that they wait for. */
+static void parked_send_all(void)
+{
+	uint64_t durable = __atomic_load_n(&points.durable, __ATOMIC_ACQUIRE);
+
+	for (struct worker *w = workers; w; w = w->next) {
+		pthread_mutex_lock(&w->lock);
+		if (w->returning && w->returning->state == conn_io_queue && !w->returning->spm_changes)
+			conn_send_last(w->returning);
+		for (size_t i = 0; i < w->n; i++) {
+			if (w->parked[i].c->state != conn_io_queue)
+				continue; /* closed */
+			if (w->parked[i].needs > durable)
+				replies_fail(w->parked[i].c);
+			conn_send_last(w->parked[i].c);
+		}
+		pthread_mutex_unlock(&w->lock);
 	}
 }
 
@@ -222,6 +293,7 @@ void spm_port_worker(struct event_base *base)
 	if (!w)
 		spm_port_die("a worker");
 	w->base = base;
+	pthread_mutex_init(&w->lock, NULL);
 	w->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (w->fd < 0)
 		spm_port_die("a worker");
@@ -359,6 +431,7 @@ int spm_points_stop(void)
 	pthread_join(points.thread, NULL);
 	points.is_last = true;
 	point();
+	parked_send_all();
 	errno = points.err;
 	return points.err ? -1 : 0;
 }

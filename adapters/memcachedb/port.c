@@ -11,7 +11,16 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+static const char *const anew = "MEMCACHEDB_ANEW"; /* in the environment: the process */
+
 struct port spm_port;
+/* Who ends this process, or lets it begin anew, holds it, for good. */
+static pthread_mutex_t ending = PTHREAD_MUTEX_INITIALIZER;
+static bool is_stopping; /* main waits for it; atomic */
+static struct {
+	bool is; /* the volume is closed */
+	int result;
+} stopped;
 
 void spm_port_die(const char *what)
 {
@@ -98,16 +107,39 @@ void spm_port_start(void)
 		spm_port_die(spm_port.volume);
 }
 
-int spm_port_stop(void)
+bool spm_port_is_anew(void)
 {
-	int failed;
+	const char *process = getenv(anew);
 
-	if (!spm_port.volume)
-		return spm_bdb_stop();
-	failed = spm_points_stop();
+	return process && atoi(process) == getpid();
+}
+
+static int stop(void)
+{
+	int failed = spm_points_stop();
+
 	if (failed)
 		fprintf(stderr, "memcachedb: %s: %s\n", spm_port.volume, pErrorMsg());
 	return pVClose() || failed ? -1 : 0; /* the cache's memory goes with the volume: nobody is let in any more */
+}
+
+int spm_port_stop(void)
+{
+	if (!spm_port.volume)
+		return spm_bdb_stop();
+	__atomic_store_n(&is_stopping, true, __ATOMIC_SEQ_CST);
+	pthread_mutex_lock(&ending);
+	return stopped.is ? stopped.result : stop();
+}
+
+bool spm_port_end_begin(void)
+{
+	return !pthread_mutex_trylock(&ending);
+}
+
+void spm_port_end_cancel(void)
+{
+	pthread_mutex_unlock(&ending);
 }
 
 /* As the process was started. */
@@ -126,7 +158,17 @@ static char **arguments(void)
 
 void spm_port_restart(void)
 {
-	spm_port_stop();
+	char process[20];
+
+	stopped.result = stop();
+	stopped.is = true;
+	if (__atomic_load_n(&is_stopping, __ATOMIC_SEQ_CST)) { /* main has waited for this */
+		pthread_mutex_unlock(&ending);
+		for (;;)
+			pause();
+	}
+	snprintf(process, sizeof(process), "%d", getpid());
+	setenv(anew, process, 1);
 	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 	execv("/proc/self/exe", arguments());
 	spm_port_die("/proc/self/exe");

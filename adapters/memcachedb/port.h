@@ -24,6 +24,7 @@ bool spm_port_option(const char *option);
 /* After the options are read, and what forks has forked: brings back the newest version, or begins a cache. Ends the process with a
  * sentence if that can't be. has_other_memory: items are to lie elsewhere than in memory from malloc. */
 void spm_port_open(bool has_other_memory);
+bool spm_port_is_anew(void);     /* this process was the server before already, see commands.c: softpm switch */
 bool spm_port_is_restored(void); /* the cache is there already; current_time says how old it is */
 /* All threads are there, and have served nobody. */
 void spm_port_start(void);
@@ -36,9 +37,9 @@ int spm_port_stop(void);
 #define SPM_PORT_KEEP(x)                                                                                               \
 	__attribute__((constructor)) static void spm_keep_##x(void)                                                    \
 	{                                                                                                              \
-		spm_port_keep((void *)&(x), sizeof(x));                                                                \
+		spm_port_keep(#x, (void *)&(x), sizeof(x));                                                            \
 	}
-void spm_port_keep(void *p, size_t bytes);
+void spm_port_keep(const char *name, void *p, size_t bytes);
 void *spm_port_malloc(size_t bytes);
 void *spm_port_calloc(size_t n, size_t bytes);
 void *spm_port_realloc(void *p, size_t bytes);
@@ -64,7 +65,8 @@ bool spm_port_lock(pthread_mutex_t *lock, const volatile bool *is_long_held);
 
 /* This thread has changed what a client may know of. */
 void spm_port_changed(void);
-void spm_port_unchanged(void); /* it was only the removal of something that had expired */
+void spm_port_item_changed(void *item); /* that is there already */
+void spm_port_unchanged(void);          /* it was only the removal of something that had expired */
 /* Whether the replies of c have to wait. It comes back by conn_worker_readd then. */
 bool spm_port_park(struct conn *c);
 /* A worker has this event base; the next one the next, in the order of their numbers. */
@@ -75,6 +77,7 @@ void spm_port_worker(struct event_base *base);
 bool spm_bdb_is_on(void);
 void *spm_bdb_get(const char *key, size_t length); /* an item that is only the caller's; NULL: there is none */
 int spm_bdb_put(void *item);                       /* 1 */
+void spm_bdb_store(void *item);                    /* as it is */
 void spm_bdb_remove(void *item);
 
 /* ---- commands.c ---- a and b: NULL if there are no such words */

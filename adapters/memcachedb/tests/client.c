@@ -7,10 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <libgen.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+static pid_t left, daemon_left;
 
 void server_folder(void)
 {
@@ -41,11 +44,30 @@ static void server_exec(const char *sync, const char *const *options)
 
 pid_t server_spawn(const char *sync, const char *const *options)
 {
-	pid_t server = fork();
+	pid_t parent = getpid();
 
-	if (!server)
+	left = fork();
+	if (!left) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(127);
 		server_exec(sync, options);
-	return server;
+	}
+	return left;
+}
+
+void server_is_daemon(pid_t server)
+{
+	daemon_left = server;
+}
+
+void server_kill_left(void)
+{
+	if (left > 0 && !waitpid(left, NULL, WNOHANG))
+		server_end(left, SIGKILL);
+	if (daemon_left > 0)
+		kill(daemon_left, SIGKILL);
+	left = daemon_left = 0;
 }
 
 pid_t server_start(const char *sync, const char *const *options)
@@ -68,6 +90,7 @@ int server_end(pid_t server, int signal)
 {
 	int status = -1;
 
+	left = 0;
 	kill(server, signal);
 	waitpid(server, &status, 0);
 	return status;

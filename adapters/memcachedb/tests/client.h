@@ -15,6 +15,9 @@ void server_folder(void);
 pid_t server_spawn(const char *sync, const char *const *options);
 /* And waits until it answers. 0: it ended. */
 pid_t server_start(const char *sync, const char *const *options);
+/* The last one that was started, if it was not ended. It is gone when the test's process is, too. */
+void server_kill_left(void);
+void server_is_daemon(pid_t server); /* nobody's child */
 /* Returns what waitpid gave. */
 int server_end(pid_t server, int signal);
 

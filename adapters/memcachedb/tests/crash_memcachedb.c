@@ -3,6 +3,7 @@
  *
  * Each client has keys of its own and a ledger of what they must hold; of the command under way at the kill both outcomes are right.
  */
+#include "checks.h"
 #include "client.h"
 #include "scratch.h"
 
@@ -67,7 +68,7 @@ static int command(struct client *c, FILE *f, unsigned key, const char *expected
 	return 1;
 }
 
-static int set(struct client *c, FILE *f, unsigned key, const char *name, bool with_cas)
+static int store(struct client *c, FILE *f, unsigned key, const char *name, bool with_cas)
 {
 	struct value *next = &c->next[key];
 	uint64_t r = test_random(&c->random);
@@ -151,7 +152,7 @@ static int step(struct client *c, FILE *f)
 		ok = touch(c, f, key, name);
 		break;
 	default:
-		ok = set(c, f, key, name, r % 8 == 4 && c->now[key].kind != GONE);
+		ok = store(c, f, key, name, r % 8 == 4 && c->now[key].kind != GONE);
 	}
 	if (!ok)
 		return 0;
@@ -292,7 +293,6 @@ static void nothing_acknowledged_is_lost(void **state)
 	uint64_t kills = test_number("SOFTPM_KILLS", 50), random = test_seed(), done;
 
 	(void)state;
-	server_folder();
 	signal(SIGPIPE, SIG_IGN);
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		client[i].number = i;
@@ -307,7 +307,8 @@ static void nothing_acknowledged_is_lost(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(nothing_acknowledged_is_lost)};
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test_setup_teardown(nothing_acknowledged_is_lost, folder_new, server_gone)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

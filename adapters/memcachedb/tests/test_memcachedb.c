@@ -1,4 +1,5 @@
 /* test_memcachedb.c - what a server brings back, versions over the wire, and what goes wrong. */
+#include "checks.h"
 #include "client.h"
 
 #include <errno.h>
@@ -18,84 +19,6 @@
 #include <cmocka.h>
 
 enum { LARGE = 900000 };
-
-static const char *const none[] = {NULL};
-
-static int folder_new(void **state)
-{
-	(void)state;
-	server_folder();
-	return 0;
-}
-
-/* Sends a command, and expects its first line of reply. */
-static void tell(FILE *f, const char *command, const char *expected)
-{
-	char line[LINE_MOST];
-
-	assert_true(client_send(f, NULL, 0, "%s", command));
-	assert_true(client_line(f, line));
-	if (strncmp(line, expected, strlen(expected)))
-		fail_msg("%s: expected %s, got %s", command, expected, line);
-}
-
-static void set(FILE *f, const char *key, const char *value, const char *expected)
-{
-	char command[2000];
-
-	snprintf(command, sizeof(command), "set %s 5 0 %zu\r\n%s", key, strlen(value), value);
-	tell(f, command, expected);
-}
-
-static void value_check(FILE *f, const char *key, const char *expected)
-{
-	size_t bytes;
-	char *value = client_get(f, key, &bytes, NULL);
-
-	if (!value || !expected) {
-		assert_true(!value && !expected);
-		return;
-	}
-	assert_int_equal(bytes, strlen(expected));
-	assert_memory_equal(value, expected, bytes);
-	free(value);
-}
-
-static pid_t restart(pid_t server, int signal, const char *sync, FILE **f)
-{
-	if (*f)
-		fclose(*f);
-	server_end(server, signal);
-	server = server_start(sync, none);
-	assert_true(server > 0);
-	*f = client_open();
-	assert_non_null(*f);
-	return server;
-}
-
-/* Of the server, which does some things when it gets round to them. */
-static void gone_await(FILE *f, const char *key)
-{
-	char *value;
-	size_t bytes;
-
-	for (unsigned tries = 0; (value = client_get(f, key, &bytes, NULL)) && tries < 600; tries++) {
-		free(value);
-		usleep(100000);
-	}
-	assert_null(value);
-}
-
-/* Two that have ended from now on: the second began later, too. */
-static void points_await(FILE *f)
-{
-	long long until = client_stat(f, "softpm", "softpm_points") + 2;
-
-	for (unsigned tries = 0; client_stat(f, "softpm", "softpm_points") < until; tries++) {
-		assert_true(tries < 6000);
-		usleep(10000);
-	}
-}
 
 static void items_come_back_with_all_that_belongs_to_them(void **state)
 {
@@ -189,50 +112,6 @@ static void versions_are_named_over_the_wire(void **state)
 	server_end(server, SIGKILL);
 }
 
-/* A server that starts anew in its process. */
-static FILE *open_again(FILE *f)
-{
-	char line[LINE_MOST];
-
-	assert_false(client_line(f, line));
-	fclose(f);
-	for (int tries = 0; tries < 1000; tries++) {
-		f = client_open();
-		if (f)
-			return f;
-		usleep(10000);
-	}
-	fail_msg("the server does not come back");
-	return NULL;
-}
-
-static void a_server_goes_on_from_another_branch(void **state)
-{
-	pid_t server = server_start("always", none);
-	FILE *f = client_open();
-
-	(void)state;
-	set(f, "a", "1", "STORED");
-	tell(f, "softpm branch other", "OK");
-	set(f, "a", "2", "STORED");
-	tell(f, "softpm switch nothing", "CLIENT_ERROR");
-	tell(f, "softpm switch other", "OK");
-	f = open_again(f);
-	value_check(f, "a", "1");
-	set(f, "a", "3", "STORED");
-	tell(f, "softpm switch main", "OK");
-	f = open_again(f);
-	value_check(f, "a", "2");
-	tell(f, "softpm switch other", "OK");
-	f = open_again(f);
-	value_check(f, "a", "3");
-	assert_int_equal(waitpid(server, NULL, WNOHANG), 0);
-	server = restart(server, SIGKILL, "always", &f);
-	value_check(f, "a", "3");
-	fclose(f);
-	server_end(server, SIGTERM);
-}
-
 /* The file may not grow beyond what it has. */
 static void limit_set(pid_t server, rlim_t bytes)
 {
@@ -290,6 +169,8 @@ static void without_space_writes_fail_and_reads_go_on(void **state)
 	tell(f, "softpm tag full", "SERVER_ERROR not durable: ");
 	tell(f, "ms silent 5 q\r\nhello\r\nmn", "SERVER_ERROR not durable: ");
 	assert_true(client_line(f, line) && !strcmp(line, "MN"));
+	tell(f, "gat 0 key0 nothing key1 key2\r\nmn", "SERVER_ERROR not durable: ");
+	assert_true(client_line(f, line) && !strcmp(line, "MN"));
 	binary_quiet_set_fails();
 	value_check(f, "before", "1");
 	assert_true(client_stat(f, "softpm", "softpm_failures") > 0);
@@ -304,45 +185,117 @@ static void without_space_writes_fail_and_reads_go_on(void **state)
 }
 
 /* A dump of keys waits until its client reads, and holds a lock meanwhile; others are served. */
-static void a_client_that_does_not_read_keeps_nobody_waiting(void **state)
+static void dump_and_wait(const char *which)
 {
 	pid_t server = server_start("30", none);
-	FILE *f = client_open(), *dump = client_open(), *other = client_open();
+	FILE *f = client_open(), *dump = client_open(), *other = client_open(), *more = client_open();
 	char command[300];
 
-	(void)state;
 	for (int i = 0; i < 20000; i++) {
 		snprintf(command, sizeof(command), "set %0200d 0 0 1 noreply\r\nx", i);
 		assert_true(client_send(f, NULL, 0, "%s", command));
 	}
 	set(f, "last", "1", "STORED");
-	assert_true(client_send(dump, NULL, 0, "lru_crawler metadump all"));
+	assert_true(client_send(dump, NULL, 0, "lru_crawler metadump %s", which));
 	usleep(200000);
 	tell(other, "lru_crawler crawl all", "BUSY");
+	for (int i = 0; i < 20000; i++) /* in any bucket */
+		assert_true(client_send(other, NULL, 0, "touch %0200d 0 noreply", i));
+	points_await(f);
+	assert_true(client_send(more, NULL, 0, "lru_crawler disable"));
+	usleep(100000);
 	points_await(f);
 	set(f, "a", "2", "STORED");
 	fclose(dump);
+	tell(other, "touch last 0", "TOUCHED");
+	fclose(more);
 	fclose(other);
 	fclose(f);
 	server_end(server, SIGTERM);
 }
 
-/* A server with these options ends by itself, and says why. */
-static void is_refused(const char *const *options, const char *why)
+static void a_client_that_does_not_read_keeps_nobody_waiting(void **state)
 {
-	int fd = open("said", O_CREAT | O_RDWR | O_TRUNC, 0600), err = dup(2), status;
-	char said[3000] = "";
-	pid_t server;
+	(void)state;
+	dump_and_wait("all");
+}
 
-	dup2(fd, 2);
-	server = server_spawn("always", options);
-	dup2(err, 2);
-	close(err);
-	assert_int_equal(waitpid(server, &status, 0), server);
-	assert_true(pread(fd, said, sizeof(said) - 1, 0) >= 0);
-	close(fd);
-	if (!WIFEXITED(status) || !WEXITSTATUS(status) || !strstr(said, why))
-		fail_msg("ended by %d, expected %s, said %s", status, why, said);
+static void nor_with_a_bucket_locked(void **state)
+{
+	(void)state;
+	dump_and_wait("hash");
+}
+
+/* Lines of the dump are as many as items, also if the buckets are long: the client reads at last. */
+static void a_slow_dump_is_whole(void **state)
+{
+	static const char *const options[] = {"-o", "hashpower=13,no_lru_crawler", NULL};
+	pid_t server = server_start("off", options);
+	FILE *f = client_open(), *dump = client_open();
+	char line[LINE_MOST];
+	int n = 0;
+
+	(void)state;
+	tell(f, "lru_crawler enable", "OK");
+	for (int i = 0; i < 11000; i++)
+		assert_true(client_send(f, NULL, 0, "set %0240d 0 0 1 noreply\r\nx", i));
+	set(f, "last", "1", "STORED");
+	assert_true(client_send(dump, NULL, 0, "lru_crawler metadump hash"));
+	usleep(100000);
+	for (; client_line(dump, line) && strcmp(line, "END"); n++)
+		assert_int_equal(strncmp(line, "key=", 4), 0);
+	assert_int_equal(n, 11001);
+	fclose(dump);
+	fclose(f);
+	server_end(server, SIGTERM);
+}
+
+/* Who wins the right to make a value anew is the only one, whatever happens to the server. */
+static void a_token_is_given_once(void **state)
+{
+	pid_t server = server_start("always", none);
+	FILE *f = client_open();
+
+	(void)state;
+	tell(f, "set a 0 100 1\r\nx", "STORED");
+	tell(f, "mg a R1000 k", "HD ka W");
+	server = restart(server, SIGKILL, "always", &f);
+	tell(f, "mg a R1000 k", "HD ka Z");
+	fclose(f);
+	server_end(server, SIGTERM);
+}
+
+static void a_limit_that_was_raised_holds_on(void **state)
+{
+	static const char *const larger[] = {"-m", "256", NULL}, *const small[] = {"-m", "100", NULL};
+	pid_t server = server_start("always", none);
+	FILE *f = client_open();
+
+	(void)state;
+	tell(f, "cache_memlimit 128", "OK");
+	server = restart(server, SIGKILL, "always", &f);
+	assert_int_equal(client_stat(f, "", "limit_maxbytes"), 128 << 20);
+	server = restart_with(server, SIGKILL, "always", small, &f);
+	assert_int_equal(client_stat(f, "", "limit_maxbytes"), 128 << 20);
+	server = restart_with(server, SIGKILL, "always", larger, &f);
+	assert_int_equal(client_stat(f, "", "limit_maxbytes"), 256 << 20);
+	fclose(f);
+	server_end(server, SIGTERM);
+	is_refused(none, "can't be made smaller: -m 256");
+}
+
+/* That one keeps the same statics in another order. */
+static void another_build_is_refused(void **state)
+{
+	const char *this = getenv("SOFTPM_MEMCACHEDB"), *other = getenv("SOFTPM_MEMCACHEDB_OTHER");
+	pid_t server = server_start("always", none);
+
+	(void)state;
+	assert_true(server > 0);
+	server_end(server, SIGTERM);
+	setenv("SOFTPM_MEMCACHEDB", other, 1);
+	is_refused(none, "another version of this program");
+	setenv("SOFTPM_MEMCACHEDB", this, 1);
 }
 
 static void what_can_not_be_is_refused_in_words(void **state)
@@ -404,14 +357,19 @@ static void slab_pages_stay_as_the_cache_was_made(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test_setup(items_come_back_with_all_that_belongs_to_them, folder_new),
-	        cmocka_unit_test_setup(a_gentle_end_is_a_version, folder_new),
-	        cmocka_unit_test_setup(versions_are_named_over_the_wire, folder_new),
-	        cmocka_unit_test_setup(a_server_goes_on_from_another_branch, folder_new),
-	        cmocka_unit_test_setup(without_space_writes_fail_and_reads_go_on, folder_new),
-	        cmocka_unit_test_setup(a_client_that_does_not_read_keeps_nobody_waiting, folder_new),
-	        cmocka_unit_test_setup(slab_pages_stay_as_the_cache_was_made, folder_new),
-	        cmocka_unit_test_setup(what_can_not_be_is_refused_in_words, folder_new),
+	        cmocka_unit_test_setup_teardown(items_come_back_with_all_that_belongs_to_them, folder_new, server_gone),
+	        cmocka_unit_test_setup_teardown(a_gentle_end_is_a_version, folder_new, server_gone),
+	        cmocka_unit_test_setup_teardown(versions_are_named_over_the_wire, folder_new, server_gone),
+	        cmocka_unit_test_setup_teardown(without_space_writes_fail_and_reads_go_on, folder_new, server_gone),
+	        cmocka_unit_test_setup_teardown(a_client_that_does_not_read_keeps_nobody_waiting, folder_new,
+	                                        server_gone),
+	        cmocka_unit_test_setup_teardown(nor_with_a_bucket_locked, folder_new, server_gone),
+	        cmocka_unit_test_setup_teardown(a_slow_dump_is_whole, folder_new, server_gone),
+	        cmocka_unit_test_setup_teardown(a_token_is_given_once, folder_new, server_gone),
+	        cmocka_unit_test_setup_teardown(a_limit_that_was_raised_holds_on, folder_new, server_gone),
+	        cmocka_unit_test_setup_teardown(another_build_is_refused, folder_new, server_gone),
+	        cmocka_unit_test_setup_teardown(slab_pages_stay_as_the_cache_was_made, folder_new, server_gone),
+	        cmocka_unit_test_setup_teardown(what_can_not_be_is_refused_in_words, folder_new, server_gone),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
