@@ -44,7 +44,7 @@ foreach(target ${fuzz_targets})
   add_custom_command(
     OUTPUT ${fuzz_folder}/${target}
     COMMAND ${SPM_CLANG} ${fuzz_flags} ${objects} -o ${fuzz_folder}/${target} ${XXHASH_LINK_LIBRARIES}
-            ${ELF_LINK_LIBRARIES} ${ZSTD_LINK_LIBRARIES} -lpthread
+            ${DW_LINK_LIBRARIES} ${ELF_LINK_LIBRARIES} ${ZSTD_LINK_LIBRARIES} -lpthread
     DEPENDS ${objects} VERBATIM)
   add_custom_target(${target} ALL DEPENDS ${fuzz_folder}/${target})
 endforeach()

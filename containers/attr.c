@@ -1,4 +1,4 @@
-/* attr.c - a container's attributes; they travel in each version's description. */
+/* attr.c - a container's attributes; they travel in each version's description, but for the type, which its blob has. */
 #include "container.h"
 
 #include <errno.h>
@@ -47,6 +47,8 @@ int spm_attr_check(const struct cattr *attr)
 
 	if (!memchr(attr->name, 0, sizeof(attr->name)))
 		return spm_fail(EINVAL, "attribute name: longer than %zu bytes", sizeof(attr->name) - 1);
+	if (!memchr(attr->type, 0, sizeof(attr->type)))
+		return spm_fail(EINVAL, "attribute type: longer than %zu bytes", sizeof(attr->type) - 1);
 	if (chunk < SPM_PAGE_BYTES || chunk > (1 << 20) || (chunk & (chunk - 1)))
 		return spm_fail(EINVAL, "attribute chunk_bytes: %zu is no power of two from 4096 to 1048576", chunk);
 	for (unsigned i = 0; i < 2; i++)
@@ -57,9 +59,27 @@ int spm_attr_check(const struct cattr *attr)
 	return 0;
 }
 
+/* types: to be the container's, unless they are the same. They are saved by whoever makes a point. */
+static void attr_set(struct container *c, const struct cattr *attr, struct types *types, bool are_same)
+{
+	spm_container_lock(c);
+	while (!are_same && c->is_busy)
+		pthread_cond_wait(&c->changed, &c->lock);
+	if (!are_same) {
+		spm_typing_set(c, types);
+		c->are_types_changed = true;
+	}
+	c->attr = *attr;
+	c->is_attr_changed = true;
+	pthread_mutex_unlock(&c->lock);
+}
+
 int pCSetAttr(int cID, const struct cattr *attr)
 {
+	struct types *types;
 	struct container *c;
+	bool are_same;
+	int err;
 
 	if (!attr)
 		return spm_fail(EINVAL, "pCSetAttr: no attributes given");
@@ -68,12 +88,34 @@ int pCSetAttr(int cID, const struct cattr *attr)
 	c = spm_container_get(cID);
 	if (!c)
 		return -1;
-	pthread_mutex_lock(&c->lock);
-	c->attr = *attr;
-	c->is_attr_changed = true;
-	pthread_mutex_unlock(&c->lock);
+	err = spm_typing_read(c, attr, __builtin_return_address(0), &types, &are_same);
+	if (!err)
+		attr_set(c, attr, types, are_same);
 	spm_container_put(c);
-	return 0;
+	return err;
+}
+
+/* The chain's newest version's type. */
+static int type_read(struct chain *chain, int magic, struct cattr *attr)
+{
+	struct page_source source;
+	struct page_meta meta;
+	struct types *types = NULL;
+	struct blob_parts parts;
+	unsigned char *blob;
+	uint64_t pages = 0;
+	int err;
+
+	while (spm_chain_page(chain, SPM_BLOB_PAGE + pages, &source, &meta))
+		pages++;
+	err = spm_blob_read(chain, magic, pages, &blob, &parts);
+	if (!err)
+		err = spm_typing_load(magic, &parts, &types);
+	if (types)
+		snprintf(attr->type, sizeof(attr->type), "%s", types->root);
+	spm_types_free(types);
+	free(blob);
+	return err;
 }
 
 /* From the volume, for a container that is not open here. */
@@ -90,11 +132,14 @@ static int attr_read(int magic, struct cattr *attr)
 	if (err)
 		return spm_fail_volume(err);
 	err = spm_chain_newest(chain, &info);
-	spm_chain_close(chain);
 	if (err)
-		return spm_fail(-err, "container %d has no version yet", magic);
-	spm_attr_from_info(attr, &info);
-	return 0;
+		err = spm_fail(-err, "container %d has no version yet", magic);
+	else
+		err = type_read(chain, magic, attr);
+	if (!err)
+		spm_attr_from_info(attr, &info);
+	spm_chain_close(chain);
+	return err;
 }
 
 struct cattr *pCGetAttr(int magic)

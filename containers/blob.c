@@ -1,12 +1,13 @@
 /* blob.c - what a version knows beside its heap pages: the table of modules and symbols that its outward pointers mean,
- * and the program's hints.
+ * the program's hints, and the types that its root leads to.
  *
- *   | bytes of table, bytes of hints | table | hints |      from page SPM_BLOB_PAGE on
+ *   | bytes of table u64, of hints u32, of types u32 | table | hints | types |      from page SPM_BLOB_PAGE on
  *
  * Written when one of them has changed. Pages behind the end are of a longer one before.
  */
 #include "container.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,28 +15,33 @@
 enum { BLOB_PAGES_MOST = 65536 };
 
 struct blob_header {
-	uint64_t table_bytes, hints_bytes;
+	uint64_t table_bytes;
+	uint32_t hints_bytes, types_bytes;
 };
+static_assert(sizeof(struct blob_header) == 16, "on disk");
 
 bool spm_blob_has_changed(const struct container *c)
 {
-	return spm_outside_has_changed(c->outside) || c->hints.has_changed;
+	return spm_outside_has_changed(c->outside) || c->hints.has_changed || c->are_types_changed;
 }
 
-static int blob_make(const struct blob_header *h, const void *table, const void *hints, unsigned char **out,
-                     size_t *pages)
+static int blob_make(const struct blob_parts *p, unsigned char **out, size_t *pages)
 {
-	size_t bytes = sizeof(*h) + h->table_bytes + h->hints_bytes;
+	struct blob_header h = {p->table_bytes, (uint32_t)p->hints_bytes, (uint32_t)p->types_bytes};
+	size_t bytes = sizeof(h) + p->table_bytes + p->hints_bytes + p->types_bytes;
+	unsigned char *at;
 
 	*pages = (bytes + SPM_PAGE_BYTES - 1) / SPM_PAGE_BYTES;
 	if (*pages > BLOB_PAGES_MOST)
 		return -E2BIG;
-	*out = calloc(*pages, SPM_PAGE_BYTES);
-	if (!*out)
+	*out = at = calloc(*pages, SPM_PAGE_BYTES);
+	if (!at)
 		return -ENOMEM;
-	memcpy(*out, h, sizeof(*h));
-	memcpy(*out + sizeof(*h), table, h->table_bytes);
-	memcpy(*out + sizeof(*h) + h->table_bytes, hints, h->hints_bytes);
+	at = (unsigned char *)memcpy(at, &h, sizeof(h)) + sizeof(h);
+	at = (unsigned char *)memcpy(at, p->table, p->table_bytes) + p->table_bytes;
+	at = (unsigned char *)memcpy(at, p->hints, p->hints_bytes) + p->hints_bytes;
+	if (p->types_bytes)
+		memcpy(at, p->types, p->types_bytes);
 	return 0;
 }
 
@@ -79,14 +85,16 @@ void spm_blob_settle(struct container *c)
 
 int spm_blob_save(struct container *c, unsigned char **out, size_t *pages)
 {
-	struct blob_header h;
+	struct blob_parts p = {.types = c->types ? c->types->bytes : NULL, .types_bytes = c->types ? c->types->n : 0};
 	void *table = NULL, *hints = NULL;
-	int err = spm_outside_save(c->outside, &table, &h.table_bytes);
+	int err = spm_outside_save(c->outside, &table, &p.table_bytes);
 
 	if (!err)
-		err = hints_save(c, &hints, &h.hints_bytes);
+		err = hints_save(c, &hints, &p.hints_bytes);
+	p.table = table;
+	p.hints = hints;
 	if (!err)
-		err = blob_make(&h, table, hints, out, pages);
+		err = blob_make(&p, out, pages);
 	free(table);
 	free(hints);
 	return err;
@@ -96,6 +104,7 @@ void spm_blob_saved(struct container *c)
 {
 	spm_outside_saved(c->outside);
 	c->hints.has_changed = false;
+	c->are_types_changed = false;
 }
 
 static int blob_part(const unsigned char *blob, uint64_t room, struct blob_parts *parts)
@@ -104,10 +113,15 @@ static int blob_part(const unsigned char *blob, uint64_t room, struct blob_parts
 
 	memcpy(&h, blob, sizeof(h));
 	room -= sizeof(h);
-	if (h.table_bytes > room || h.hints_bytes > room - h.table_bytes)
+	if (h.table_bytes > room || (uint64_t)h.hints_bytes + h.types_bytes > room - h.table_bytes)
 		return -EINVAL;
 	blob += sizeof(h);
-	*parts = (struct blob_parts){blob, blob + h.table_bytes, h.table_bytes, h.hints_bytes};
+	*parts = (struct blob_parts){.table = blob,
+	                             .hints = blob + h.table_bytes,
+	                             .types = blob + h.table_bytes + h.hints_bytes,
+	                             .table_bytes = h.table_bytes,
+	                             .hints_bytes = h.hints_bytes,
+	                             .types_bytes = h.types_bytes};
 	return 0;
 }
 
@@ -144,15 +158,22 @@ int spm_blob_read(struct chain *chain, int magic, uint64_t pages, unsigned char 
 
 int spm_blob_load(struct container *c, uint64_t pages)
 {
+	struct types *types = NULL;
 	struct blob_parts parts;
 	unsigned char *blob;
 	int err = spm_blob_read(c->chain, c->magic, pages, &blob, &parts);
 
 	if (err || !blob)
 		return err;
-	if (spm_outside_load(c->outside, parts.table, parts.table_bytes) ||
-	    spm_hints_load(&c->hints, parts.hints, parts.hints_bytes))
+	if (spm_typing_load(c->magic, &parts, &types))
+		err = -1;
+	else if (spm_outside_load(c->outside, parts.table, parts.table_bytes) ||
+	         spm_hints_load(&c->hints, parts.hints, parts.hints_bytes))
 		err = malformed(c->magic);
 	free(blob);
+	if (err)
+		spm_types_free(types);
+	else
+		spm_typing_set(c, types);
 	return err;
 }

@@ -27,6 +27,7 @@
 #include "moved.h"
 #include "snapshot/clone.h"
 #include "softpm.h"
+#include "types/types.h"
 #include "volume/volume.h"
 
 #include <pthread.h>
@@ -96,6 +97,8 @@ struct container {
 	uint64_t root, root_bytes;
 	struct cattr attr;
 	bool is_attr_changed;
+	struct types *types; /* of attr.type; NULL: none. Changed while no point is under way */
+	bool are_types_changed;
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;                 /* is_busy */
@@ -250,20 +253,30 @@ int spm_capture_drain(void);
 /* query.c: its strings are those of *info. */
 struct pversion spm_version_tell(const struct version_info *info);
 
-/* blob.c: the outside table and the hints, as pages from SPM_BLOB_PAGE on */
+/* blob.c: the outside table, the hints and the types, as pages from SPM_BLOB_PAGE on */
 bool spm_blob_has_changed(const struct container *c);
 int spm_blob_save(struct container *c, unsigned char **out, size_t *pages); /* *out: to be freed; 0 or -errno */
 void spm_blob_saved(struct container *c);                                   /* and they are durable */
 int spm_blob_load(struct container *c, uint64_t pages);                     /* 0, or -1 and the error is set */
 struct blob_parts {
-	const void *table, *hints;
-	uint64_t table_bytes, hints_bytes;
+	const void *table, *hints, *types;
+	uint64_t table_bytes, hints_bytes, types_bytes;
 };
 /* What the chain's version has: *blob is to be freed, and *parts is of it (none if there are no pages). 0, or -1 and the error is set. */
 int spm_blob_read(struct chain *chain, int magic, uint64_t pages, unsigned char **blob, struct blob_parts *parts);
 /* Swap and marks are known now: hints get addresses of this process. Those of objects that were not reachable go: others will get
  * their places. */
 void spm_blob_settle(struct container *c);
+
+/* typing.c: what the root is, as pCSetAttr says. */
+/* *out: the types that a version has, NULL if none. 0, or -1 and the error is set. */
+int spm_typing_load(int magic, const struct blob_parts *parts, struct types **out);
+/* The container's; takes them over. NULL: none. */
+void spm_typing_set(struct container *c, struct types *types);
+/* attr->type is to be the container's type. *out: its types, NULL if it has them already (*is_same) or there is no type. caller: an address
+ * in the module where the name is looked up first. 0, or -1 and the error is set. */
+int spm_typing_read(struct container *c, const struct cattr *attr, const void *caller, struct types **out,
+                    bool *is_same);
 
 /* open.c */
 /* One that is not in the table yet; NULL and the error is set: EBUSY: the branch is open here. */

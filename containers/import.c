@@ -259,7 +259,7 @@ static bool version_is_sane(const struct item_version *v)
 {
 	const uint64_t most = INT64_MAX / 2;
 	const struct version_info *i = &v->info;
-	struct cattr attr;
+	struct cattr attr = {.type = ""};
 
 	if (!i->version || i->version > most || i->time_ns > INT64_MAX || v->before >= i->version || i->input > most ||
 	    i->input % 8 || !ends(i->branch, sizeof(i->branch)) || !ends(i->name, sizeof(i->name)) ||

@@ -43,6 +43,7 @@ struct plook {
 	unsigned char *blob;
 	struct blob_parts parts; /* of it */
 	bool blob_was_read;
+	struct types *types;     /* NULL: not asked for yet, or none */
 	struct outside *outside; /* NULL: not asked for yet, or damaged */
 	char word[LOOK_WORD_BYTES];
 };
@@ -381,16 +382,26 @@ const char *pLookOutside(struct plook *look, uint64_t word)
 	return spm_outside_name(look->outside, word, look->word, sizeof(look->word)) ? look->word : NULL;
 }
 
+/* Read when they are first asked for. NULL: the version has none, or they can't be had. */
+static const struct types *types_see(struct plook *look)
+{
+	if (!look->types && !blob_see(look))
+		spm_typing_load(look->magic, &look->parts, &look->types);
+	return look->types;
+}
+
 const struct ptype *pLookType(const struct plook *look)
 {
-	(void)look;
-	return NULL;
+	const struct types *t = types_see((struct plook *)(uintptr_t)look);
+
+	return t ? &t->type[0] : NULL;
 }
 
 const struct ptype *pLookTypeNamed(const struct plook *look, const char *name)
 {
-	(void)look, (void)name;
-	return NULL;
+	const struct types *t = types_see((struct plook *)(uintptr_t)look);
+
+	return t ? spm_types_named(t, name) : NULL;
 }
 
 /* ---- the version ---- */
@@ -449,6 +460,7 @@ void pLookClose(struct plook *look)
 		return;
 	if (look->outside)
 		spm_outside_free(look->outside);
+	spm_types_free(look->types);
 	free(look->blob);
 	spm_pages_unmap(look->content, content_bytes);
 	spm_source_list_free(&look->list);

@@ -131,8 +131,16 @@ struct cattr {
 	/* Full traces drop unreachable data that was never freed: so many points apart at least, and as rare as it
 	 * takes to cost less than a tenth of all pauses; 0: never; 1000. pFullTrace asks for one. */
 	unsigned full_trace_every;
+	/* Of the root structure: "struct app_state", "state_t"; "". If it is told, versions explain themselves without the program (<softpm/look.h>,
+	 * `softpm browse`): pCSetAttr reads what the type is, and all that it leads to, from the debug information of the program and the libraries that
+	 * it has loaded, also if that is in files of its own (by build ID or .gnu_debuglink, as debuggers find it), and the container keeps it. For
+	 * a type and a build of the program that the container knows nothing is read. The name is looked for in the module that calls
+	 * pCSetAttr, then in the program, then in all others. */
+	char type[128];
 };
-/* Takes effect at the next point, which makes a version even if nothing else changed. EINVAL names the field. */
+/* Takes effect at the next point, which makes a version even if nothing else changed. EINVAL names the field; of the type: it is larger than the root
+ * structure, or units of the program define it differently; ENOENT: there is no such type: the message tells what to do (mostly:
+ * compile with -g). On failure all attributes are as they were. */
 SOFTPM_API int pCSetAttr(int cID, const struct cattr *attr);
 /* A copy, to be released with pCAttrFree, of an open container's attributes or, if it is not open, of its newest version's.
  * NULL on failure. ENOENT: no such container, or no version yet. */

@@ -96,6 +96,8 @@ static void exchange(struct container *a, struct container *b)
 	EXCHANGE(root_bytes);
 	EXCHANGE(attr);
 	EXCHANGE(is_attr_changed);
+	EXCHANGE(types);
+	EXCHANGE(are_types_changed);
 	EXCHANGE(hints);
 	EXCHANGE(wants_full_trace);
 	EXCHANGE(newest);

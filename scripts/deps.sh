@@ -3,7 +3,7 @@
 # names them in one line and fails. Asks the network for nothing when none is missing.
 set -eu
 
-packages="build-essential cmake ninja-build pkg-config libxxhash-dev libelf-dev libzstd-dev libcmocka-dev libjson-c-dev \
+packages="build-essential cmake ninja-build pkg-config libxxhash-dev libelf-dev libdw-dev libzstd-dev libcmocka-dev libjson-c-dev \
 	tcl-dev libreadline-dev libevent-dev libsasl2-dev libssl-dev libdb-dev"
 [ "${1-}" != test ] || packages="$packages libbsd-dev libglib2.0-dev libmemcached-tools python3-pymemcache"
 [ "${1-}" != ci ] || packages="$packages clang libclang-rt-14-dev"

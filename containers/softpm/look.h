@@ -9,51 +9,11 @@
 #define SOFTPM_LOOK_H
 
 #include <softpm.h>
+#include <softpm/types.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* ---- types: what DWARF says of them, without typedefs and qualifiers ---- */
-
-enum ptype_kind {
-	PTYPE_VOID,
-	PTYPE_BOOL,
-	PTYPE_CHAR, /* of one byte: signed or not */
-	PTYPE_INT,
-	PTYPE_UNSIGNED,
-	PTYPE_FLOAT,
-	PTYPE_ENUM,
-	PTYPE_POINTER, /* of C++: references too */
-	PTYPE_FUNCTION,
-	PTYPE_ARRAY, /* of several dimensions: an array of arrays */
-	PTYPE_STRUCT,
-	PTYPE_UNION,
-	PTYPE_UNKNOWN, /* debug information tells no more than its size */
-};
-
-struct ptype;
-struct pmember {
-	const char *name; /* "": an anonymous struct or union, or a base class */
-	const struct ptype *type;
-	uint64_t offset;           /* in bytes, of a bit field of the byte that its first bit is in */
-	unsigned bit_offset, bits; /* of a bit field: its lowest bit, from `offset` on; how many, else 0 */
-};
-struct penumerator {
-	const char *name;
-	int64_t value;
-};
-struct ptype {
-	enum ptype_kind kind;
-	const char *
-	        name; /* "struct user", "unsigned long"; of a nameless struct, union or enum that of its typedef; else "" */
-	uint64_t bytes;         /* 0: not known (declared only), or none */
-	const struct ptype *of; /* what a pointer leads to, what an array has; else NULL */
-	uint64_t count; /* of an array; 0: as many as there is room for in the object (a flexible array member) */
-	const struct pmember *member;    /* of a struct or union, by offset as far as declared so */
-	const struct penumerator *value; /* of an enum */
-	size_t members, values;
-};
 
 /* ---- one version ---- */
 

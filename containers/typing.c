@@ -1,0 +1,103 @@
+/* typing.c - the type of a container's root: pCSetAttr names it, the program's debug information tells what it is (lib/types), the blob keeps
+ * that.
+ *
+ * A container has a type if and only if it has types, and then the type is their root's name.
+ */
+#include "container.h"
+#include "types/dwarf.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int spm_typing_load(int magic, const struct blob_parts *parts, struct types **out)
+{
+	int err = 0;
+
+	*out = NULL;
+	if (parts->types_bytes)
+		err = spm_types_load(parts->types, parts->types_bytes, out);
+	if (!err && *out && (!*(*out)->root || strlen((*out)->root) >= sizeof(((struct cattr *)NULL)->type))) {
+		spm_types_free(*out);
+		*out = NULL;
+		err = -EINVAL;
+	}
+	if (err == -ENOMEM)
+		return spm_fail(ENOMEM, "container %d: no memory for its types", magic);
+	return err ? spm_fail(EUCLEAN, "container %d is damaged: its types are malformed", magic) : 0;
+}
+
+void spm_typing_set(struct container *c, struct types *types)
+{
+	spm_types_free(c->types);
+	c->types = types;
+	snprintf(c->attr.type, sizeof(c->attr.type), "%s", types ? types->root : "");
+}
+
+/* Then nothing need be read. */
+static bool is_known(struct container *c, const char *type)
+{
+	bool is;
+
+	pthread_mutex_lock(&c->lock);
+	is = !strcmp(c->attr.type, type) && (!c->types || spm_types_are_here(c->types));
+	pthread_mutex_unlock(&c->lock);
+	return is;
+}
+
+static int failure_tell(const char *type, int err, const char *why)
+{
+	switch (err) {
+	case -ENODATA:
+	case -ENOENT:
+		return spm_fail(ENOENT, "%s", *why ? why : "the program's modules can't be read");
+	case -EINVAL:
+		return spm_fail(EINVAL, "%s", why);
+	case -E2BIG:
+		return spm_fail(E2BIG, "type %s leads to more than can be kept (16 MiB, 64 deep)", type);
+	default:
+		return spm_fail(ENOMEM, "no memory for what type %s leads to", type);
+	}
+}
+
+static int size_check(const struct container *c, const struct types *t)
+{
+	uint64_t bytes = t->type[0].bytes;
+
+	if (!bytes)
+		return spm_fail(EINVAL, "attribute type: %s has no size: it is only declared", t->root);
+	if (bytes > c->root_bytes)
+		return spm_fail(EINVAL,
+		                "attribute type: %s has %llu bytes, but the root structure of container %d only %llu",
+		                t->root, (unsigned long long)bytes, c->magic, (unsigned long long)c->root_bytes);
+	return 0;
+}
+
+static int types_get(const struct container *c, const char *type, const void *caller, struct types **out)
+{
+	struct types_near near = {.address = caller};
+	char why[400];
+	void *bytes;
+	size_t n;
+	int err = spm_types_read(type, &near, &bytes, &n, why, sizeof(why));
+
+	if (!err) {
+		err = spm_types_load(bytes, n, out);
+		free(bytes);
+	}
+	if (err)
+		return failure_tell(type, err, why);
+	if (!size_check(c, *out))
+		return 0;
+	spm_types_free(*out);
+	return -1;
+}
+
+int spm_typing_read(struct container *c, const struct cattr *attr, const void *caller, struct types **out,
+                    bool *is_same)
+{
+	*out = NULL;
+	*is_same = is_known(c, attr->type);
+	return *is_same || !*attr->type ? 0 : types_get(c, attr->type, caller, out);
+}

@@ -1,0 +1,23 @@
+/* dwarf.h - the layouts of a type and of all that it leads to, from the debug information of this process's modules.
+ *
+ * A name is looked for in one module first (the one that asks, or where it was found before), then in the program, then in all others.
+ * Units that define it differently are an error, and so are several of the others that do. A type that is only declared where it is
+ * needed is taken from any unit or module that defines it; if these differ, it stays one without size.
+ */
+#ifndef SPM_DWARF_H
+#define SPM_DWARF_H
+
+#include "types/types.h"
+
+/* Where to look first. */
+struct types_near {
+	const void *address;               /* in the module; NULL: not told */
+	const struct types_module *module; /* the same, or one with its name; NULL: not told */
+};
+/* As bytes (types.h), to be freed. -ENOENT: there is no such type; -EINVAL: it is defined differently; both say in `why` what to do;
+ * -ENODATA, instead of ENOENT: no module has debug information that tells of types at all; -E2BIG, -ENOMEM. */
+int spm_types_read(const char *name, const struct types_near *near, void **bytes, size_t *n, char *why, size_t room);
+/* Whether all modules that it was read from are in this process, as they were. Costs 50 ns a module. */
+bool spm_types_are_here(const struct types *t);
+
+#endif
