@@ -30,7 +30,9 @@ enum own_option {
 	OWN_OUTPUT = 32,
 	OWN_AS = 64,
 	OWN_BRANCH = 128,
-	OWN_OBJECTS = 256
+	OWN_OBJECTS = 256,
+	OWN_PATH = 512,
+	OWN_DEPTH = 1024
 };
 
 static const struct command commands[] = {
@@ -63,6 +65,21 @@ static const struct command commands[] = {
          .most = 2,
          .has_json = true,
          .run = tool_show},
+        {.name = "browse",
+         .operands = "[[CONTAINER] REF]",
+         .summary = "what a version holds, from the root on",
+         .help = "Shows the objects of a version as a tree: names, types and values, each object once; what was shown\n"
+                 "before is told by its path. --path begins elsewhere: 'root->index.buckets[5]', "
+                 "'root->users[\"bob\"]',\n"
+                 "'root->log[1000..]' (from that element on), '(struct user *)0x6a8100002040'. --depth LEVELS (4), -n\n"
+                 "COUNT elements of each array or list (100); --all: no limits. Without types of the program: words,\n"
+                 "with pointers, text and names of functions.\n",
+         .most = 2,
+         .has_json = true,
+         .has_limit = true,
+         .options = OWN_PATH | OWN_DEPTH | OWN_ALL,
+         .own = " [--path PATH] [--depth LEVELS] [--all]",
+         .run = tool_browse},
         {.name = "diff",
          .operands = "CONTAINER REF [REF]",
          .summary = "how much differs between two versions",
@@ -187,11 +204,12 @@ static void usage(FILE *to)
 	      "\n"
 	      "  -v, --volume VOLUME  the volume; else $SOFTPM_VOLUME, else softpm.vol\n"
 	      "      --json           JSON instead of text\n"
-	      "  -n, --limit COUNT    with log: the newest COUNT versions only\n"
+	      "  -n, --limit COUNT    with log: the newest COUNT versions only; with browse: elements of each row\n"
+	      "      --path PATH, --depth LEVELS   with browse: where to begin, how deep to go\n"
 	      "  -d, --delete         with branch, tag: delete the one that is named\n"
 	      "      --check          with image: verify the one that is named\n"
 	      "      --objects        with diff: list the objects that differ\n"
-	      "      --all            with export: all branches, tags and versions\n"
+	      "      --all            with export: all branches, tags and versions; with browse: no limits\n"
 	      "      --since REF      with export: only what changed since that version\n"
 	      "  -o, --output FILE    with export: to that file\n"
 	      "      --as MAGIC       with import: the container's number here\n"
@@ -277,13 +295,15 @@ enum {
 	OPTION_SINCE,
 	OPTION_AS,
 	OPTION_BRANCH,
-	OPTION_OBJECTS
+	OPTION_OBJECTS,
+	OPTION_PATH,
+	OPTION_DEPTH
 };
 
 /* Those of one command: notes that they were given. -1 to go on, or the exit status. */
 static int own_parse(int option, struct options *o, unsigned *own)
 {
-	static unsigned keep, keep_seconds;
+	static unsigned keep, keep_seconds, depth;
 	static int as;
 	long number = 0;
 
@@ -323,6 +343,17 @@ static int own_parse(int option, struct options *o, unsigned *own)
 		o->has_objects = true;
 		*own |= OWN_OBJECTS;
 		return -1;
+	case OPTION_PATH:
+		o->path = optarg;
+		*own |= OWN_PATH;
+		return -1;
+	case OPTION_DEPTH:
+		if (number_parse(optarg, 0, 1000000, &number))
+			return TOOL_USAGE;
+		depth = (unsigned)number;
+		o->depth = &depth;
+		*own |= OWN_DEPTH;
+		return -1;
 	case OPTION_BRANCH:
 		o->branch = optarg;
 		*own |= OWN_BRANCH;
@@ -360,6 +391,8 @@ static int options_parse(int argc, char **argv, struct options *o, unsigned *own
 	                                      {"as", required_argument, NULL, OPTION_AS},
 	                                      {"branch", required_argument, NULL, OPTION_BRANCH},
 	                                      {"objects", no_argument, NULL, OPTION_OBJECTS},
+	                                      {"path", required_argument, NULL, OPTION_PATH},
+	                                      {"depth", required_argument, NULL, OPTION_DEPTH},
 	                                      {"version", no_argument, NULL, OPTION_VERSION},
 	                                      {NULL, 0, NULL, 0}};
 	bool is_help = false, is_dry_n = is_for_prune(argc, argv);

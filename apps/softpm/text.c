@@ -21,29 +21,28 @@ static char *next_text(void)
 	return texts[next++ % TEXTS];
 }
 
-/* The bytes of the UTF-8 character that begins there; 0: none does. */
-static size_t character_bytes(const unsigned char *s)
+size_t text_character(const unsigned char *s, uint64_t n)
 {
 	static const struct {
 		unsigned char from, to, second_from, second_to, bytes;
 	} kinds[] = {{0x00, 0x7f, 0x00, 0xff, 1}, {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
 	             {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
 	             {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
-	size_t k = 0, n;
+	size_t k = 0, i;
 
 	while (k < sizeof(kinds) / sizeof(kinds[0]) && (*s < kinds[k].from || *s > kinds[k].to))
 		k++;
-	if (k == sizeof(kinds) / sizeof(kinds[0]))
+	if (k == sizeof(kinds) / sizeof(kinds[0]) || kinds[k].bytes > n)
 		return 0;
 	if (kinds[k].bytes > 1 && (s[1] < kinds[k].second_from || s[1] > kinds[k].second_to))
 		return 0;
-	for (n = 1; n < kinds[k].bytes; n++)
-		if ((s[n] & 0xc0) != 0x80)
+	for (i = 1; i < kinds[k].bytes; i++)
+		if ((s[i] & 0xc0) != 0x80)
 			return 0;
-	return n;
+	return i;
 }
 
-static bool is_control(const unsigned char *s, size_t bytes)
+bool text_is_control(const unsigned char *s, size_t bytes)
 {
 	return *s < ' ' || *s == 0x7f || (bytes == 2 && *s == 0xc2 && s[1] < 0xa0);
 }
@@ -52,12 +51,12 @@ static bool is_control(const unsigned char *s, size_t bytes)
  * become spaces. */
 static void text_clean(char *text, bool controls_stay)
 {
-	unsigned char *s = (unsigned char *)text;
+	unsigned char *s = (unsigned char *)text, *end = s + strlen(text);
 
-	while (*s) {
-		size_t bytes = character_bytes(s);
+	while (s < end) {
+		size_t bytes = text_character(s, (uint64_t)(end - s));
 
-		if (bytes && (controls_stay || !is_control(s, bytes)))
+		if (bytes && (controls_stay || !text_is_control(s, bytes)))
 			s += bytes;
 		else
 			*s = *s == '\n' || *s == '\t' ? ' ' : '?', s++;
@@ -82,6 +81,18 @@ const char *text_plain(const char *text)
 	char *plain = next_text();
 
 	snprintf(plain, TEXT_BYTES, "%s", text);
+	text_clean(plain, false);
+	return plain;
+}
+
+const char *text_plain_format(const char *format, ...)
+{
+	char *plain = next_text();
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(plain, TEXT_BYTES, format, args);
+	va_end(args);
 	text_clean(plain, false);
 	return plain;
 }

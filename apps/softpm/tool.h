@@ -6,7 +6,8 @@
  *   graph.c   its versions in one row, with lines
  *   text.c    sizes, times and tables for people; the same as JSON for programs
  *   progress.c  how far long work has come
- *   info.c log.c show.c diff.c branch.c switch.c tag.c stat.c check.c image.c prune.c rm.c   one subcommand each; transfer.c export, import
+ *   place.h   places in a version that is looked at: place.c, value.c; path.h: how they are called; walk.h: from one to all that it leads to
+ *   info.c log.c show.c browse.c diff.c branch.c switch.c tag.c stat.c check.c image.c prune.c rm.c   one subcommand each; transfer.c export, import
  */
 #ifndef TOOL_H
 #define TOOL_H
@@ -32,12 +33,15 @@ struct options {
 	const char *since, *output;
 	const int *as; /* of import; NULL: the stream's */
 	const char *branch;
+	const char *path;      /* of browse */
+	const unsigned *depth; /* NULL: the command's own */
 };
 
 /* argv holds the operands only. Each returns an enum tool_status. */
 int tool_info(const struct options *o, int argc, char **argv);
 int tool_log(const struct options *o, int argc, char **argv);
 int tool_show(const struct options *o, int argc, char **argv);
+int tool_browse(const struct options *o, int argc, char **argv);
 int tool_diff(const struct options *o, int argc, char **argv);
 int tool_branch(const struct options *o, int argc, char **argv);
 int tool_switch(const struct options *o, int argc, char **argv);
@@ -142,6 +146,10 @@ const char *text_span(uint64_t ns);
 const char *text_time(int64_t ns);
 /* A name or message, as a terminal may have it; at most 1023 bytes. Those that follow are so, too. */
 const char *text_plain(const char *text);
+const char *text_plain_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* How many bytes the UTF-8 character has that begins there; 0: none does that ends within n. Whether it is one that a terminal obeys. */
+size_t text_character(const unsigned char *s, uint64_t n);
+bool text_is_control(const unsigned char *s, size_t bytes);
 /* "7 (accounts)" */
 const char *text_container(const struct listed *c);
 /* "main:42" */

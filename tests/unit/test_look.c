@@ -591,6 +591,7 @@ static int impossible_looked_at(const char *volume)
 	static const struct page_meta metas[] = {
 	        {.span_pages = 1, .class = SPM_CLASSES, .live = {{1}}},
 	        {.span_pages = 0, .class = 1, .live = {{1}}},
+	        {.span_pages = 50, .class = SPM_CLASS_LARGE, .live = {{1}}},
 	        {.span_pages = UINT32_MAX, .class = SPM_CLASS_LARGE, .live = {{1}}},
 	        {.span_pages = 5, .page_in_span = 3, .class = 1},
 	        {.span_pages = 100000, .page_in_span = 99999, .class = 1},

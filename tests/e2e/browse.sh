@@ -1,0 +1,69 @@
+#!/bin/sh
+# browse.sh - what softpm(1) shows of what a version holds. tests/e2e/browse/zoo.c is built by each compiler there is, with and without
+# optimization, and must give the same outputs, kept in tests/e2e/browse/*.txt (BROWSE_KEEP=1 writes them anew).
+set -eu
+export LC_ALL=C
+
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/softpm-browse.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+tool=$SOFTPM_BUILD/softpm
+golden=$SOFTPM_SOURCE/tests/e2e/browse
+unset SOFTPM_VOLUME
+cd "$scratch"
+
+fail() {
+	echo "browse: $*" >&2
+	exit 1
+}
+# build COMPILER OPTIONS...
+build() {
+	compiler=$1
+	shift
+	flags=
+	! grep -q '^SPM_SANITIZE:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags=-fsanitize=address,undefined
+	# shellcheck disable=SC2086 # a list of words
+	"$compiler" -std=gnu17 $flags "$@" -I"$SOFTPM_SOURCE/ds/include" -I"$SOFTPM_SOURCE/containers" -o zoo \
+		"$golden/zoo.c" -L"$SOFTPM_BUILD" -lsoftpm-ds -lsoftpm -Wl,-rpath,"$SOFTPM_BUILD"
+	rm -f zoo.vol
+	SOFTPM_HEAP_START=100 SOFTPM_VOLUME=zoo.vol ./zoo 4
+}
+# same NAME ARGUMENTS...: what the tool says is what is kept
+same() {
+	name=$1
+	shift
+	timeout 60 "$tool" -v zoo.vol "$@" >out 2>err || true
+	cat err >>out
+	sed 's/0x6a8[0-9a-f]*/0x6a8.../g' out >plain
+	[ -z "${BROWSE_KEEP:-}" ] || cp plain "$golden/$name.txt"
+	diff "$golden/$name.txt" plain || fail "$name: softpm $* shows something else (>) than is kept (<)"
+}
+# json ARGUMENTS...: of the JSON v, the last one is true
+json() {
+	for condition in "$@"; do :; done
+	n=$#
+	while [ "$n" -gt 1 ]; do
+		set -- "$@" "$1"
+		shift
+		n=$((n - 1))
+	done
+	shift
+	timeout 60 "$tool" -v zoo.vol "$@" >out || fail "softpm $* failed"
+	python3 -c 'import json, sys; v = json.load(open("out")); r = {x["path"]: x for x in v["rows"] if "path" in x}
+sys.exit(not (eval(sys.argv[1])))' "$condition" || { head -c 3000 out; fail "not true of the JSON above: $condition"; }
+}
+
+untyped() {
+	same untyped browse 1 -n 6 --depth 3
+	same untyped-map browse 1 --path 'root+4232' -n 3
+	json browse 1 --json 'not v["is_whole"] and v["version"] == 1 and len(v["rows"]) > 50'
+	json browse 1 --json --all 'v["is_whole"] and not v["rows_left_out"]'
+}
+
+for compiler in gcc clang; do
+	command -v "$compiler" >/dev/null || continue
+	for level in -O0 -O2; do
+		build "$compiler" -g "$level"
+		untyped
+		echo "browse: $compiler $level: right"
+	done
+done
