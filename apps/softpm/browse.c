@@ -39,6 +39,8 @@ static const char *label_of(const struct row *r)
 
 	if (!r->before)
 		return label;
+	if (!label[0] && r->place->type)
+		return r->place->type->kind == PTYPE_UNION ? "(union)" : "(struct)";
 	return label[0] == '.' ? label + 1 : !strncmp(label, "->", 2) ? label + 2 : label;
 }
 
@@ -159,8 +161,7 @@ static int row_print(const struct row *r, void *arg)
 	if (b->rows++ == b->rows_most)
 		return 1;
 	printf("%*s", (int)r->depth * 2, "");
-	if (r->step[0])
-		fputs(text_plain(label_of(r)), stdout);
+	fputs(text_plain(label_of(r)), stdout);
 	if (r->step[0] && type[0] && r->place->type != &type_string && r->place->type != &type_pointer)
 		printf(": %s", type);
 	if (r->place->bits)

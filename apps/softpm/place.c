@@ -279,6 +279,11 @@ struct place place_at(struct plook *look, uint64_t address, const struct ptype *
 	return p;
 }
 
+static bool ends_flexible(const struct ptype *type)
+{
+	return type->members && is_flexible(type->member[type->members - 1].type);
+}
+
 /* What a pointer to `type` leads to, which is in in->object. */
 static void led_open(struct plook *look, uint64_t target, const struct ptype *type, struct inside *in)
 {
@@ -299,8 +304,8 @@ static void led_open(struct plook *look, uint64_t target, const struct ptype *ty
 		return;
 	}
 	/* Of small ones there is room for one more in the smallest object. */
-	if (is_record(p.type) &&
-	    (room == 1 || (p.bytes <= 64 && is_zero(look, target + p.type->bytes, p.bytes - p.type->bytes)))) {
+	if (is_record(p.type) && (room == 1 || ends_flexible(p.type) ||
+	                          (p.bytes <= 64 && is_zero(look, target + p.type->bytes, p.bytes - p.type->bytes)))) {
 		there_open(look, &p, in);
 		return;
 	}
@@ -380,9 +385,9 @@ static int members_next(struct cursor *c, struct child *out)
 
 	while (c->next < type->members) {
 		m = &type->member[c->next++];
-		if (is_flexible(m->type) && m->offset < type->bytes)
-			continue; /* of no length, in the middle */
 		out->place = place_member(&c->in.of, m);
+		if (is_flexible(m->type) && (c->next < type->members || !out->place.bytes))
+			continue; /* of no length */
 		out->is_link = c->is_element && is_link(type, m);
 		snprintf(out->step, sizeof(out->step), "%s%s", !m->name[0] ? "" : c->in.is_led ? "->" : ".", m->name);
 		return 1;

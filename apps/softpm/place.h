@@ -48,7 +48,7 @@ struct value {
 	int64_t integer;
 	uint64_t number;
 	double real;
-	bool is_char; /* an integer that is one */
+	bool is_char; /* an integer, or words, of these */
 	bool is_pointer;
 	char name[512];
 	unsigned char *bytes; /* n of all */

@@ -131,6 +131,7 @@ static void text_read(struct plook *look, uint64_t address, uint64_t bytes, uint
 	if (is_text(v->bytes, v->n, v->all > v->n))
 		return;
 	v->kind = VALUE_WORDS;
+	v->is_char = true;
 	v->n = n;
 	v->all = bytes;
 }
@@ -266,12 +267,14 @@ void text_quote(FILE *to, const unsigned char *bytes, uint64_t n)
 
 static void words_print(FILE *to, const struct value *v, const char *between)
 {
-	for (uint64_t i = 0; i < v->n; i += 8) {
+	for (uint64_t i = 0; i < v->n && !v->is_char; i += 8) {
 		uint64_t word = 0;
 
 		memcpy(&word, v->bytes + i, v->n - i < 8 ? v->n - i : 8);
 		fprintf(to, "%s0x%" PRIx64, i ? between : "", word);
 	}
+	for (uint64_t i = 0; i < v->n && v->is_char; i++)
+		fprintf(to, "%s%02x", i ? between : "", v->bytes[i]);
 }
 
 /* As few digits as tell it from all others. */

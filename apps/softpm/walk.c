@@ -16,8 +16,9 @@ struct part { /* of an object: [from, end) was told as that type */
 	uint64_t object, from, end;
 	const struct ptype *type;
 	const struct step *step; /* of the pointer that led there or, !is_led, of the place itself */
-	bool is_led;
-	size_t before; /* another one of the object + 1 */
+	bool is_led, is_alias;   /* alias: of an element of one list that was told before, in another */
+	uint64_t link;           /* of an element: where the pointer to the next one is, + 1 */
+	size_t before;           /* another one of the object + 1 */
 };
 struct seen {
 	struct part *part;
@@ -97,9 +98,19 @@ static void seen_grow(struct seen *s)
 static const struct part *seen_find(const struct walking *w, uint64_t object, uint64_t address)
 {
 	for (size_t i = w->seen.slots ? *seen_slot(&w->seen, object) : 0; i; i = w->seen.part[i - 1].before)
-		if (address - w->seen.part[i - 1].from < w->seen.part[i - 1].end - w->seen.part[i - 1].from)
+		if (!w->seen.part[i - 1].is_alias &&
+		    address - w->seen.part[i - 1].from < w->seen.part[i - 1].end - w->seen.part[i - 1].from)
 			return &w->seen.part[i - 1];
 	return NULL;
+}
+
+/* As an element of a list that goes on alike: what comes behind was seen, too. */
+static bool seen_linked(const struct walking *w, const struct part *element)
+{
+	for (size_t i = w->seen.slots ? *seen_slot(&w->seen, element->object) : 0; i; i = w->seen.part[i - 1].before)
+		if (w->seen.part[i - 1].from == element->from && w->seen.part[i - 1].link == element->link)
+			return true;
+	return false;
 }
 
 static void seen_add(struct walking *w, const struct part *part)
@@ -150,11 +161,12 @@ static void inside_note(struct walking *w, const struct inside *in, const struct
 
 /* ---- lists ---- */
 
-static struct part element_part(struct walking *w, const struct child *child)
+static struct part element_part(struct walking *w, const struct cursor *c, const struct child *child)
 {
 	struct part part = {.from = child->place.address,
 	                    .end = child->place.address + child->place.bytes,
-	                    .type = child->place.type};
+	                    .type = child->place.type,
+	                    .link = c->in.next_at + 1};
 	struct pobject o;
 
 	if (pLookObject(w->look, child->place.address, &o) == 1)
@@ -177,11 +189,12 @@ static void list_note(struct walking *w, struct frame *f)
 	if (f->cursor.next && cursor_skip(&c, f->cursor.next, &why) == 1)
 		f->end = f->cursor.next;
 	while (cursor_next(&c, &child, &why) == 1) {
-		struct part part = element_part(w, &child);
+		struct part part = element_part(w, &c, &child);
 
-		if (seen_find(w, part.object, part.from))
+		if (seen_linked(w, &part))
 			break;
 		if (f->end - f->cursor.next < most) {
+			part.is_alias = seen_find(w, part.object, part.from) != NULL;
 			part.step = step_keep(w, f->step, child.step);
 			seen_add(w, &part);
 			f->end++;
@@ -213,6 +226,7 @@ static void frame_push(struct walking *w, const struct inside *in, const struct 
 		cursor_close(&f->cursor);
 		return;
 	}
+	f->cursor.is_element = w->frames && w->frame[w->frames - 1].end != UINT64_MAX;
 	if (from)
 		cursor_skip(&f->cursor, from, damage);
 	if (in->shape == SHAPE_LIST)
@@ -261,6 +275,19 @@ static void row_enter(struct walking *w, struct row *row, const struct step *bef
 	row->count = count_of(w, in);
 }
 
+/* The part that tells an element of a list, if that is in another list, or elsewhere; else NULL. */
+static const struct part *element_elsewhere(struct walking *w, const struct place *place, const struct step *before)
+{
+	const struct frame *f = w->frames ? &w->frame[w->frames - 1] : NULL;
+	const struct part *p;
+	struct pobject o;
+
+	if (!f || f->end == UINT64_MAX || f->step != before || pLookObject(w->look, place->address, &o) != 1)
+		return NULL;
+	p = seen_find(w, o.address, place->address);
+	return p && p->step && p->step->before != before ? p : NULL;
+}
+
 static int place_tell(struct walking *w, const struct place *place, const struct step *before, const char *step,
                       unsigned depth, bool is_link, uint64_t from)
 {
@@ -279,7 +306,9 @@ static int place_tell(struct walking *w, const struct place *place, const struct
 	row.count = inside.count;
 	place_value(w->look, place, w->limits->text, &value);
 	row.value = &value;
-	part = seen_already(w, &inside);
+	part = element_elsewhere(w, place, before);
+	if (!part)
+		part = seen_already(w, &inside);
 	if (part)
 		row.seen = path = part_path(part, inside.of.address);
 	else if (!is_link)
@@ -329,7 +358,7 @@ static int joined_tell(struct walking *w, struct frame *f)
 
 	if (result < 0)
 		return rest_tell(w, f, 0, why);
-	part = element_part(w, &child);
+	part = element_part(w, &f->cursor, &child);
 	seen = result ? seen_find(w, part.object, part.from) : NULL;
 	if (!seen)
 		return 0;

@@ -59,11 +59,31 @@ untyped() {
 	json browse 1 --json --all 'v["is_whole"] and not v["rows_left_out"]'
 }
 
+typed() {
+	same typed browse 1 --depth 5 -n 5
+	same typed-list browse 1 --depth 3 --path 'root->users[1..]'
+	same typed-paths browse 1 --path 'root->tree->left.right->key'
+	same typed-array browse 1 --path 'root->scores[19998..]'
+	same typed-key browse 1 --path 'root->prices[2980]'
+	same typed-wrong browse 1 --path 'root->users->nmae'
+	same typed-null browse 1 --path 'root->users[2].next->age'
+	same typed-few browse 1 --path 'root->users[3]'
+	json browse 1 --json --all 'v["is_whole"] and r["root->flags"]["value"] == 5 and r["root->flags"]["bits"] == 3'
+	json browse 1 --json 'r["root->users[1].name"]["value"] == "bob" and r["root->self"]["seen"] == "root"'
+	json browse 1 --json 'r["root->many"]["value"][:3] == [0, 1, 4] and r["root->many"]["left"] == 900'
+	json browse 1 --json 'r["root->weight"]["value"] == 0.1 and r["root->handler"]["value"] == "feed" and not v["is_whole"]'
+	json browse 1 --json 'r["root->evil"]["value"] == "\x1b]0;evil\a<b>\t\"" and "hex" not in r["root->evil"]'
+	json browse 1 --json 'r["root->raw"]["hex"] == "9b33316dff010002" and r["root->users[0].color"]["value"] == "NEGATIVE"'
+	json browse 1 --json 'r["root->users[0].next"]["link"] and r["root->users"]["count"] == 3'
+}
+
 for compiler in gcc clang; do
 	command -v "$compiler" >/dev/null || continue
 	for level in -O0 -O2; do
 		build "$compiler" -g "$level"
 		untyped
+		build "$compiler" -g "$level" -DTYPED
+		typed
 		echo "browse: $compiler $level: right"
 	done
 done

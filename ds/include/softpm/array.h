@@ -207,6 +207,7 @@ static inline void *parray_slice_at(struct parray_run s, size_t i)
 #define PARRAY_WITH(name, T, FLAGS)                                                                                    \
 	struct name {                                                                                                  \
 		struct parray array;                                                                                   \
+		__extension__ T *value_of_[0];                                                                         \
 	};                                                                                                             \
 	struct name##_slice {                                                                                          \
 		struct parray_run run;                                                                                 \

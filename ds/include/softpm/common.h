@@ -34,6 +34,9 @@ extern "C" {
 /* What the macros that declare a type make of functions; a semicolon comes behind such a macro: PARRAY_OF(scores, double); */
 #define PDS_INLINE static inline __attribute__((unused))
 
+/* The structs that such macros declare have arrays of no length, value_of_ and key_of_: they take no room, and tell who looks at a version
+ * with the program's types (softpm browse) what the elements are. */
+
 /* ---- keys ----
  *
  * A pointer is no key: in a container that lies elsewhere than it was saved (a view or clone beside it, or where its place was taken) it

@@ -141,7 +141,7 @@ int phash_check(const struct phash *t, char *why, size_t bytes);
 	_Generic((K *)0, char ** : (const void *)&(key), const char ** : (const void *)&(key), default : (key))
 
 #define PHASH_WITH(NAME, K, V, FLAGS)                                                                                  \
-	PHASH_COMMON_(NAME, K, (FLAGS) | (PDS_MAY_POINT(V) ? 0U : (unsigned)PMAP_PLAIN_VALUES), sizeof(V));            \
+	PHASH_COMMON_(NAME, K, V, (FLAGS) | (PDS_MAY_POINT(V) ? 0U : (unsigned)PMAP_PLAIN_VALUES), sizeof(V));         \
 	_Static_assert(sizeof(V) <= 1024, "keep a value of more than 1024 bytes by a pointer");                        \
 	_Static_assert(_Alignof(V) <= 8, "a value is aligned to 8 bytes at most");                                     \
 	struct NAME##_iter {                                                                                           \
@@ -181,7 +181,7 @@ int phash_check(const struct phash *t, char *why, size_t bytes);
 	PHASH_START_(NAME)
 
 #define PHASH_SET_WITH(NAME, K, FLAGS)                                                                                 \
-	PHASH_COMMON_(NAME, K, FLAGS, 0);                                                                              \
+	PHASH_COMMON_(NAME, K, void, FLAGS, 0);                                                                        \
 	struct NAME##_iter {                                                                                           \
 		K key;                                                                                                 \
 		struct phash_iter iter;                                                                                \
@@ -216,9 +216,11 @@ int phash_check(const struct phash *t, char *why, size_t bytes);
 	}                                                                                                              \
 	struct NAME
 
-#define PHASH_COMMON_(NAME, K, FLAGS, VALUE_BYTES)                                                                     \
+#define PHASH_COMMON_(NAME, K, V, FLAGS, VALUE_BYTES)                                                                  \
 	struct NAME {                                                                                                  \
 		struct phash hash;                                                                                     \
+		__extension__ K *key_of_[0];                                                                           \
+		__extension__ V *value_of_[0];                                                                         \
 	};                                                                                                             \
 	_Static_assert(sizeof(K) <= 1024, "a key has 1024 bytes at most");                                             \
 	_Static_assert(PKEY_KIND_OF(K) == PKEY_STRING || !PDS_IS_POINTER(K), "a pointer is no key: common.h");         \

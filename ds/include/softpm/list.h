@@ -122,6 +122,7 @@ int plist_diff(const struct plist *old, const struct plist *now, pchange_fn *fn,
 #define PLIST_OF(name, T)                                                                                              \
 	struct name {                                                                                                  \
 		struct plist list;                                                                                     \
+		__extension__ T *value_of_[0];                                                                         \
 	};                                                                                                             \
 	struct name##_node {                                                                                           \
 		struct plist_node node;                                                                                \

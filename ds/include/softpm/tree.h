@@ -232,7 +232,7 @@ int ptree_check(const struct ptree *tree, char *why, size_t bytes);
 #define PTREE_SET_OF(NAME, K) PTREE_SET_WITH(NAME, K, 0, NULL)
 
 #define PTREE_WITH(NAME, K, V, FLAGS, COMPARE)                                                                         \
-	PTREE_COMMON_(NAME, K, (FLAGS) | (PDS_MAY_POINT(V) ? 0 : PMAP_PLAIN_VALUES), sizeof(V), COMPARE)               \
+	PTREE_COMMON_(NAME, K, V, (FLAGS) | (PDS_MAY_POINT(V) ? 0 : PMAP_PLAIN_VALUES), sizeof(V), COMPARE)            \
 	_Static_assert(sizeof(V) <= 1024, "keep a value of more than 1024 bytes by a pointer");                        \
 	_Static_assert(_Alignof(V) <= 16, "a value is aligned to 16 bytes at most");                                   \
 	PDS_INLINE V *NAME##_get(const struct NAME *t, K key)                                                          \
@@ -271,7 +271,7 @@ int ptree_check(const struct ptree *tree, char *why, size_t bytes);
 	struct NAME
 
 #define PTREE_SET_WITH(NAME, K, FLAGS, COMPARE)                                                                        \
-	PTREE_COMMON_(NAME, K, FLAGS, 0, COMPARE)                                                                      \
+	PTREE_COMMON_(NAME, K, void, FLAGS, 0, COMPARE)                                                                \
 	PDS_INLINE bool NAME##_has(const struct NAME *t, K key)                                                        \
 	{                                                                                                              \
 		return ptree_get(&t->tree, NAME##_wanted_(&key));                                                      \
@@ -303,9 +303,11 @@ int ptree_check(const struct ptree *tree, char *why, size_t bytes);
 		return ptree_seek(&t->tree, WHERE, NAME##_wanted_(&key), &c->cursor);                                  \
 	}
 
-#define PTREE_COMMON_(NAME, K, FLAGS, VALUE_BYTES, COMPARE)                                                            \
+#define PTREE_COMMON_(NAME, K, V, FLAGS, VALUE_BYTES, COMPARE)                                                         \
 	struct NAME {                                                                                                  \
 		struct ptree tree;                                                                                     \
+		__extension__ K *key_of_[0];                                                                           \
+		__extension__ V *value_of_[0];                                                                         \
 	};                                                                                                             \
 	struct NAME##_cursor {                                                                                         \
 		struct ptree_cursor cursor;                                                                            \

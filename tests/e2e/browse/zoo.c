@@ -78,6 +78,7 @@ struct zoo {
 	struct scores *scores;
 	struct pstring label;
 	char evil[24];
+	unsigned char raw[8];
 };
 
 static int table[8];
@@ -147,7 +148,8 @@ static void structures_make(struct zoo *z)
 
 static void zoo_make(struct zoo *z)
 {
-	static const char evil[] = "\033]0;evil\a\x9b\x01\xff<b>";
+	static const char evil[] = "\033]0;evil\a<b>\t\"";
+	static const unsigned char raw[] = {0x9b, '3', '1', 'm', 0xff, 1, 0, 2};
 
 	strcpy(z->title, "The \"zoo\"");
 	z->motto = pStrdup("all\nanimals");
@@ -182,6 +184,7 @@ static void zoo_make(struct zoo *z)
 	z->nothing = (void *)(uintptr_t)0x12345;
 	z->self = z;
 	memcpy(z->evil, evil, sizeof(evil));
+	memcpy(z->raw, raw, sizeof(raw));
 	structures_make(z);
 }
 
@@ -215,8 +218,12 @@ int main(int argc, char **argv)
 		return fprintf(stderr, "zoo: %s\n", pErrorMsg()), 1;
 	zoo_make(root);
 #ifdef TYPED
-	struct cattr typed = {
-	        .name = "zoo", .versions_kept = 16, .stop_threads = 1, .full_trace_every = 1000, .type = "struct zoo"};
+	struct cattr typed = {.name = "zoo",
+	                      .versions_kept = 16,
+	                      .chunk_bytes = 4096,
+	                      .stop_threads = 1,
+	                      .full_trace_every = 1000,
+	                      .type = "struct zoo"};
 
 	if (pCSetAttr(id, &typed))
 		return fprintf(stderr, "zoo: %s\n", pErrorMsg()), 1;
