@@ -1,7 +1,8 @@
 # The fuzzers (tests/fuzz): the library and the targets compiled once more, by clang, with libFuzzer and the sanitizers. `ctest`
 # runs them over their seeds (label fault) and some mutations of them (label slow).
 #
-#   build/fuzz/fuzz_volume build/fuzz/found build/fuzz/seeds     fuzz on, for as long as you like; fuzz_stream and seeds_stream likewise
+#   build/fuzz/fuzz_volume build/fuzz/found build/fuzz/seeds     fuzz on, for as long as you like; fuzz_stream and seeds_stream,
+#                                                                fuzz_types and seeds_types likewise
 find_program(SPM_CLANG clang)
 set(fuzz_folder ${PROJECT_BINARY_DIR}/fuzz)
 set(fuzz_flags -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined)
@@ -22,8 +23,9 @@ if(NOT SPM_HAS_LIBFUZZER)
 endif()
 
 set(fuzz_objects)
-set(fuzz_targets fuzz_volume fuzz_stream)
-foreach(source ${SPM_SOURCES} ${SPM_TEST_SUPPORT} tests/fuzz/packed.c tests/fuzz/fuzz_volume.c tests/fuzz/fuzz_stream.c)
+set(fuzz_targets fuzz_volume fuzz_stream fuzz_types)
+list(TRANSFORM fuzz_targets REPLACE ".+" "tests/fuzz/\\0.c" OUTPUT_VARIABLE fuzz_sources)
+foreach(source ${SPM_SOURCES} ${SPM_TEST_SUPPORT} tests/fuzz/packed.c ${fuzz_sources})
   cmake_path(ABSOLUTE_PATH source BASE_DIRECTORY ${PROJECT_SOURCE_DIR})
   cmake_path(RELATIVE_PATH source BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE name)
   string(REPLACE "/" "_" name ${name})
@@ -54,18 +56,22 @@ target_include_directories(fuzz_seeds PRIVATE tests/support)
 target_compile_definitions(fuzz_seeds PRIVATE TEST_SOURCE="${PROJECT_SOURCE_DIR}")
 target_link_libraries(fuzz_seeds PRIVATE softpm_objects ${CMAKE_DL_LIBS})
 
-file(MAKE_DIRECTORY ${fuzz_folder}/seeds ${fuzz_folder}/seeds_stream)
-add_test(NAME fault/fuzz_seeds COMMAND fuzz_seeds ${fuzz_folder}/seeds ${fuzz_folder}/seeds_stream)
+file(MAKE_DIRECTORY ${fuzz_folder}/seeds ${fuzz_folder}/seeds_stream ${fuzz_folder}/seeds_types)
+add_test(NAME fault/fuzz_seeds COMMAND fuzz_seeds ${fuzz_folder}/seeds ${fuzz_folder}/seeds_stream ${fuzz_folder}/seeds_types)
 set_tests_properties(fault/fuzz_seeds PROPERTIES LABELS fault FIXTURES_SETUP fuzz_seeds ENVIRONMENT
                                                  "${SPM_TEST_ENVIRONMENT}")
 add_test(NAME fault/fuzz_replay COMMAND ${fuzz_folder}/fuzz_volume -runs=0 ${fuzz_folder}/seeds)
 add_test(NAME fault/fuzz_stream_replay COMMAND ${fuzz_folder}/fuzz_stream -runs=0 ${fuzz_folder}/seeds_stream)
+add_test(NAME fault/fuzz_types_replay COMMAND ${fuzz_folder}/fuzz_types -runs=0 ${fuzz_folder}/seeds_types)
+add_test(NAME fault/fuzz_types COMMAND ${fuzz_folder}/fuzz_types -runs=100000 -seed=1 -max_len=4000 -timeout=20
+                                       ${fuzz_folder}/seeds_types)
 add_test(NAME slow/fuzz_volume COMMAND ${fuzz_folder}/fuzz_volume -runs=2000 -seed=1 -max_len=1000000 -timeout=60
                                        -rss_limit_mb=4096
                                        ${fuzz_folder}/seeds)
 add_test(NAME slow/fuzz_stream COMMAND ${fuzz_folder}/fuzz_stream -runs=5000 -seed=1 -max_len=200000 -timeout=60
                                        ${fuzz_folder}/seeds_stream)
-set_tests_properties(fault/fuzz_replay fault/fuzz_stream_replay PROPERTIES LABELS fault)
+set_tests_properties(fault/fuzz_replay fault/fuzz_stream_replay fault/fuzz_types_replay fault/fuzz_types PROPERTIES LABELS fault)
 set_tests_properties(slow/fuzz_volume slow/fuzz_stream PROPERTIES LABELS slow)
-set_tests_properties(fault/fuzz_replay fault/fuzz_stream_replay slow/fuzz_volume slow/fuzz_stream
+set_tests_properties(fault/fuzz_replay fault/fuzz_stream_replay fault/fuzz_types_replay fault/fuzz_types slow/fuzz_volume
+                     slow/fuzz_stream
                      PROPERTIES TIMEOUT 600 FIXTURES_REQUIRED fuzz_seeds ENVIRONMENT "${SPM_TEST_ENVIRONMENT}")

@@ -515,9 +515,14 @@ static int root_find(struct reader *r, struct root *root, struct debug_module *n
 
 /* ---- what to say if there is none ---- */
 
+/* Not just int, which -g1 tells of. */
 static bool has_types(struct reader *r, struct debug_module *m)
 {
-	return spm_debug_is_indexed(&r->debug, m) && m->entries;
+	if (spm_debug_is_indexed(&r->debug, m))
+		for (size_t i = 0; i < m->entries; i++)
+			if (dwarf_tag(&m->entry[i].die) != DW_TAG_base_type)
+				return true;
+	return false;
 }
 
 static int none_tell(struct reader *r, const struct root *root, struct debug_module *near, char *why, size_t room)

@@ -11,6 +11,7 @@
 #include "softpm.h"
 #include "sparse.h"
 #include "streams.h"
+#include "types/draft.h"
 #include "volume/volume.h"
 
 #include <stdio.h>
@@ -273,13 +274,60 @@ static void streams_make(const char *to)
 	spm_volume_close(v);
 }
 
+/* Of every kind, by value and in circles. */
+static uint32_t types_draft(struct draft *d)
+{
+	uint32_t none = spm_draft_add(d, PTYPE_VOID, "void", 0),
+	         root = spm_draft_add(d, PTYPE_STRUCT, "struct root", 64),
+	         number = spm_draft_add(d, PTYPE_INT, "int", 4), pointer = spm_draft_add(d, PTYPE_POINTER, "", 8),
+	         function = spm_draft_add(d, PTYPE_FUNCTION, "", 0), call = spm_draft_add(d, PTYPE_POINTER, "", 8),
+	         array = spm_draft_add(d, PTYPE_ARRAY, "", 0), rest = spm_draft_add(d, PTYPE_ARRAY, "", 0),
+	         either = spm_draft_add(d, PTYPE_UNION, "", 8), color = spm_draft_add(d, PTYPE_ENUM, "enum color", 4);
+
+	d->type[pointer].of = root;
+	d->type[call].of = function;
+	d->type[array].of = number;
+	d->type[array].count = 5;
+	d->type[rest].of = either;
+	spm_draft_value_add(d, color, "RED", 0);
+	spm_draft_value_add(d, color, "BLUE", -1);
+	spm_draft_member_add(d, either, &(struct draft_member){.name = "link", .type = pointer});
+	spm_draft_member_add(d, either, &(struct draft_member){.name = "call", .type = call});
+	spm_draft_member_add(d, root, &(struct draft_member){.name = "next", .type = pointer});
+	spm_draft_member_add(d, root, &(struct draft_member){.name = "bits", .type = number, .offset = 8, .bits = 3});
+	spm_draft_member_add(d, root, &(struct draft_member){.name = "color", .type = color, .offset = 12});
+	spm_draft_member_add(d, root, &(struct draft_member){.name = "numbers", .type = array, .offset = 16});
+	spm_draft_member_add(d, root, &(struct draft_member){.name = "", .type = either, .offset = 40});
+	spm_draft_member_add(d, root, &(struct draft_member){.name = "rest", .type = rest, .offset = 64});
+	(void)none;
+	return root;
+}
+
+static void types_make(const char *to)
+{
+	const struct types_module module = {.name = "program", .flags = TYPES_MODULE_IS_MAIN, .id_bytes = 20};
+	struct draft d = {.is_short = false};
+	char path[4200];
+	uint32_t root = types_draft(&d);
+	void *types;
+	size_t n;
+	FILE *f;
+
+	must(!spm_draft_save(&d, root, "struct root", &module, 1, &types, &n), "types");
+	snprintf(path, sizeof(path), "%s/types", to);
+	f = fopen(path, "w");
+	must(f && fwrite(types, n, 1, f) == 1 && !fclose(f), "writing");
+	free(types);
+	spm_draft_free(&d);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t length;
 	unsigned char *golden = sparse_read(test_source("fault/golden-4.vol.txt"), &length);
 
-	if (argc != 3 || !golden)
-		return fprintf(stderr, "usage: fuzz_seeds FOLDER FOLDER-FOR-STREAMS\n"), 2;
+	if (argc != 4 || !golden)
+		return fprintf(stderr, "usage: fuzz_seeds FOLDER FOLDER-FOR-STREAMS FOLDER-FOR-TYPES\n"), 2;
 	folder = argv[1];
 	seed_write("golden", golden, length, 0);
 	seed_write("golden-restore", golden, length, PACKED_WITH_RESTORE);
@@ -291,6 +339,7 @@ int main(int argc, char **argv)
 	deleted_make();
 	program_make();
 	streams_make(argv[2]);
+	types_make(argv[3]);
 	free(golden);
 	return 0;
 }

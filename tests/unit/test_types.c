@@ -226,11 +226,279 @@ static void compilers_agree_about_cc(void **state)
 			declaration_check(&cc_declarations[i], flags[f], ".cc");
 }
 
+/* ---- where debug information is, and is not ---- */
+
+/* A library of two units, one of which has `anchor`. */
+static void *two_units_load(const char *flags, const char *first, const char *second)
+{
+	char c[300], so[310];
+	FILE *f;
+	void *library;
+
+	snprintf(c, sizeof(c), "%s%u.second.c", scratch("unit"), modules_made);
+	snprintf(so, sizeof(so), "%s.so", c);
+	f = fopen(c, "w");
+	assert_non_null(f);
+	fputs(second, f);
+	fclose(f);
+	snprintf(c, sizeof(c), "%s%u.first.c", scratch("unit"), modules_made);
+	source_write(c, first);
+	run("%s -w -shared -fPIC -Wl,--build-id -o %s %s %s%u.second.c", flags, so, c, scratch("unit"), modules_made++);
+	library = dlopen(so, RTLD_NOW | RTLD_LOCAL);
+	if (!library)
+		fail_msg("%s", dlerror());
+	return library;
+}
+
+static void must_fail(void *library, const char *root, int expected, const char *part)
+{
+	char why[400];
+	int err;
+
+	assert_null(types_read(library, root, &err, why, sizeof(why)));
+	assert_int_equal(err, expected);
+	if (!strstr(why, part))
+		fail_msg("expected \"%s\" in \"%s\"", part, why);
+}
+
+static void must_tell(void *library, const char *root, const char *expected)
+{
+	char why[400];
+	int err;
+	struct types *types = types_read(library, root, &err, why, sizeof(why));
+
+	if (!types)
+		fail_msg("%s: error %d: %s", root, err, why);
+	must_be(root, types, expected);
+	spm_types_free(types);
+}
+
+static void a_declared_type_is_found_where_it_is_defined(void **state)
+{
+	static const char text[] = "struct owner 8 { part@0 *struct part; }\nstruct part 4 { n@0 int; }\n";
+	void *units = two_units_load("gcc -g", "struct part; struct owner { struct part *part; }; struct owner x;",
+	                             "struct part { int n; }; struct part y;");
+	void *alone, *other;
+
+	(void)state;
+	must_tell(units, "struct owner", text);
+	dlclose(units);
+	alone = module_load("gcc -g", ".c", "struct part; struct owner { struct part *part; }; struct owner x;");
+	must_tell(alone, "struct owner", "struct owner 8 { part@0 *struct part; }\nstruct part 0 { }\n");
+	other = module_load("clang -g", ".c", "struct part { int n; }; struct part y;");
+	must_tell(alone, "struct owner", text);
+	dlclose(other);
+	other = two_units_load("gcc -g", "struct part { int n; }; struct part y;",
+	                       "struct part { long n; }; struct part z;");
+	must_tell(alone, "struct owner", "struct owner 8 { part@0 *struct part; }\nstruct part 0 { }\n");
+	dlclose(other);
+	dlclose(alone);
+}
+
+static void different_definitions_are_told(void **state)
+{
+	void *units = two_units_load("gcc -g", "struct twice { int n; }; struct twice x;",
+	                             "struct twice { int n; int m; }; struct twice y;");
+	void *third, *same;
+
+	(void)state;
+	must_fail(units, "struct twice", -EINVAL, "type struct twice is defined differently in several units of unit");
+	third = module_load("gcc -g", ".c", "struct twice { long n; }; struct twice y;");
+	must_tell(third, "struct twice", "struct twice 8 { n@0 long; }\n");
+	dlclose(units);
+	units = module_load("gcc -g", ".c", "struct other { long n; }; struct other y;");
+	must_tell(units, "struct twice", "struct twice 8 { n@0 long; }\n");
+	same = module_load("clang -g", ".c", "struct twice { long n; }; struct twice y;");
+	must_tell(units, "struct twice", "struct twice 8 { n@0 long; }\n");
+	dlclose(same);
+	same = module_load("gcc -g", ".c", "struct twice { long m; }; struct twice y;");
+	must_fail(units, "struct twice", -EINVAL, "in several units of the libraries that are loaded");
+	dlclose(same);
+	dlclose(third);
+	dlclose(units);
+}
+
+static void without_debug_information_it_is_said_what_to_do(void **state)
+{
+	static const char source[] =
+	        "struct only_here { int n; }; struct only_here x; int f(void); int f(void) { return x.n; }";
+	void *none = module_load("gcc", ".c", source), *little = module_load("gcc -g1", ".c", source),
+	     *all = module_load("gcc -g", ".c", "struct else_where { int n; }; struct else_where y;");
+
+	(void)state;
+	must_fail(none, "struct only_here", -ENOENT, "no type struct only_here in unit");
+	must_fail(none, "struct only_here", -ENOENT, ": compile it with -g");
+	must_fail(little, "struct only_here", -ENOENT, ": compile it with -g (-g1 leaves types out)");
+	must_fail(all, "struct only_here", -ENOENT, "is it spelled right");
+	must_fail(all, "", -ENOENT, "no type");
+	must_fail(all, "struct ", -ENOENT, "no type");
+	dlclose(none);
+	dlclose(little);
+	dlclose(all);
+}
+
+/* Loads SO, which was made by these commands, each with the library's name as its parameters. */
+static void *module_make(const char *commands, const char *source)
+{
+	char base[300], so[310];
+	void *library;
+
+	snprintf(base, sizeof(base), "%s%u", scratch("unit"), modules_made++);
+	snprintf(so, sizeof(so), "%s.c", base);
+	source_write(so, source);
+	snprintf(so, sizeof(so), "%s.so", base);
+	run("B=%s; cd $(dirname $B) && B=$(basename $B) && { gcc -g -w -shared -fPIC -Wl,--build-id -o $B.so $B.c && "
+	    "%s; } >/dev/null",
+	    base, commands);
+	library = dlopen(so, RTLD_NOW | RTLD_LOCAL);
+	if (!library)
+		fail_msg("%s", dlerror());
+	return library;
+}
+
+static void separate_debug_files_are_found(void **state)
+{
+	static const char source[] = "struct apart { int n; }; struct apart x;",
+	                  text[] = "struct apart 4 { n@0 int; }\n";
+	void *beside = module_make("objcopy --only-keep-debug $B.so $B.debug && strip -g $B.so && objcopy "
+	                           "--add-gnu-debuglink=$B.debug $B.so",
+	                           source);
+	void *stripped;
+
+	(void)state;
+	must_tell(beside, "struct apart", text);
+	dlclose(beside);
+	stripped = module_make("strip -g $B.so", source);
+	must_fail(stripped, "struct apart", -ENOENT, "compile it with -g");
+	dlclose(stripped);
+}
+
+static void a_file_that_was_replaced_is_not_believed(void **state)
+{
+	void *library = module_load("gcc -g", ".c", "struct replaced { int n; }; struct replaced x;");
+	struct {
+		const char *path;
+	} *map = (void *)((char *)library + 8); /* struct link_map: its address, its name */
+	char path[300];
+
+	(void)state;
+	must_tell(library, "struct replaced", "struct replaced 4 { n@0 int; }\n");
+	snprintf(path, sizeof(path), "%s", map->path);
+	run("echo 'struct replaced { long n; } x;' >%s.c && gcc -g -shared -fPIC -Wl,--build-id -o %s.new %s.c && mv "
+	    "%s.new %s",
+	    path, path, path, path, path);
+	must_fail(library, "struct replaced", -ENOENT, "compile it with -g");
+	dlclose(library);
+}
+
+/* ---- bytes that are no types ---- */
+
+#define HEAD "SPTYPES1\1\0m\0\0r\0"
+#define LOAD(bytes) load_copy(bytes, sizeof(bytes) - 1)
+
+static int load_copy(const char *bytes, size_t n)
+{
+	struct types *t;
+	char *copy = malloc(n);
+	int err;
+
+	memcpy(copy, bytes, n);
+	err = spm_types_load(copy, n, &t);
+	free(copy);
+	if (!err)
+		spm_types_free(t);
+	return err;
+}
+
+static void only_sound_graphs_are_taken(void **state)
+{
+	(void)state;
+	assert_int_equal(LOAD(HEAD "\1\0\0\3int\0\4"), 0);
+	assert_int_equal(LOAD(HEAD "\1\0\0\3int\0\4x"), -EINVAL);                    /* more behind */
+	assert_int_equal(LOAD(HEAD "\0\0\0"), -EINVAL);                              /* no root */
+	assert_int_equal(LOAD(HEAD "\177\0\0\3int\0\4"), -EINVAL);                   /* too many */
+	assert_int_equal(LOAD(HEAD "\1\0\0\15int\0\4"), -EINVAL);                    /* no such kind */
+	assert_int_equal(LOAD(HEAD "\1\0\0\3int\0\21"), -EINVAL);                    /* 17 bytes */
+	assert_int_equal(LOAD(HEAD "\1\0\0\7\0\10\0"), 0);                           /* a pointer to itself */
+	assert_int_equal(LOAD(HEAD "\1\0\0\7\0\4\0"), -EINVAL);                      /* of 4 bytes */
+	assert_int_equal(LOAD(HEAD "\1\0\0\7\0\10\1"), -EINVAL);                     /* to nothing */
+	assert_int_equal(LOAD(HEAD "\1\0\0\11\0\10\0\1"), -EINVAL);                  /* an array of itself */
+	assert_int_equal(LOAD(HEAD "\1\1\0\12s\0\10\1m\0\0\0\0"), -EINVAL);          /* a struct within itself */
+	assert_int_equal(LOAD(HEAD "\2\1\0\12s\0\10\1m\0\1\0\0\7\0\10\0"), 0);       /* behind a pointer */
+	assert_int_equal(LOAD(HEAD "\2\1\0\12s\0\10\1m\0\1\1\0\7\0\10\0"), -EINVAL); /* a member that ends outside */
+	assert_int_equal(LOAD(HEAD "\2\1\0\12s\0\10\1m\0\1\0\41\0\3\0\4"), -EINVAL); /* 33 bits of an int */
+	assert_int_equal(LOAD(HEAD "\2\1\0\12s\0\1\1m\0\1\0\4\5\3\0\4"), -EINVAL);   /* bits that end outside */
+	assert_int_equal(LOAD(HEAD "\2\0\0\11\0\10\1\2\3\0\4"), 0);                  /* int[2] */
+	assert_int_equal(LOAD(HEAD "\2\0\0\11\0\10\1\3\3\0\4"), -EINVAL);            /* int[3] of 8 bytes */
+	assert_int_equal(LOAD(HEAD "\2\0\0\11\0\0\1\0\0v\0\0"), -EINVAL);            /* void[] */
+	assert_int_equal(LOAD(HEAD "\1\0\0\14\0\377\377\377\377\377\377\377\377\377\1"), -EINVAL); /* 2^64 - 1 bytes */
+	assert_int_equal(LOAD(HEAD "\1\0\0\14\0\200\200\200\200\200\200\200\200\200\2"), -EINVAL); /* beyond 64 bits */
+	assert_int_equal(LOAD(HEAD "\2\0\0\11\0\0\1\200\200\200\200\200\200\200\200\20\3\0\4"),
+	                 -EINVAL); /* 2^60 of them */
+	assert_int_equal(LOAD("SPTYPES1\0"), -EINVAL);
+	assert_int_equal(LOAD("SPTYPES2\1\0m\0\0r\0\1\0\0\3int\0\4"), -EINVAL);
+}
+
+static void nesting_ends(void **state)
+{
+	char bytes[2000] = HEAD;
+
+	(void)state;
+	for (unsigned depth = TYPES_DEPTH_MOST; depth <= TYPES_DEPTH_MOST + 1; depth++) {
+		size_t n = sizeof(HEAD) - 1;
+
+		bytes[n++] = (char)depth;
+		bytes[n++] = (char)(depth - 1);
+		bytes[n++] = 0;
+		for (unsigned i = 1; i < depth; i++) {
+			memcpy(bytes + n, "\12\0\4\1m\0i\0\0", 9);
+			bytes[n + 6] = (char)i;
+			n += 9;
+		}
+		memcpy(bytes + n, "\3\0\4", 3);
+		assert_int_equal(load_copy(bytes, n + 3), depth > TYPES_DEPTH_MOST ? -EINVAL : 0);
+	}
+}
+
+/* Whatever is cut off or changed: a refusal, or another graph. The sanitizers see the rest. */
+static void changed_bytes_do_no_harm(void **state)
+{
+	void *library = module_load("gcc -g", ".c", c_declarations[4].source);
+	struct types_near near = {.address = dlsym(library, "anchor")};
+	uint64_t seed = test_seed();
+	char why[400], *bytes;
+	void *read;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(spm_types_read("struct outer", &near, &read, &n, why, sizeof(why)), 0);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(load_copy(read, i), -EINVAL);
+	bytes = malloc(n);
+	for (unsigned i = 0; i < 20000; i++) {
+		memcpy(bytes, read, n);
+		for (unsigned k = 0; k < 1 + i % 3; k++)
+			bytes[test_random(&seed) % n] = (char)test_random(&seed);
+		load_copy(bytes, n);
+	}
+	free(bytes);
+	free(read);
+	dlclose(library);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(only_sound_graphs_are_taken),
+	        cmocka_unit_test(nesting_ends),
+	        cmocka_unit_test(changed_bytes_do_no_harm),
 	        cmocka_unit_test(compilers_agree_about_c),
 	        cmocka_unit_test(compilers_agree_about_cc),
+	        cmocka_unit_test(a_declared_type_is_found_where_it_is_defined),
+	        cmocka_unit_test(different_definitions_are_told),
+	        cmocka_unit_test(without_debug_information_it_is_said_what_to_do),
+	        cmocka_unit_test(separate_debug_files_are_found),
+	        cmocka_unit_test(a_file_that_was_replaced_is_not_believed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,60 @@
+/* fuzz_types.c - libFuzzer target: any bytes, as a container's types (lib/types/types.h), are refused, or are a graph that can be walked: by value
+ * without counting steps, with all bytes of a member inside what it is a member of.
+ *
+ *   fuzz_types CORPUS...                 fuzz on (seeds: fuzz_seeds FOLDER FOLDER FOLDER)
+ *   fuzz_types -runs=0 CORPUS, or FILE   try again what is there
+ */
+#include "base/base.h"
+#include "types/types.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { STEPS_MOST = 100000 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+static volatile size_t sink; /* what was said was looked at */
+static unsigned steps;
+
+/* By value, once for each place; an array's elements are alike. */
+static void walk(const struct ptype *t, uint64_t room, unsigned depth)
+{
+	SPM_CHECK(depth <= TYPES_DEPTH_MOST && t->bytes <= room);
+	sink += strlen(t->name) + t->kind;
+	if (++steps > STEPS_MOST)
+		return;
+	if (t->kind == PTYPE_ARRAY) {
+		SPM_CHECK(t->of->bytes && t->count * t->of->bytes == t->bytes);
+		walk(t->of, t->count ? t->bytes : t->of->bytes, depth + 1);
+	}
+	for (size_t i = 0; i < t->members; i++) {
+		const struct pmember *m = &t->member[i];
+
+		SPM_CHECK(m->offset <= t->bytes && (m->bits || m->type->bytes <= t->bytes - m->offset));
+		SPM_CHECK(m->offset * 8 + m->bit_offset + m->bits <= t->bytes * 8);
+		sink += strlen(m->name);
+		walk(m->type, m->bits ? m->type->bytes : t->bytes - m->offset, depth + 1);
+	}
+	for (size_t i = 0; i < t->values; i++)
+		sink += strlen(t->value[i].name) + (size_t)t->value[i].value;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	struct types *t;
+
+	if (spm_types_load(data, n, &t))
+		return 0;
+	steps = 0;
+	for (size_t i = 0; i < t->types; i++) {
+		walk(&t->type[i], t->type[i].bytes, 1);
+		if (t->type[i].kind == PTYPE_POINTER)
+			sink += t->type[i].of->bytes;
+	}
+	SPM_CHECK(spm_types_named(t, t->root) == &t->type[0]);
+	for (unsigned i = 0; i < t->modules; i++)
+		sink += strlen(t->module[i].name) + t->module[i].id_bytes;
+	spm_types_free(t);
+	return 0;
+}
