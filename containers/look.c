@@ -80,7 +80,9 @@ static int span_take(const struct plook *look, const struct source_run *r, uint3
 	uint64_t page = r->page + k;
 
 	if (!m.span_pages || m.page_in_span || (m.class != SPM_CLASS_LARGE && m.class >= SPM_CLASSES) ||
-	    page + m.span_pages > window_pages || m.span_pages > look->list.pages) /* a version has all pages of a span */
+	    page + m.span_pages > window_pages ||
+	    (m.class == SPM_CLASS_LARGE &&
+	     m.span_pages > look->list.pages)) /* a version has all pages of a large object */
 		return look_damaged(look, page);
 	*span = (struct look_span){.first = page, .pages = m.span_pages, .slots = 1, .flags = m.flags, .live = m.live};
 	span->slot_bytes = span->pages * SPM_PAGE_BYTES;

@@ -343,6 +343,41 @@ static void any_version_is_as_the_program_saw_it(void **state)
 	in_process(versions_looked_at, scratch("versions.vol"));
 }
 
+static int count(const struct pobject *object, void *arg)
+{
+	(void)object;
+	return ++*(int *)arg, 0;
+}
+
+/* A container that is smaller than a span: the version has only those pages of it that something lives on. */
+static int little_looked_at(const char *volume)
+{
+	struct plook *look;
+	struct pobject o;
+	uint64_t root, bytes;
+	int objects = 0, id;
+	void **place;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(CONTAINER, sizeof(*place), (void **)&place);
+	*place = pCalloc(1, 20000); /* four of these fill a span of twenty pages */
+	EXPECT(pPointSync(id) > 0);
+	look = pLookOpen(CONTAINER, NULL);
+	EXPECT(look);
+	pLookRoot(look, &root, &bytes);
+	EXPECT(pLookObject(look, root, &o) == 1 && pLookObject(look, (uintptr_t)*place, &o) == 1 && o.bytes >= 20000);
+	EXPECT(!pLookObjects(look, 0, count, &objects) && objects == 2);
+	pLookClose(look);
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void a_span_may_have_more_pages_than_the_version(void **state)
+{
+	(void)state;
+	in_process(little_looked_at, scratch("little.vol"));
+}
+
 /* A page that is written whole is young; others grow older with each version. */
 static int ages_told(const char *volume)
 {
@@ -544,12 +579,6 @@ static void a_damaged_page_is_told_to_who_reads_it(void **state)
 
 /* ---- maps that no process makes ---- */
 
-static int count(const struct pobject *object, void *arg)
-{
-	(void)object;
-	return ++*(int *)arg, 0;
-}
-
 /* A version of that one page, all 0xee, looked at. NULL: refused. */
 static struct plook *by_hand(int magic, uint64_t page, struct page_meta meta)
 {
@@ -631,6 +660,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(any_version_is_as_the_program_saw_it),
+	        cmocka_unit_test(a_span_may_have_more_pages_than_the_version),
 	        cmocka_unit_test(spans_tell_their_age),
 	        cmocka_unit_test(a_version_stays_while_it_is_looked_at),
 	        cmocka_unit_test(branches_and_moved_containers_are_as_versions_say),
