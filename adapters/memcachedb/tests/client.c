@@ -49,6 +49,8 @@ pid_t server_spawn(const char *sync, const char *const *options)
 	left = fork();
 	if (!left) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getenv("SOFTPM_PRELOAD"))
+			setenv("LD_PRELOAD", getenv("SOFTPM_PRELOAD"), 1);
 		if (getppid() != parent)
 			_exit(127);
 		server_exec(sync, options);

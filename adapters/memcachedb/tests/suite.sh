@@ -27,6 +27,7 @@ cat >"$work/memcached-debug" <<END
 case "$mode \$* " in
 plain\ * | *\ -h\ * | *\ -V\ * | *\ -e\ * | *\ -L\ * | *ext_path*) exec "$server" "\$@" ;;
 esac
+rm -rf $work/\$\$.* # an earlier process with this number
 exec "$server" "\$@" -o "$options"
 END
 chmod +x "$work/memcached-debug"
