@@ -3,10 +3,10 @@
 # names them in one line and fails. Asks the network for nothing when none is missing.
 set -eu
 
-packages="build-essential cmake ninja-build pkg-config libxxhash-dev libelf-dev libdw-dev libzstd-dev libcmocka-dev libjson-c-dev \
+packages="build-essential cmake ninja-build pkg-config libxxhash-dev libelf-dev libdw-dev libzstd-dev libcmocka-dev libjson-c-dev libmicrohttpd-dev \
 	tcl-dev libreadline-dev libevent-dev libsasl2-dev libssl-dev libdb-dev"
 [ "${1-}" != test ] || packages="$packages libbsd-dev libglib2.0-dev libmemcached-tools python3-pymemcache"
-[ "${1-}" != ci ] || packages="$packages clang libclang-rt-14-dev"
+[ "${1-}" != ci ] || packages="$packages clang libclang-rt-14-dev chromium chromium-driver"
 [ "${1-}" != bench ] || packages="$packages libdb-dev liblmdb-dev librocksdb-dev libsqlite3-dev libpmemobj-dev libtpl-dev \
 	libbsd-dev libjemalloc2 libmimalloc2.0 xfsprogs btrfs-progs python3 gnuplot-nox"
 

@@ -31,6 +31,7 @@ enum own_option {
 	OWN_AS = 64,
 	OWN_BRANCH = 128,
 	OWN_OBJECTS = 256,
+	OWN_WEB = 2048,
 	OWN_PATH = 512,
 	OWN_DEPTH = 1024
 };
@@ -92,6 +93,30 @@ static const struct command commands[] = {
          .options = OWN_OBJECTS,
          .own = " [--objects]",
          .run = tool_diff},
+        {.name = "map",
+         .operands = "[CONTAINER [REF]]",
+         .summary = "where a version's memory goes",
+         .help = "Shows how many objects of which size a version has, and how well they fill their pages. --json\n"
+                 "also tells the heap in pieces, COUNT at most: how full each is, which size of object it has most "
+                 "of,\n"
+                 "and how many versions ago it changed.\n",
+         .most = 2,
+         .has_json = true,
+         .has_limit = true,
+         .run = tool_map},
+        {.name = "web",
+         .operands = "",
+         .summary = "look at the volume in a browser",
+         .help = "Serves a page that shows the versions, what they hold, how they differ, and what points cost, live\n"
+                 "while programs run, until it is interrupted. It prints the page's address, which has a token that "
+                 "nobody\n"
+                 "can guess. On this machine only (127.0.0.1), on any free port, unless --address and --port say "
+                 "otherwise;\n"
+                 "what is sent is not encrypted. With --write the page can make tags and branches, and prune.\n",
+         .has_json = true,
+         .options = OWN_WEB,
+         .own = " [--port PORT] [--address ADDRESS] [--write]",
+         .run = tool_web},
         {.name = "branch",
          .operands = "[CONTAINER [NAME [REF]]]",
          .summary = "list, make or delete branches",
@@ -216,6 +241,7 @@ static void usage(FILE *to)
 	      "      --branch NAME    with import: the branch that it becomes\n"
 	      "  -n, --dry-run        with prune: only tell what would be dropped\n"
 	      "      --keep COUNT, --keep-seconds SECONDS   with prune: instead of the attributes\n"
+	      "      --port PORT, --address ADDRESS, --write   with web: where, and whether it may change things\n"
 	      "      --version        SoftPM's version\n"
 	      "\n"
 	      "A CONTAINER is a magic number or a name. It may be left out where the volume holds only one.\n"
@@ -296,6 +322,9 @@ enum {
 	OPTION_AS,
 	OPTION_BRANCH,
 	OPTION_OBJECTS,
+	OPTION_PORT,
+	OPTION_ADDRESS,
+	OPTION_WRITE,
 	OPTION_PATH,
 	OPTION_DEPTH
 };
@@ -338,6 +367,20 @@ static int own_parse(int option, struct options *o, unsigned *own)
 		as = (int)number;
 		o->as = &as;
 		*own |= OWN_AS;
+		return -1;
+	case OPTION_PORT:
+		if (number_parse(optarg, 0, 65535, &number))
+			return TOOL_USAGE;
+		o->port = (unsigned)number;
+		*own |= OWN_WEB;
+		return -1;
+	case OPTION_ADDRESS:
+		o->address = optarg;
+		*own |= OWN_WEB;
+		return -1;
+	case OPTION_WRITE:
+		o->is_write = true;
+		*own |= OWN_WEB;
 		return -1;
 	case OPTION_OBJECTS:
 		o->has_objects = true;
@@ -391,6 +434,9 @@ static int options_parse(int argc, char **argv, struct options *o, unsigned *own
 	                                      {"as", required_argument, NULL, OPTION_AS},
 	                                      {"branch", required_argument, NULL, OPTION_BRANCH},
 	                                      {"objects", no_argument, NULL, OPTION_OBJECTS},
+	                                      {"port", required_argument, NULL, OPTION_PORT},
+	                                      {"address", required_argument, NULL, OPTION_ADDRESS},
+	                                      {"write", no_argument, NULL, OPTION_WRITE},
 	                                      {"path", required_argument, NULL, OPTION_PATH},
 	                                      {"depth", required_argument, NULL, OPTION_DEPTH},
 	                                      {"version", no_argument, NULL, OPTION_VERSION},

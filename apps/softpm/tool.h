@@ -6,8 +6,9 @@
  *   graph.c   its versions in one row, with lines
  *   text.c    sizes, times and tables for people; the same as JSON for programs
  *   progress.c  how far long work has come
+ *   info.c log.c show.c browse.c diff.c map.c branch.c switch.c tag.c stat.c check.c image.c prune.c rm.c   one subcommand each; transfer.c export,
+ *   import; web/ a page in a browser
  *   place.h   places in a version that is looked at: place.c, value.c; path.h: how they are called; walk.h: from one to all that it leads to
- *   info.c log.c show.c browse.c diff.c branch.c switch.c tag.c stat.c check.c image.c prune.c rm.c   one subcommand each; transfer.c export, import
  */
 #ifndef TOOL_H
 #define TOOL_H
@@ -33,6 +34,9 @@ struct options {
 	const char *since, *output;
 	const int *as; /* of import; NULL: the stream's */
 	const char *branch;
+	unsigned port; /* of web; 0: any */
+	const char *address;
+	bool is_write;
 	const char *path;      /* of browse */
 	const unsigned *depth; /* NULL: the command's own */
 };
@@ -51,6 +55,8 @@ int tool_check(const struct options *o, int argc, char **argv);
 int tool_image(const struct options *o, int argc, char **argv);
 int tool_export(const struct options *o, int argc, char **argv);
 int tool_import(const struct options *o, int argc, char **argv);
+int tool_map(const struct options *o, int argc, char **argv);
+int tool_web(const struct options *o, int argc, char **argv);
 int tool_prune(const struct options *o, int argc, char **argv);
 int tool_rm(const struct options *o, int argc, char **argv);
 
@@ -68,6 +74,8 @@ struct list {
 };
 
 const char *volume_name(const struct options *o);
+/* Whether there is something to open. TOOL_OK, or TOOL_NO with the reason said. */
+int volume_look(const struct options *o);
 /* Opens the volume if it is there. TOOL_OK, or TOOL_NO with the reason said. */
 int volume_open(const struct options *o);
 /* The volume's containers; NULL with the reason said. */

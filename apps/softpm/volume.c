@@ -59,7 +59,7 @@ static int path_look(const char *path)
 	return TOOL_OK;
 }
 
-int volume_open(const struct options *o)
+int volume_look(const struct options *o)
 {
 	char *path = uri_path(volume_name(o));
 	int status;
@@ -68,6 +68,13 @@ int volume_open(const struct options *o)
 		return no_memory();
 	status = path_look(path);
 	free(path);
+	return status;
+}
+
+int volume_open(const struct options *o)
+{
+	int status = volume_look(o);
+
 	if (status == TOOL_OK && pVOpen(volume_name(o)))
 		status = complain("%s", pErrorMsg());
 	return status;

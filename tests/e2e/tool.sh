@@ -49,7 +49,7 @@ status 2 "$tool" image --check main file
 status 2 "$tool" info --check
 status 0 "$tool" --version
 status 0 "$tool" help
-for command in info log show browse diff branch switch tag stat check image export import prune rm; do
+for command in info log show browse diff map web branch switch tag stat check image export import prune rm; do
 	has out "^  $command "
 	"$tool" help "$command" | grep -q "^usage: softpm .*$command" || fail "help $command has no usage"
 done
@@ -57,7 +57,7 @@ status 0 "$tool" log --help
 has out '-n COUNT'
 
 # It never makes a volume
-for command in info log 'show 1 1' branch 'branch 1 new' 'switch 1 main' 'diff 1 1' 'image file' tag 'tag -d 1 v1' stat check export prune 'rm 1'; do
+for command in info log 'show 1 1' branch 'branch 1 new' 'switch 1 main' 'diff 1 1' map web 'image file' tag 'tag -d 1 v1' stat check export prune 'rm 1'; do
 	# shellcheck disable=SC2086 # two words
 	status 1 "$tool" -v missing.vol $command
 	has err 'missing.vol'
