@@ -58,7 +58,7 @@ struct image {
 	        clone; /* if there is one, it has the pages, and the beginning of `copies` is for batches of them */
 	uint64_t *excluded; /* then: places to be zero in the copies */
 	size_t excluded_count;
-	struct page_change *changes; /* of two batches */
+	struct page_change *changes;                                                       /* of two batches */
 	uint64_t root, root_bytes, live_bytes, pause_ns, discovery_ns, dirty_pages, input; /* discovery: of the pause */
 	uint64_t captured_ns;
 	bool is_full_trace;
@@ -277,6 +277,10 @@ void spm_typing_set(struct container *c, struct types *types);
  * in the module where the name is looked up first. 0, or -1 and the error is set. */
 int spm_typing_read(struct container *c, const struct cattr *attr, const void *caller, struct types **out,
                     bool *is_same);
+
+/* look.c: whether a version makes sense beyond what its checksums say: spans, root, table of modules, types. 0; 1: it does not,
+ * the error tells why; -1: could not look. Reads no page but those of tables. */
+int spm_look_check(int magic, const char *ref);
 
 /* open.c */
 /* One that is not in the table yet; NULL and the error is set: EBUSY: the branch is open here. */

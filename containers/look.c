@@ -471,3 +471,49 @@ void pLookClose(struct plook *look)
 	free(look);
 	errno = error;
 }
+
+/* ---- for softpm check ---- */
+
+static int span_passed(const struct pspan *span, void *arg)
+{
+	(void)span, (void)arg;
+	return 0;
+}
+
+/* Pages whose span's first page says something else, or is not there. */
+static int pages_make_sense(const struct plook *look)
+{
+	for (size_t i = 0; i < look->list.n && look->list.run[i].page < SPM_BLOB_PAGE; i++) {
+		struct look_span span;
+		int is_there = span_at(look, look->list.run[i].page, &span);
+
+		if (is_there < 0)
+			return -1;
+		if (!is_there)
+			return look_damaged(look, look->list.run[i].page);
+	}
+	return 0;
+}
+
+static int root_makes_sense(struct plook *look)
+{
+	struct pobject o;
+	int is_there = pLookObject(look, look->info.root, &o);
+
+	if (is_there < 0)
+		return -1;
+	if (!is_there || o.address + o.bytes - look->info.root < look->info.root_bytes)
+		return spm_fail(EUCLEAN, "container %d is damaged: its root lies in no object that is large enough",
+		                look->magic);
+	return 0;
+}
+
+int spm_look_check(int magic, const char *ref)
+{
+	struct plook *look = pLookOpen(magic, ref);
+	bool is_right = look && !pLookSpans(look, span_passed, NULL) && !pages_make_sense(look) &&
+	                !root_makes_sense(look) && !outside_see(look) && (!look->parts.types_bytes || types_see(look));
+
+	pLookClose(look);
+	return is_right ? 0 : errno == EUCLEAN ? 1 : -1;
+}

@@ -236,6 +236,36 @@ static int damage_tell(const char *damage, void *arg)
 	return k->is_stopped;
 }
 
+struct meaning {
+	int magic;
+	uint64_t whole;
+};
+
+static int meaning_look(const struct pversion *version, void *arg)
+{
+	struct meaning *m = arg;
+	char ref[SPM_NAME_BYTES + 32];
+
+	snprintf(ref, sizeof(ref), "%s:%lld", version->branch, (long long)version->version);
+	if (!spm_look_check(m->magic, ref))
+		m->whole = (uint64_t)version->version;
+	return m->whole != 0;
+}
+
+/* Of a branch whose bytes are all right: what no checksum tells. What can't be looked at now, as it changes, is not damaged. *whole: the newest
+ * version that makes sense. */
+static int meaning_check(int magic, const char *branch, struct check_visit *k, uint64_t *whole)
+{
+	struct meaning m = {.magic = magic};
+
+	if (!*whole || spm_look_check(magic, branch) <= 0)
+		return 0;
+	damage_tell(pErrorMsg(), k);
+	pVersions(magic, branch, meaning_look, &m);
+	*whole = m.whole;
+	return 1;
+}
+
 static int branch_check(int magic, const char *branch, void *arg)
 {
 	struct check_visit *k = arg;
@@ -250,6 +280,8 @@ static int branch_check(int magic, const char *branch, void *arg)
 		return damage_tell(
 		        "the head of a branch, or of the names, is damaged in both copies: what it held is lost", k);
 	result = spm_volume_check(spm_volume_current(), magic, branch, damage_tell, k, &whole);
+	if (result == 0)
+		result = meaning_check(magic, branch, k, &whole);
 	if (!strcmp(branch, k->current))
 		k->newest_whole = whole;
 	if (result >= 0 && !k->is_stopped)

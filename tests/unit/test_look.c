@@ -631,6 +631,7 @@ static int impossible_looked_at(const char *volume)
 		struct plook *look = by_hand(100 + (int)i, 9000, metas[i]);
 		struct pobject o;
 		uint64_t root, n;
+		int64_t whole;
 		char byte;
 
 		if (!look)
@@ -638,6 +639,7 @@ static int impossible_looked_at(const char *volume)
 		pLookRoot(look, &root, &n);
 		EXPECT(pLookObject(look, root, &o) == -1 && errno == EUCLEAN);
 		EXPECT(pLookRead(look, root, &byte, 1) == -1 && errno == EUCLEAN);
+		EXPECT(pCheck(100 + (int)i, NULL, NULL, &whole) == 1 && !whole);
 		pLookClose(look);
 	}
 	EXPECT(!pVClose());
