@@ -83,6 +83,12 @@ static int word_read(struct plook *look, uint64_t address, uint64_t *word)
 	return pLookRead(look, address, word, sizeof(*word));
 }
 
+static void visited(struct spm_seeing *s, uint64_t address)
+{
+	if (s->visit && address)
+		s->visit(address, s->arg);
+}
+
 /* ---- trees ---- */
 
 static int tree_down(struct spm_seeing *s, uint64_t node)
@@ -107,6 +113,8 @@ static int tree_down(struct spm_seeing *s, uint64_t node)
 	s->way[s->levels].next = 0;
 	if (layout->plain_bytes && !has_bytes(s->look, s->way[s->levels].plain, layout->plain_bytes))
 		return damaged();
+	visited(s, node);
+	visited(s, s->way[s->levels].plain);
 	s->levels++;
 	return 0;
 }
@@ -147,6 +155,10 @@ static int tree_leaf_tell(struct spm_seeing *s, struct spm_seen *out)
 
 static int tree_next(struct spm_seeing *s, struct spm_seen *out)
 {
+	if (!s->next && s->levels == 1) { /* read when nobody was told */
+		visited(s, s->way[0].node);
+		visited(s, s->way[0].plain);
+	}
 	while (s->levels) {
 		unsigned at = s->levels - 1;
 		uint64_t child;
@@ -166,7 +178,7 @@ static int tree_next(struct spm_seeing *s, struct spm_seen *out)
 
 static int bucket_reach(struct spm_seeing *s, uint64_t *bucket)
 {
-	uint64_t word = s->header.hash.root, hash = s->from;
+	uint64_t word = s->header.hash.root, hash = s->from, at = word;
 	unsigned bits;
 
 	for (unsigned all = 0; (bits = tag_of(word)); hash <<= bits) {
@@ -174,6 +186,8 @@ static int bucket_reach(struct spm_seeing *s, uint64_t *bucket)
 		if (all > DEPTH_MAX || bits > NODE_BITS_MAX ||
 		    word_read(s->look, (uintptr_t)(node_of(word) + (hash >> (64 - bits))), &word))
 			return all > DEPTH_MAX || bits > NODE_BITS_MAX ? damaged() : -1;
+		visited(s, (uintptr_t)node_of(at));
+		at = word;
 	}
 	*bucket = word;
 	return 0;
@@ -196,6 +210,7 @@ static int bucket_enter(struct spm_seeing *s)
 	s->bucket.is_last = !s->bucket.end;
 	if (!s->bucket.is_last && s->bucket.end <= s->from)
 		return damaged();
+	visited(s, s->bucket.address);
 	s->bucket.is_open = true;
 	s->bucket.slot = 0;
 	return 0;
@@ -243,6 +258,8 @@ static int array_next(struct spm_seeing *s, struct spm_seen *out)
 	const struct parray *a = &s->header.array;
 	uint64_t i = s->next, in_piece = parray_in_piece(a), base = (uintptr_t)a->piece, in_chunk = i - in_piece;
 
+	if (!i)
+		visited(s, (uintptr_t)a->chunk);
 	if (i >= s->count)
 		return 0;
 	if (i >= in_piece) {
@@ -254,6 +271,8 @@ static int array_next(struct spm_seeing *s, struct spm_seen *out)
 	}
 	if (i * a->bytes / a->bytes != i || !has_bytes(s->look, base + i * a->bytes, a->bytes))
 		return damaged();
+	if (!i)
+		visited(s, base);
 	*out = (struct spm_seen){.value = base + i * a->bytes, .value_bytes = a->bytes};
 	return 1;
 }
@@ -262,10 +281,13 @@ static int list_next(struct spm_seeing *s, struct spm_seen *out)
 {
 	uint64_t node = s->node;
 
+	if (!s->next)
+		visited(s, (uintptr_t)s->header.list.owner);
 	if (!node)
 		return 0;
 	if (!has_bytes(s->look, node, sizeof(struct plist_node) + s->header.list.bytes))
 		return damaged();
+	visited(s, node);
 	*out = (struct spm_seen){.value = node + sizeof(struct plist_node), .value_bytes = s->header.list.bytes};
 	return word_read(s->look, node + offsetof(struct plist_node, next), &s->node) ? -1 : 1;
 }

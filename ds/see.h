@@ -25,6 +25,10 @@ struct spm_seen {
 };
 
 struct spm_seeing {
+	/* Called, unless it is NULL, for each object that is the structure's own, when it is first read: address of the object or within. Set after
+	 * spm_see_begin. */
+	void (*visit)(uint64_t address, void *arg);
+	void *arg;
 	struct plook *look;
 	enum spm_seen_kind kind;
 	uint64_t count; /* UINT64_MAX: told by nobody */

@@ -82,16 +82,20 @@ static const struct command commands[] = {
          .own = " [--path PATH] [--depth LEVELS] [--all]",
          .run = tool_browse},
         {.name = "diff",
-         .operands = "CONTAINER REF [REF]",
-         .summary = "how much differs between two versions",
+         .operands = "[CONTAINER] REF [REF]",
+         .summary = "what differs between two versions",
          .help = "Counts the pages of 4096 bytes that changed, came or went from one version to another, or to\n"
                  "the newest of the current branch, the bytes in them that differ, and the objects (allocations)\n"
-                 "that changed, came or went. --objects lists these: address, size, bytes that differ.\n",
-         .least = 2,
+                 "that changed, came or went. If the versions have the program's types, tells first what members\n"
+                 "changed, and from what to what, and which objects came (+) and went (-), by their paths; -n COUNT\n"
+                 "lines (1000), and objects near the root only; --all: everything, however far from the root.\n"
+                 "--objects lists objects: address, size, bytes that differ.\n",
+         .least = 1,
          .most = 3,
          .has_json = true,
-         .options = OWN_OBJECTS,
-         .own = " [--objects]",
+         .has_limit = true,
+         .options = OWN_OBJECTS | OWN_ALL,
+         .own = " [--objects] [--all]",
          .run = tool_diff},
         {.name = "map",
          .operands = "[CONTAINER [REF]]",

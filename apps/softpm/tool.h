@@ -84,12 +84,18 @@ void list_free(struct list *list);
 /* The container called so by number or by name. NULL with the reason said. text NULL: the only one there is. */
 const struct listed *list_find(const struct list *list, const char *text);
 
+/* Whether the text is its number or name. */
+bool list_is_called(const struct listed *c, const char *text);
+
 /* What most subcommands do: `run` for the container that argv[0] calls, or for the only one there is. */
 int container_run(const struct options *o, int argc, char **argv,
                   int (*run)(const struct options *o, const struct listed *c, int argc, char **argv));
 /* The same for the container that is called so; NULL: the only one. */
 int container_run_for(const struct options *o, const char *name, int argc, char **argv,
                       int (*run)(const struct options *o, const struct listed *c, int argc, char **argv));
+/* The same where argv[0] may be the container, or the first of the others: is_sure that it is, or it is called so, or there are several. */
+int container_run_or_only(const struct options *o, bool is_sure, int argc, char **argv,
+                          int (*run)(const struct options *o, const struct listed *c, int argc, char **argv));
 
 /* names.c */
 

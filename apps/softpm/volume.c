@@ -159,7 +159,7 @@ void list_free(struct list *list)
 	free(list);
 }
 
-static bool is_called(const struct listed *c, const char *text)
+bool list_is_called(const struct listed *c, const char *text)
 {
 	char *end;
 	long magic;
@@ -190,7 +190,7 @@ const struct listed *list_find(const struct list *list, const char *text)
 	for (size_t i = 0; i < list->n; i++) {
 		const struct listed *c = &list->all[i];
 
-		if (!is_called(c, text))
+		if (!list_is_called(c, text))
 			continue;
 		if (found) {
 			complain("containers %d and %d are both called '%s': give the number", found->magic, c->magic,
@@ -210,21 +210,38 @@ int container_run(const struct options *o, int argc, char **argv,
 	return container_run_for(o, argc ? argv[0] : NULL, argc, argv, run);
 }
 
+/* Whether any of them is called so. */
+static bool list_has(const struct list *list, const char *text)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (list_is_called(&list->all[i], text))
+			return true;
+	return false;
+}
+
+static int list_run(const struct options *o, struct list *list, const char *name, int argc, char **argv,
+                    int (*run)(const struct options *o, const struct listed *c, int argc, char **argv))
+{
+	const struct listed *c = list_find(list, name);
+	int status = c ? run(o, c, argc, argv) : TOOL_NO;
+
+	list_free(list);
+	return status;
+}
+
+int container_run_or_only(const struct options *o, bool is_sure, int argc, char **argv,
+                          int (*run)(const struct options *o, const struct listed *c, int argc, char **argv))
+{
+	struct list *list = volume_open(o) ? NULL : list_read();
+	bool is_named = list && argc && (is_sure || list->n > 1 || list_has(list, argv[0]));
+
+	return list ? list_run(o, list, is_named ? argv[0] : NULL, argc, argv, run) : TOOL_NO;
+}
+
 int container_run_for(const struct options *o, const char *name, int argc, char **argv,
                       int (*run)(const struct options *o, const struct listed *c, int argc, char **argv))
 {
-	const struct listed *c;
-	struct list *list;
-	int status = TOOL_NO;
+	struct list *list = volume_open(o) ? NULL : list_read();
 
-	if (volume_open(o))
-		return TOOL_NO;
-	list = list_read();
-	if (!list)
-		return TOOL_NO;
-	c = list_find(list, name);
-	if (c)
-		status = run(o, c, argc, argv);
-	list_free(list);
-	return status;
+	return list ? list_run(o, list, name, argc, argv, run) : TOOL_NO;
 }

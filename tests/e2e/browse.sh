@@ -54,6 +54,7 @@ sys.exit(not (eval(sys.argv[1])))' "$condition" || { head -c 3000 out; fail "not
 
 untyped() {
 	same untyped browse 1 -n 6 --depth 3
+	same untyped-diff diff 1 2
 	same untyped-map browse 1 --path 'root+4232' -n 3
 	json browse 1 --json 'not v["is_whole"] and v["version"] == 1 and len(v["rows"]) > 50'
 	json browse 1 --json --all 'v["is_whole"] and not v["rows_left_out"]'
@@ -68,6 +69,11 @@ typed() {
 	same typed-wrong browse 1 --path 'root->users->nmae'
 	same typed-null browse 1 --path 'root->users[2].next->age'
 	same typed-few browse 1 --path 'root->users[3]'
+	for version in 1 2 3; do
+		same "typed-diff-$version" diff $version $((version + 1))
+	done
+	same typed-diff-back diff 7 3 1
+	same typed-diff-few diff 3 1 -n 2
 	json browse 1 --json --all 'v["is_whole"] and r["root->flags"]["value"] == 5 and r["root->flags"]["bits"] == 3'
 	json browse 1 --json 'r["root->users[1].name"]["value"] == "bob" and r["root->self"]["seen"] == "root"'
 	json browse 1 --json 'r["root->many"]["value"][:3] == [0, 1, 4] and r["root->many"]["left"] == 900'

@@ -153,7 +153,7 @@ static void zoo_make(struct zoo *z)
 
 	strcpy(z->title, "The \"zoo\"");
 	z->motto = pStrdup("all\nanimals");
-	z->by_age = pCalloc(4, sizeof(*z->by_age));
+	z->by_age = pCalloc(8, sizeof(*z->by_age));
 	users_add(z, "ann", 37, GREEN);
 	users_add(z, "bob", 41, BLUE);
 	users_add(z, "cleo", 5, NEGATIVE);
@@ -194,7 +194,10 @@ static void zoo_change(struct zoo *z, int version)
 	switch (version) {
 	case 2:
 		z->users->next->age = 42;
-		z->count++;
+		z->weight = 1e100;
+		strcpy(z->title, "A zoo");
+		z->mode = 3;
+		z->scores = scores_push(z->scores, 7) ? z->scores : NULL;
 		break;
 	case 3:
 		users_add(z, "dora", 60, RED);
