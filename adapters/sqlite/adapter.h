@@ -22,8 +22,11 @@
  * the environment asks for it; else what was asked for, but never ours. */
 const char *spm_sqlite_vfs(const char *name, const char *vfs, unsigned flags);
 int spm_sqlite_has(sqlite3_file *f); /* whether it is one of ours */
-/* All that a transaction wrote is in the file. level: 0 synchronous=OFF, 1 NORMAL, 2 FULL. An SQLite code. */
-int spm_sqlite_commit(sqlite3_file *f, int level);
+/* A transaction is about to end. is_alone: the connection reads nothing else of the database, so the lock will be given back. */
+void spm_sqlite_ending(sqlite3_file *f, int is_alone);
+/* All that it wrote is in the file. level: 0 synchronous=OFF, 1 NORMAL, 2 FULL. is_final: it must be told now if this fails; else
+ * SQLITE_FCNTL_COMMIT_PHASETWO can. An SQLite code. */
+int spm_sqlite_commit(sqlite3_file *f, int level, int is_final);
 /* All that a transaction wrote was written back to what it was. */
 int spm_sqlite_rolled_back(sqlite3_file *f);
 /* SQLITE_EXTRA_INIT. */
@@ -64,6 +67,14 @@ struct points {
 	int level_ahead;
 	uint64_t due_ns; /* when it is to be in one */
 	int failed;      /* SQLite code of a point that failed, until it is told */
+
+	pthread_cond_t made; /* durable, has_leader, lost, is_torn */
+	bool has_leader;     /* somebody makes a version */
+	/* As store->commits counts: what is durable; the last that was acknowledged before it was durable; the last that gave its lock
+	 * back before. At most one of the latter two is greater than the first. */
+	uint64_t durable, later, early;
+	unsigned awaiting; /* who gave their locks back, and wait */
+	int lost;          /* SQLite code: what they wait for failed, and is to be undone */
 };
 
 struct file;
@@ -72,7 +83,7 @@ struct store {
 	char *path;
 	int magic;
 	bool is_view;
-	unsigned users;
+	_Atomic unsigned users;
 	int process;
 	struct pages pages;
 	pthread_mutex_t lock;
@@ -84,6 +95,7 @@ struct store {
 	unsigned committing; /* how many make a version, and wait for the disk: nobody writes */
 	bool is_torn;        /* part of a transaction is written: the bytes are no state of the database */
 	bool is_broken;      /* and will stay so */
+	bool has_new_schema; /* the transaction that is half written */
 	uint64_t commits;
 	struct points points;
 };
@@ -98,20 +110,34 @@ int spm_store_open(const struct store_name *name, struct store **out);
 void spm_store_close(struct store *s);
 /* The state becomes that of another version, as pCSwitch does; nobody else has the store open. An SQLite code. */
 int spm_store_switch(struct store *s, const char *ref);
+/* The newest durable version, because a later one failed; nobody has a lock, and s is locked. */
+int spm_store_go_back(struct store *s);
 /* From errno, and tells SQLite's log why; `otherwise`: the code of an I/O error. */
 int spm_sqlite_code(int otherwise);
 
 struct file {
 	sqlite3_file base;
 	struct store *store;
-	int level;     /* its lock: SQLITE_LOCK_... */
-	uint64_t seen; /* store->commits when it read page 1, or committed */
+	int level;                /* its lock: SQLITE_LOCK_... */
+	uint64_t seen;            /* store->commits when it read page 1, or committed */
+	uint64_t since;           /* store->points.early when it got its lock */
+	bool was_refused;         /* another, since */
+	bool is_ending, is_alone; /* what spm_sqlite_ending said */
+	bool is_early;            /* the transaction ends in SQLITE_FCNTL_COMMIT_PHASETWO */
 };
 
 /* ---- points.c ---- the store is locked */
 
 enum { POINT_LATER, POINT_SOON, POINT_NOW };       /* synchronous=OFF, NORMAL, FULL */
 int spm_points_commit(struct store *s, int level); /* if it fails, the bytes are torn as before */
+/* FULL in two steps, if it may: a transaction gets a number, then its lock can be given back, then it becomes durable. */
+bool spm_points_may_end_early(const struct store *s);
+uint64_t spm_points_ended(struct store *s);
+int spm_points_await(struct store *s, uint64_t commit);
+/* Between the two nobody makes a version: a function of SoftPM that waits for those under way is told of their failures, in the place of who
+ * made them. */
+void spm_points_halt(struct store *s);
+void spm_points_go_on(struct store *s);
 int spm_points_rolled_back(struct store *s);
 /* What changed is no part of any transaction: the next version has it, or one that is made when the store is closed. */
 void spm_points_note(struct store *s);
@@ -126,6 +152,7 @@ int spm_points_flush(struct store *s);
 void spm_locks_await_commit(struct store *s);
 int spm_locks_take(struct file *f, int level);
 void spm_locks_release(struct file *f, int level);
+void spm_locks_give_back(struct file *f, int level); /* the store is locked */
 /* A file is being closed. */
 void spm_locks_forget(void);
 /* Waits until the lock that this thread was just refused can be had, at most so long; false: there was none. */

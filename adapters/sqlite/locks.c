@@ -23,6 +23,8 @@ static bool is_kept_out(const struct file *f, int level)
 {
 	const struct store *s = f->store;
 
+	if (s->points.lost)
+		return s->shared;
 	if (level == SQLITE_LOCK_SHARED)
 		return s->writer && s->writer_level >= SQLITE_LOCK_PENDING;
 	if (s->writer && s->writer != f)
@@ -38,12 +40,28 @@ void spm_locks_await_commit(struct store *s)
 	s->waiting--;
 }
 
+/* Those who wait for the disk, and, where what they wrote is to be undone, those who are being told. */
+static void await_others(struct file *f, int level)
+{
+	struct store *s = f->store;
+
+	while (s->committing && is_kept_out(f, level))
+		spm_locks_await_commit(s);
+	s->waiting++;
+	while (s->points.lost && s->points.awaiting)
+		pthread_cond_wait(&s->unlocked, &s->lock);
+	s->waiting--;
+}
+
 static void note(struct file *f, int level)
 {
 	struct store *s = f->store;
 
-	if (f->level == SQLITE_LOCK_NONE)
+	if (f->level == SQLITE_LOCK_NONE) {
 		s->shared++;
+		f->since = s->points.early;
+		f->was_refused = false;
+	}
 	if (level > SQLITE_LOCK_SHARED) {
 		s->writer = f;
 		s->writer_level = level;
@@ -61,16 +79,20 @@ int spm_locks_take(struct file *f, int level)
 	if (s->is_view && level > SQLITE_LOCK_SHARED)
 		return SQLITE_READONLY;
 	pthread_mutex_lock(&s->lock);
-	while (s->committing && is_kept_out(f, level))
-		spm_locks_await_commit(s);
+	await_others(f, level);
 	if (s->is_broken)
 		rc = SQLITE_IOERR;
-	else if (!is_kept_out(f, level))
-		note(f, level);
-	else
+	else if (s->points.lost && f->level > SQLITE_LOCK_SHARED)
+		rc = s->points.lost;
+	else if (is_kept_out(f, level))
 		rc = SQLITE_BUSY;
-	if (rc == SQLITE_BUSY && level == SQLITE_LOCK_EXCLUSIVE && (!s->writer || s->writer == f))
+	else if (s->points.lost)
+		rc = spm_store_go_back(s);
+	if (!rc)
+		note(f, level);
+	else if (rc == SQLITE_BUSY && level == SQLITE_LOCK_EXCLUSIVE && (!s->writer || s->writer == f))
 		note(f, SQLITE_LOCK_PENDING);
+	f->was_refused |= rc == SQLITE_BUSY;
 	pthread_mutex_unlock(&s->lock);
 	if (rc == SQLITE_BUSY || refused.file)
 		refused = (struct refused){rc == SQLITE_BUSY ? f : NULL, level, closed};
@@ -104,21 +126,35 @@ bool spm_locks_sleep(unsigned microseconds)
 	return true;
 }
 
+/* Who only read does not end before what it read is durable. */
 void spm_locks_release(struct file *f, int level)
 {
 	struct store *s = f->store;
+	bool has_read = f->level == SQLITE_LOCK_SHARED && !f->was_refused;
 
 	if (level >= f->level)
 		return;
 	pthread_mutex_lock(&s->lock);
-	if (s->writer == f && s->is_torn) /* nobody can put it right any more: the versions are */
+	spm_locks_give_back(f, level);
+	if (has_read && s->points.durable < f->since)
+		spm_points_await(s, f->since);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void spm_locks_give_back(struct file *f, int level)
+{
+	struct store *s = f->store;
+
+	if (s->writer == f && s->is_torn) { /* nobody can put it right any more: the versions are */
 		s->is_broken = true;
+		pthread_cond_broadcast(&s->points.made);
+	}
 	if (s->writer == f)
 		s->writer = NULL;
 	if (level == SQLITE_LOCK_NONE)
 		s->shared--;
 	f->level = level;
+	f->is_ending = false;
 	if (s->waiting)
 		pthread_cond_broadcast(&s->unlocked);
-	pthread_mutex_unlock(&s->lock);
 }

@@ -11,6 +11,12 @@
  * A point that a thread failed to make is told to the next transaction that ends, which is rolled back then; it goes into the next
  * version all the same, so nothing committed is lost unless the process ends before.
  *
+ * FULL in two steps. Where several connections have the database open, one that ends a transaction, and reads nothing else of it, gives its lock
+ * back before its version is durable, and only then waits (early): who ends meanwhile shares the next version. So others see what is not durable
+ * yet; but no transaction, also none that only reads, ends before what it saw is. If such a version fails, all who wait for it are told, and
+ * before anybody gets a lock again the store goes back to the newest durable version (lost). So what was acknowledged, but is not durable
+ * (later), must not be in memory beside it: then FULL keeps its lock; nor a new schema, which connections know by a number that would be given twice.
+ *
  * With several databases in one transaction SQLite may end it in the first, and then fail in the second and roll both back. The first has a
  * version too many then (is_ahead), so another is made of what is right.
  */
@@ -38,20 +44,72 @@ static void wait_until(struct store *s, uint64_t ns)
 	pthread_cond_timedwait(&s->points.changed, &s->lock, &until);
 }
 
-/* All that there is becomes a version. The lock is held during the capture, not while it is written. */
-static void point(struct store *s)
+/* The lock is held during the capture, not while it is written: others write. */
+static int version_of_ended(struct store *s)
 {
-	int64_t version = pPoint(s->pages.id);
-	int rc = SQLITE_OK;
+	int rc = pPoint(s->pages.id) ? SQLITE_OK : spm_sqlite_code(SQLITE_IOERR_WRITE);
 
-	s->points.is_unsaved = false;
-	if (!version)
-		rc = spm_sqlite_code(SQLITE_IOERR_WRITE);
 	pthread_mutex_unlock(&s->lock);
 	if (pSync(s->pages.id))
 		rc = spm_sqlite_code(SQLITE_IOERR_FSYNC);
 	pthread_mutex_lock(&s->lock);
+	return rc;
+}
+
+/* Nobody writes meanwhile. */
+static int version_now(struct store *s)
+{
+	int rc;
+
+	pthread_mutex_unlock(&s->lock);
+	rc = pPointSync(s->pages.id) ? SQLITE_OK : spm_sqlite_code(SQLITE_IOERR_FSYNC);
+	pthread_mutex_lock(&s->lock);
+	return rc;
+}
+
+void spm_points_halt(struct store *s)
+{
+	while (s->points.has_leader)
+		pthread_cond_wait(&s->points.made, &s->lock);
+	s->points.has_leader = true;
+}
+
+void spm_points_go_on(struct store *s)
+{
+	s->points.has_leader = false;
+	pthread_cond_broadcast(&s->points.made);
+}
+
+/* All that there is becomes a version. Nobody else makes one, nor is a transaction half written that the caller does not end. */
+static int lead(struct store *s, int (*make)(struct store *s))
+{
+	struct points *p = &s->points;
+	uint64_t upto = s->commits;
+	bool was_unsaved = p->is_unsaved;
+	int rc;
+
+	p->has_leader = true;
+	p->is_unsaved = false;
+	rc = make(s);
 	if (!rc)
+		p->durable = upto;
+	else if (p->early > p->durable)
+		p->lost = rc;
+	p->is_unsaved |= rc && was_unsaved;
+	spm_points_go_on(s);
+	return rc;
+}
+
+static void point(struct store *s)
+{
+	int rc = SQLITE_OK;
+
+	spm_points_halt(s);
+	if (s->is_torn || s->points.lost)
+		spm_points_go_on(s);
+	else
+		rc = lead(s, version_of_ended);
+	if (!rc || s->points.lost)
 		return;
 	s->points.failed = rc;
 	s->points.is_unsaved = true;
@@ -72,7 +130,7 @@ static void *thread_main(void *arg)
 
 	pthread_mutex_lock(&s->lock);
 	while (!p->is_ending) {
-		if (!p->is_unsaved || s->is_torn)
+		if (!p->is_unsaved || s->is_torn || p->lost)
 			idle(s);
 		else if (now_ns() < p->due_ns)
 			wait_until(s, p->due_ns);
@@ -100,18 +158,18 @@ static int thread_start(struct store *s)
 
 static int commit_now(struct store *s)
 {
-	int64_t version;
+	int rc;
 
 	s->committing++;
-	pthread_mutex_unlock(&s->lock);
-	version = pPointSync(s->pages.id);
-	pthread_mutex_lock(&s->lock);
+	spm_points_halt(s);
+	rc = s->points.lost;
+	if (rc)
+		spm_points_go_on(s);
+	else
+		rc = lead(s, version_now);
 	if (!--s->committing && s->waiting)
 		pthread_cond_broadcast(&s->unlocked);
-	if (!version)
-		return spm_sqlite_code(SQLITE_IOERR_FSYNC);
-	s->points.is_unsaved = false;
-	return SQLITE_OK;
+	return rc;
 }
 
 static int commit_later(struct store *s, uint64_t delay_ns)
@@ -137,21 +195,62 @@ static int commit_later(struct store *s, uint64_t delay_ns)
 /* The bytes are a state of the database again. */
 static void settled(struct store *s)
 {
-	s->is_torn = false;
+	s->is_torn = s->has_new_schema = false;
+	if (s->points.awaiting)
+		pthread_cond_broadcast(&s->points.made);
 	if (s->points.is_idle && s->points.is_unsaved)
 		pthread_cond_signal(&s->points.changed);
 }
 
 int spm_points_commit(struct store *s, int level)
 {
-	int rc = level >= POINT_NOW ? commit_now(s) : commit_later(s, level == POINT_SOON ? 0 : LATER_NS);
+	struct points *p = &s->points;
+	int rc;
 
+	if (p->early > p->durable)
+		level = POINT_NOW;
+	rc = level >= POINT_NOW ? commit_now(s) : commit_later(s, level == POINT_SOON ? 0 : LATER_NS);
 	if (rc)
 		return rc;
+	s->commits++;
+	if (level >= POINT_NOW)
+		p->durable = s->commits;
+	else
+		p->later = s->commits;
 	s->points.is_ahead = true;
 	s->points.level_ahead = level;
 	settled(s);
 	return SQLITE_OK;
+}
+
+bool spm_points_may_end_early(const struct store *s)
+{
+	return s->users > 1 && !s->has_new_schema && !s->points.lost && s->points.later <= s->points.durable;
+}
+
+uint64_t spm_points_ended(struct store *s)
+{
+	s->points.early = ++s->commits;
+	settled(s);
+	return s->commits;
+}
+
+int spm_points_await(struct store *s, uint64_t commit)
+{
+	struct points *p = &s->points;
+
+	p->awaiting++;
+	while (p->durable < commit && !p->lost && !s->is_broken)
+		if (p->has_leader || s->is_torn)
+			pthread_cond_wait(&p->made, &s->lock);
+		else
+			lead(s, version_of_ended);
+	p->awaiting--;
+	if (p->lost && s->waiting)
+		pthread_cond_broadcast(&s->unlocked);
+	if (p->durable >= commit)
+		return SQLITE_OK;
+	return p->lost ? p->lost : SQLITE_IOERR;
 }
 
 int spm_points_rolled_back(struct store *s)
@@ -178,9 +277,11 @@ void spm_points_note(struct store *s)
 
 int spm_points_flush(struct store *s)
 {
+	struct points *p = &s->points;
+
 	if (s->is_torn)
 		return SQLITE_BUSY;
-	return s->points.is_unsaved ? commit_now(s) : SQLITE_OK;
+	return p->has_leader || p->is_unsaved || p->early > p->durable ? commit_now(s) : SQLITE_OK;
 }
 
 void spm_points_end(struct store *s)
@@ -191,6 +292,6 @@ void spm_points_end(struct store *s)
 	if (s->points.has_thread)
 		pthread_join(s->points.thread, NULL);
 	pthread_mutex_lock(&s->lock);
-	if (!s->is_broken)
+	if (!s->is_broken && !s->points.lost)
 		spm_points_flush(s);
 }

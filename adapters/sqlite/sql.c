@@ -312,7 +312,7 @@ static const sqlite3_module module = {
 
 /* ---- functions ---- */
 
-/* Of `main`; what ended is in a version. NULL: the error is told. */
+/* Of `main`; what ended is in a version, and no other is made before store_go_on. NULL: the error is told. */
 static struct store *store_settled(sqlite3_context *out)
 {
 	struct store *s = store_of(sqlite3_context_db_handle(out), "main");
@@ -324,10 +324,19 @@ static struct store *store_settled(sqlite3_context *out)
 	}
 	pthread_mutex_lock(&s->lock);
 	rc = s->is_view ? SQLITE_OK : spm_points_flush(s);
+	if (!rc)
+		spm_points_halt(s);
 	pthread_mutex_unlock(&s->lock);
 	if (rc)
 		sqlite3_result_error_code(out, rc);
 	return rc ? NULL : s;
+}
+
+static void store_go_on(struct store *s)
+{
+	pthread_mutex_lock(&s->lock);
+	spm_points_go_on(s);
+	pthread_mutex_unlock(&s->lock);
 }
 
 static const char *text_of(int argc, sqlite3_value **argv, int i)
@@ -348,8 +357,10 @@ static void sql_tag(sqlite3_context *out, int argc, sqlite3_value **argv)
 	const char *name = text_of(argc, argv, 0);
 	struct store *s = name ? store_settled(out) : NULL;
 
-	if (s)
-		result(out, pCTag(s->pages.id, name, text_of(argc, argv, 1)), name);
+	if (!s)
+		return;
+	result(out, pCTag(s->pages.id, name, text_of(argc, argv, 1)), name);
+	store_go_on(s);
 }
 
 static void sql_branch(sqlite3_context *out, int argc, sqlite3_value **argv)
@@ -357,8 +368,10 @@ static void sql_branch(sqlite3_context *out, int argc, sqlite3_value **argv)
 	const char *name = text_of(argc, argv, 0);
 	struct store *s = name ? store_settled(out) : NULL;
 
-	if (s)
-		result(out, pBranch(s->magic, name, text_of(argc, argv, 1)), name);
+	if (!s)
+		return;
+	result(out, pBranch(s->magic, name, text_of(argc, argv, 1)), name);
+	store_go_on(s);
 }
 
 static void sql_switch(sqlite3_context *out, int argc, sqlite3_value **argv)

@@ -105,13 +105,34 @@ static int branch_note(const struct pbranch *b, void *arg)
 	return b->is_current;
 }
 
+/* The one that is written, if it is open. */
+static struct store *written(int magic)
+{
+	struct store *s = stores.first;
+
+	while (s && (s->magic != magic || s->is_view))
+		s = s->next;
+	return s;
+}
+
 static int view_open(struct store *s, const char *ref, void **root)
 {
+	struct store *other = written(s->magic);
 	char branch[64] = "";
+	int id;
 
 	if (!ref && pBranches(s->magic, branch_note, branch) < 0)
 		return 0;
-	return pCOpenAt(s->magic, ref ? ref : branch, root);
+	if (!other)
+		return pCOpenAt(s->magic, ref ? ref : branch, root);
+	pthread_mutex_lock(&other->lock);
+	spm_points_halt(other);
+	pthread_mutex_unlock(&other->lock);
+	id = pCOpenAt(s->magic, ref ? ref : branch, root);
+	pthread_mutex_lock(&other->lock);
+	spm_points_go_on(other);
+	pthread_mutex_unlock(&other->lock);
+	return id;
 }
 
 static int container_open(struct store *s, const struct store_name *name)
@@ -151,6 +172,7 @@ static struct store *store_new(const struct store_name *name)
 	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
 	pthread_cond_init(&s->unlocked, &clock);
 	pthread_cond_init(&s->points.changed, &clock);
+	pthread_cond_init(&s->points.made, &clock);
 	pthread_condattr_destroy(&clock);
 	return s;
 }
@@ -162,17 +184,14 @@ static void store_free(struct store *s)
 	pthread_mutex_destroy(&s->lock);
 	pthread_cond_destroy(&s->unlocked);
 	pthread_cond_destroy(&s->points.changed);
+	pthread_cond_destroy(&s->points.made);
 	free(s);
 }
 
 /* One that this connection can share: those that only read share with who writes, if somebody does. */
 static struct store *store_find(const struct store_name *name)
 {
-	struct store *s = name->ref ? NULL : stores.first;
-
-	while (s && (s->magic != name->magic || s->is_view))
-		s = s->next;
-	return s;
+	return name->ref ? NULL : written(name->magic);
 }
 
 static int store_make(const struct store_name *name, struct store **out)
@@ -213,6 +232,34 @@ int spm_store_open(const struct store_name *name, struct store **out)
 	return rc;
 }
 
+/* In memory is another state. */
+static void state_take(struct store *s, void *root)
+{
+	struct points *p = &s->points;
+
+	s->is_broken = spm_pages_open(&s->pages, root);
+	if (!s->is_broken)
+		spm_pages_tell(&s->pages);
+	p->durable = p->later = p->early = ++s->commits;
+}
+
+int spm_store_go_back(struct store *s)
+{
+	char ref[65] = "!";
+	void *root = NULL;
+	int rc = SQLITE_OK;
+
+	if (pBranches(s->magic, branch_note, ref + 1) < 0 || pCSwitch(s->pages.id, ref, &root) ||
+	    pRestoreWait(s->pages.id))
+		rc = spm_sqlite_code(SQLITE_IOERR);
+	if (root)
+		state_take(s, root);
+	s->is_broken |= rc;
+	s->points.is_unsaved = false;
+	s->points.lost = SQLITE_OK;
+	return s->is_broken ? SQLITE_IOERR : SQLITE_OK;
+}
+
 int spm_store_switch(struct store *s, const char *ref)
 {
 	void *root = NULL;
@@ -223,12 +270,8 @@ int spm_store_switch(struct store *s, const char *ref)
 	rc = s->users > 1 || s->shared ? SQLITE_BUSY : spm_points_flush(s);
 	if (!rc && (pCSwitch(s->pages.id, ref, &root) || pRestoreWait(s->pages.id)))
 		rc = spm_sqlite_code(SQLITE_ERROR);
-	if (root) {
-		s->is_broken = spm_pages_open(&s->pages, root);
-		if (!s->is_broken)
-			spm_pages_tell(&s->pages);
-		s->commits++;
-	}
+	if (root)
+		state_take(s, root);
 	pthread_mutex_unlock(&s->lock);
 	pthread_mutex_unlock(&stores.lock);
 	return rc || !s->is_broken ? rc : SQLITE_NOTADB;

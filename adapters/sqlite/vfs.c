@@ -64,14 +64,21 @@ static int file_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 	return rest ? SQLITE_IOERR_SHORT_READ : SQLITE_OK;
 }
 
-static void tear(struct store *s)
+/* softpm_tag may make a version, whoever is about to write. Where a transaction writes long before it ends, those that ended need not wait for that. */
+static int tear(struct file *f)
 {
+	struct store *s = f->store;
+	int rc = SQLITE_OK;
+
 	if (s->is_torn)
-		return;
+		return SQLITE_OK;
 	pthread_mutex_lock(&s->lock);
-	spm_locks_await_commit(s); /* softpm_tag may make a version, whoever is about to write */
-	s->is_torn = true;
+	if (!f->is_ending && s->points.durable < s->points.early)
+		rc = spm_points_await(s, s->points.early);
+	spm_locks_await_commit(s);
+	s->is_torn = !rc;
 	pthread_mutex_unlock(&s->lock);
+	return rc;
 }
 
 static int code_of(int err)
@@ -79,11 +86,25 @@ static int code_of(int err)
 	return !err ? SQLITE_OK : err == -ENOMEM ? SQLITE_IOERR_NOMEM : spm_sqlite_code(SQLITE_IOERR_WRITE);
 }
 
+/* By its number in page 1. */
+static bool schema_differs(struct pages *p, const unsigned char *page, int n)
+{
+	enum { COOKIE_AT = 40, COOKIE_BYTES = 4 };
+	int64_t have;
+	const unsigned char *now = spm_pages_at(p, COOKIE_AT, &have);
+
+	return !now || n < COOKIE_AT + COOKIE_BYTES || memcmp(now, page + COOKIE_AT, COOKIE_BYTES) != 0;
+}
+
 static int file_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 at)
 {
 	struct store *s = file_of(f)->store;
+	int rc = tear(file_of(f));
 
-	tear(s);
+	if (rc)
+		return rc;
+	if (!at)
+		s->has_new_schema |= schema_differs(&s->pages, from, n);
 	return code_of(spm_pages_write(&s->pages, from, n, at));
 }
 
@@ -134,6 +155,21 @@ static int file_check_reserved(sqlite3_file *f, int *is_reserved)
 	return SQLITE_OK;
 }
 
+/* The second step of spm_sqlite_commit. SQLite gives the lock back next. */
+static int end_early(struct file *f)
+{
+	struct store *s = f->store;
+	int rc;
+
+	f->is_early = false;
+	pthread_mutex_lock(&s->lock);
+	f->seen = spm_points_ended(s);
+	spm_locks_give_back(f, SQLITE_LOCK_NONE);
+	rc = spm_points_await(s, f->seen);
+	pthread_mutex_unlock(&s->lock);
+	return rc;
+}
+
 static int file_control(sqlite3_file *f, int op, void *arg)
 {
 	struct store *s = file_of(f)->store;
@@ -141,7 +177,7 @@ static int file_control(sqlite3_file *f, int op, void *arg)
 	switch (op) {
 	case SQLITE_FCNTL_COMMIT_PHASETWO:
 		s->points.is_ahead = false;
-		return SQLITE_OK;
+		return file_of(f)->is_early ? end_early(file_of(f)) : SQLITE_OK;
 	case SQLITE_FCNTL_LOCKSTATE:
 		*(int *)arg = file_of(f)->level;
 		return SQLITE_OK;
@@ -210,16 +246,27 @@ int spm_sqlite_has(sqlite3_file *f)
 	return f->pMethods == &methods;
 }
 
-int spm_sqlite_commit(sqlite3_file *f, int level)
+void spm_sqlite_ending(sqlite3_file *f, int is_alone)
+{
+	if (!spm_sqlite_has(f))
+		return;
+	file_of(f)->is_ending = true;
+	file_of(f)->is_alone = is_alone;
+}
+
+int spm_sqlite_commit(sqlite3_file *f, int level, int is_final)
 {
 	struct file *file = file_of(f);
 	struct store *s = file->store;
-	int rc;
+	int rc = SQLITE_OK;
 
 	pthread_mutex_lock(&s->lock);
-	rc = spm_points_commit(s, level);
-	if (!rc)
-		file->seen = ++s->commits;
+	file->is_early =
+	        level == POINT_NOW && !is_final && file->is_ending && file->is_alone && spm_points_may_end_early(s);
+	if (!file->is_early)
+		rc = spm_points_commit(s, level);
+	if (!file->is_early && !rc)
+		file->seen = s->commits;
 	pthread_mutex_unlock(&s->lock);
 	return rc;
 }
@@ -230,6 +277,7 @@ int spm_sqlite_rolled_back(sqlite3_file *f)
 	int rc;
 
 	pthread_mutex_lock(&s->lock);
+	file_of(f)->is_early = false;
 	rc = spm_points_rolled_back(s);
 	pthread_mutex_unlock(&s->lock);
 	return rc;

@@ -465,6 +465,77 @@ static void a_full_disk_is_told_and_loses_nothing(void **state)
 	in_process(fills_the_disk, scratch("full.vol"));
 }
 
+struct filler {
+	const char *volume;
+	unsigned number;
+	int rows; /* acknowledged */
+};
+
+/* Numbered, until the disk is full. */
+static void *fills(void *arg)
+{
+	struct filler *f = arg;
+	sqlite3 *db = db_open(f->volume, "");
+	char sql[100];
+	int rc;
+
+	sqlite3_busy_timeout(db, 60000);
+	do {
+		snprintf(sql, sizeof(sql), "INSERT INTO t VALUES(%u, %d, randomblob(10000))", f->number, f->rows);
+		rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+		f->rows += rc == SQLITE_OK;
+	} while (rc == SQLITE_OK);
+	need(rc == SQLITE_FULL, "a full disk", db);
+	sqlite3_close(db);
+	return NULL;
+}
+
+static void have_what_was_acknowledged(sqlite3 *db, const struct filler *f)
+{
+	char sql[200];
+
+	for (int i = 0; i < THREADS; i++) {
+		snprintf(sql, sizeof(sql), "SELECT count(*) = %d AND ifnull(max(n), -1) = %d FROM t WHERE thread = %d",
+		         f[i].rows, f[i].rows - 1, i);
+		need(number(db, sql), sql, db);
+	}
+	need(is_whole(db), "integrity_check", db);
+}
+
+static int threads_fill_the_disk(const char *volume)
+{
+	sqlite3 *db = db_open(volume, "");
+	struct rlimit limit = {8 << 20, RLIM_INFINITY};
+	struct filler f[THREADS] = {0};
+	pthread_t thread[THREADS];
+
+	run(db, "CREATE TABLE t(thread, n, a)");
+	signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &limit);
+	for (unsigned i = 0; i < THREADS; i++) {
+		f[i] = (struct filler){volume, i, 0};
+		need(!pthread_create(&thread[i], NULL, fills, &f[i]), "thread", NULL);
+	}
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(thread[i], NULL);
+	have_what_was_acknowledged(db, f);
+	limit.rlim_cur = RLIM_INFINITY;
+	setrlimit(RLIMIT_FSIZE, &limit);
+	run(db, "INSERT INTO t VALUES(-1, 0, 0)");
+	sqlite3_close(db);
+	db = db_open(volume, "");
+	have_what_was_acknowledged(db, f);
+	need(number(db, "SELECT count(*) FROM t WHERE thread = -1") == 1, "the last row", db);
+	sqlite3_close(db);
+	return 0;
+}
+
+static void a_full_disk_undoes_what_no_thread_was_told_of(void **state)
+{
+	(void)state;
+	in_process(threads_fill_the_disk, scratch("threads-full.vol"));
+}
+
 /* Memory that the process could write to, reserved or not: what RLIMIT_DATA counts. */
 static uint64_t data_bytes(void)
 {
@@ -823,6 +894,7 @@ int main(void)
 	        cmocka_unit_test(a_tag_under_load_is_of_whole_transactions),
 	        cmocka_unit_test(an_ordinary_database_is_refused_and_left_alone),
 	        cmocka_unit_test(a_full_disk_is_told_and_loses_nothing),
+	        cmocka_unit_test(a_full_disk_undoes_what_no_thread_was_told_of),
 	        cmocka_unit_test(a_database_that_outgrows_memory_is_told_and_loses_nothing),
 	        cmocka_unit_test(a_database_larger_than_memory_is_told_when_it_is_opened),
 	        cmocka_unit_test(a_version_too_early_is_taken_back),

@@ -3,7 +3,7 @@
  * The corpus comes with SQLite's source (test/fuzzdata*.db, tables xsql and db): scripts; databases, most of them damaged, with a script that
  * is run on each; and scripts that have their database before them, in hexadecimal. Every case is run on a container, where each
  * transaction's end is a point, and on an ordinary file with journal_mode = memory, with one of several settings of synchronous, page size and
- * cache size (a small one writes pages in mid-transaction). Each statement of a script must have the same code and the same rows on both. Then
+ * cache size (a small one writes pages in mid-transaction), half of them with another connection beside. Each statement of a script must have the same code and the same rows on both. Then
  * both are closed, so what an open transaction left is rolled back; opened again, the container from its newest version, they must be the same
  * byte for byte, but for the change counter, which a container has no use for, and for free pages, of which a rollback need not restore what
  * they had: their list must be the same. So must be what integrity_check says. Of a damaged database SQLite may read past the end of a
@@ -58,7 +58,7 @@ struct outcome {
 
 struct side {
 	const char *uri; /* NULL: scratch("plain.db") */
-	sqlite3 *db;
+	sqlite3 *db, *beside;
 	int steps; /* still to go */
 	uint64_t random;
 	bool has_no_memory;
@@ -143,8 +143,19 @@ static void side_open(struct side *s)
 	sqlite3_exec(s->db, "PRAGMA journal_mode = memory", NULL, NULL, NULL);
 }
 
+/* For its sake locks are given back before what ended is durable. */
+static void beside_open(struct side *s)
+{
+	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI;
+
+	if (s->uri && now.number / 4 % 2)
+		need(sqlite3_open_v2(s->uri, &s->beside, flags, NULL) == SQLITE_OK, s->uri, s->beside);
+}
+
 static void side_close(struct side *s)
 {
+	need(sqlite3_close(s->beside) == SQLITE_OK, "close", s->beside);
+	s->beside = NULL;
 	need(sqlite3_close(s->db) == SQLITE_OK, "close", s->db);
 }
 
@@ -218,7 +229,7 @@ static void side_load(struct side *s)
 		rc |= f->pMethods->xWrite(f, now.image + at, (int)n, (sqlite3_int64)at);
 	}
 	if (spm_sqlite_has(f))
-		rc |= spm_sqlite_commit(f, POINT_NOW);
+		rc |= spm_sqlite_commit(f, POINT_NOW, 1);
 	rc |= f->pMethods->xUnlock(f, SQLITE_LOCK_NONE);
 	need(rc == SQLITE_OK, "the database can't be put there", s->db);
 }
@@ -282,6 +293,7 @@ static void side_run(struct side *s)
 	s->has_no_memory = false;
 	s->statements = 0;
 	side_open(s);
+	beside_open(s);
 	if (now.image_bytes)
 		side_load(s);
 	side_set(s);
