@@ -2,7 +2,8 @@
  *
  *   address -> page -> the run of the version's map that has it, or the last one before -> its span, cut as the first page says
  *           -> slot -> object
- *   bytes   -> pages, read and verified one at a time, or some ahead where they are asked for in order -> a small cache
+ *   bytes   -> pages, read and verified one at a time, or some ahead where they are asked for in order -> a cache of 32 MiB, of which
+ *              only what is used is there
  *
  * A page in the cache is as the version means it: dead slots are zero, also those that died after the page was written.
  *
@@ -19,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOOK_CACHE_PAGES = 512, LOOK_AHEAD_PAGES = 32, LOOK_WORD_BYTES = 512 };
+enum { LOOK_CACHE_PAGES = 8192, LOOK_AHEAD_PAGES = 32, LOOK_WORD_BYTES = 512 };
 static const uint64_t window_pages = (uint64_t)SPM_SLICES * SPM_SLICE_PAGES;
 static const size_t content_bytes = (LOOK_CACHE_PAGES + LOOK_AHEAD_PAGES) * (size_t)SPM_PAGE_BYTES;
 
@@ -39,7 +40,8 @@ struct plook {
 	struct source_list list;
 	uint64_t cached[LOOK_CACHE_PAGES];        /* page + 1; 0: none */
 	unsigned char (*content)[SPM_PAGE_BYTES]; /* of these, and behind them LOOK_AHEAD_PAGES that are being read */
-	uint64_t expected;                        /* the page that comes next if they are asked for in order */
+	struct nears nears;
+	uint64_t expected; /* the page that comes next if they are asked for in order */
 	unsigned char *blob;
 	struct blob_parts parts; /* of it */
 	bool blob_was_read;
@@ -281,6 +283,8 @@ static int pages_take(struct plook *look, const struct source_run *r, uint32_t k
 
 	for (uint32_t i = 0; i < n; i++)
 		source[i] = spm_source_of(r, k + i);
+	if (r->block && n == 1)
+		spm_chain_near(look->chain, &look->nears, r->block + k);
 	if (r->block)
 		err = spm_chain_read_run(look->chain, look->info.version, source, n, buffer);
 	else

@@ -150,7 +150,10 @@ static int tree_leaf_tell(struct spm_seeing *s, struct spm_seen *out)
 	if (t->type.key_kind != PKEY_STRING)
 		return 1;
 	out->key_bytes = 0;
-	return word_read(s->look, tree_at(s, at, COLUMN_STRINGS, i), &out->key) ? -1 : 1;
+	if (word_read(s->look, tree_at(s, at, COLUMN_STRINGS, i), &out->key))
+		return -1;
+	visited(s, out->key);
+	return 1;
 }
 
 static int tree_next(struct spm_seeing *s, struct spm_seen *out)
@@ -216,7 +219,7 @@ static int bucket_enter(struct spm_seeing *s)
 	return 0;
 }
 
-static int hash_tell(const struct spm_seeing *s, unsigned slot, struct spm_seen *out)
+static int hash_tell(struct spm_seeing *s, unsigned slot, struct spm_seen *out)
 {
 	static const enum pkey_kind kind[] = {PKEY_UINT64, PKEY_DOUBLE, PKEY_BYTES, PKEY_STRING};
 	const struct phash *t = &s->header.hash;
@@ -231,7 +234,10 @@ static int hash_tell(const struct spm_seeing *s, unsigned slot, struct spm_seen 
 	if (t->way != WAY_STRING)
 		return 1;
 	out->key_bytes = 0;
-	return word_read(s->look, entry + offsetof(struct string_key, text), &out->key) ? -1 : 1;
+	if (word_read(s->look, entry + offsetof(struct string_key, text), &out->key))
+		return -1;
+	visited(s, out->key);
+	return 1;
 }
 
 static int hash_next(struct spm_seeing *s, struct spm_seen *out)

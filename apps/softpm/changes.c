@@ -5,8 +5,8 @@
  * An object that both versions have is compared where it lies, by what the second version takes it for. Entries of maps and vectors move within
  * their structure's pages, so those that lie in pages that differ are paired by their paths, which have the key or index.
  *
- * The walk for the paths is bounded (naming.h): objects farther from the root are told by address, and by their type if the program
- * told that (pCSetType).
+ * The walk for the paths is bounded (naming.h). Objects farther from the root are told by address; as type is taken what the program said (pCSetType)
+ * or, else, what all objects of that size are that were met.
  */
 #include "changes.h"
 #include "naming.h"
@@ -17,7 +17,7 @@
 #include <string.h>
 
 enum { LINES_USUAL = 1000, WINDOW = 4096, TEXT_MOST = 120, SUMMARY_MOST = 4 };
-static const uint64_t children_usual = 300000; /* looked at for paths, in each version */
+static const uint64_t children_usual = 50000; /* looked at for paths, in each version */
 
 struct told { /* by naming */
 	uint64_t object;
@@ -28,11 +28,17 @@ struct told { /* by naming */
 	bool is_led, is_done;
 	char *path;
 };
+enum { SIZES_MOST = 64 };
 struct side {
 	struct plook *look;
+	struct { /* what objects of that size are; NULL: several things */
+		uint64_t bytes;
+		const struct ptype *type;
+	} size[SIZES_MOST];
+	size_t sizes;
 	struct told *told;
+	uint64_t *met; /* their addresses, sorted */
 	size_t n, room;
-	bool is_whole;
 };
 struct comparing {
 	struct side side[2];
@@ -358,6 +364,53 @@ static void changed_tell(struct comparing *c, const struct told *t)
 	shapes_compare(c, t->shape, t->count, &old, &new, t->path, t->is_led);
 }
 
+/* ---- types of objects that were not met ---- */
+
+static void size_note(struct side *s, uint64_t bytes, const struct ptype *type)
+{
+	size_t i = 0;
+
+	while (i < s->sizes && s->size[i].bytes != bytes)
+		i++;
+	if (i < s->sizes && s->size[i].type != type)
+		s->size[i].type = NULL;
+	if (i < s->sizes || s->sizes == SIZES_MOST)
+		return;
+	s->size[s->sizes].bytes = bytes;
+	s->size[s->sizes++].type = type;
+}
+
+static void sizes_note(struct side *s, const struct naming *names)
+{
+	for (size_t i = 0; i < naming_count(names); i++) {
+		const struct named *n = naming_at(names, i);
+		bool is_one = n->kind == NAMED_OBJECT && n->shape == SHAPE_MEMBERS && n->place.address == n->object;
+
+		size_note(s, n->bytes, is_one ? n->place.type : NULL);
+	}
+}
+
+/* False: nothing tells its type. */
+static bool type_suppose(const struct side *s, const struct changed *object, struct told *t)
+{
+	struct pobject o;
+	const struct ptype *type = pLookObject(s->look, object->address, &o) == 1 ? o.type : NULL;
+
+	for (size_t i = 0; i < s->sizes && !type; i++)
+		if (s->size[i].bytes == object->size)
+			type = s->size[i].type;
+	if (!type || !type->members || type->bytes > object->size)
+		return false;
+	*t = (struct told){.object = object->address,
+	                   .kind = NAMED_OBJECT,
+	                   .place = place_at(s->look, object->address, type),
+	                   .shape = SHAPE_MEMBERS,
+	                   .is_led = true};
+	if (asprintf(&t->path, "(%s *)0x%" PRIx64, type->name, object->address) < 0)
+		out_of_memory();
+	return true;
+}
+
 /* ---- both sides ---- */
 
 static int by_address(const void *a, const void *b)
@@ -367,12 +420,27 @@ static int by_address(const void *a, const void *b)
 	return (x->address > y->address) - (x->address < y->address);
 }
 
-static struct told *told_find(struct side *s, uint64_t object)
+static int by_object(const void *a, const void *b)
 {
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static bool told_has(const struct side *s, uint64_t object)
+{
+	return s->met && bsearch(&object, s->met, s->n, sizeof(object), by_object);
+}
+
+/* The addresses of all that were told, to be found again. */
+static void met_sort(struct side *s)
+{
+	s->met = calloc(s->n + 1, sizeof(*s->met));
+	if (!s->met)
+		out_of_memory();
 	for (size_t i = 0; i < s->n; i++)
-		if (s->told[i].object == object && s->told[i].kind != NAMED_ENTRY)
-			return &s->told[i];
-	return NULL;
+		s->met[i] = s->told[i].object;
+	qsort(s->met, s->n, sizeof(*s->met), by_object);
 }
 
 static int by_path(const void *a, const void *b)
@@ -419,7 +487,7 @@ static void entries_compare(struct comparing *c)
 	free(new);
 }
 
-/* In the order in which they were met, so from the root on; then those that were not. */
+/* In the order in which they were met, so from the root on; then entries. */
 static void objects_compare(struct comparing *c, const struct changed *object, size_t n)
 {
 	for (unsigned side = 2; side-- > 0;)
@@ -436,9 +504,27 @@ static void objects_compare(struct comparing *c, const struct changed *object, s
 				object_line(c, side, change_of(d), t, d->size);
 		}
 	entries_compare(c);
-	for (size_t i = 0; i < n && !c->has_more; i++)
-		if (!told_find(&c->side[object[i].is_in_second], object[i].address))
+}
+
+/* Those that were not met. */
+static void others_compare(struct comparing *c, const struct changed *object, size_t n)
+{
+	for (size_t i = 0; i < n && !c->has_more; i++) {
+		unsigned side = object[i].is_in_second;
+		struct told t;
+
+		if (told_has(&c->side[side], object[i].address))
+			continue;
+		if (!type_suppose(&c->side[side], &object[i], &t)) {
 			unnamed_line(c, &object[i]);
+			continue;
+		}
+		if (object[i].is_in_first && side)
+			changed_tell(c, &t);
+		else
+			object_line(c, side, change_of(&object[i]), &t, object[i].size);
+		free(t.path);
+	}
 }
 
 static void side_name(struct side *s, unsigned which, const struct changed *object, size_t n, uint64_t most)
@@ -454,10 +540,23 @@ static void side_name(struct side *s, unsigned which, const struct changed *obje
 			wanted[all++] = object[i].address;
 	if (all) {
 		names = naming_do(s->look, wanted, all, most, told_add, s);
-		s->is_whole = naming_is_whole(names);
+		sizes_note(s, names);
 		naming_free(names);
 	}
+	met_sort(s);
 	free(wanted);
+}
+
+/* What went has a path in the first version only, and entries are paired with those there. */
+static bool is_first_needed(const struct side *second, const struct changed *object, size_t n)
+{
+	bool is_needed = false;
+
+	for (size_t i = 0; i < n; i++)
+		is_needed |= !object[i].is_in_second;
+	for (size_t i = 0; i < second->n; i++)
+		is_needed |= second->told[i].kind == NAMED_OWN;
+	return is_needed;
 }
 
 static void comparing_end(struct comparing *c)
@@ -466,6 +565,7 @@ static void comparing_end(struct comparing *c)
 		for (size_t k = 0; k < c->side[i].n; k++)
 			free(c->side[i].told[k].path);
 		free(c->side[i].told);
+		free(c->side[i].met);
 		pLookClose(c->side[i].look);
 	}
 }
@@ -491,9 +591,11 @@ int changes_tell(const struct options *o, const struct listed *c, const char *fi
 		comparing_end(&all);
 		return TOOL_NO;
 	}
-	for (unsigned i = 0; i < 2; i++)
-		side_name(&all.side[i], i, object, n, o->is_all ? UINT64_MAX : children_usual);
+	side_name(&all.side[1], 1, object, n, o->is_all ? UINT64_MAX : children_usual);
+	if (is_first_needed(&all.side[1], object, n))
+		side_name(&all.side[0], 0, object, n, o->is_all ? UINT64_MAX : children_usual);
 	objects_compare(&all, object, n);
+	others_compare(&all, object, n);
 	*has_more = all.has_more;
 	comparing_end(&all);
 	return TOOL_OK;

@@ -121,6 +121,51 @@ static const struct command commands[] = {
          .options = OWN_WEB,
          .own = " [--port PORT] [--address ADDRESS] [--write]",
          .run = tool_web},
+        {.name = "grep",
+         .operands = "[CONTAINER] REF PATTERN",
+         .summary = "where in a version a text or number stands",
+         .help = "Searches all that the root leads to, and shows by path what has PATTERN: a number (41, -3, 0x29, "
+                 "2.5) in\n"
+                 "numbers, pointers and words; anything else as a part of text, or of a function's or enumerator's "
+                 "name.\n"
+                 "A number in double quotes is text. -n COUNT matches (1000), --all: all. Exit status 1: there is "
+                 "none.\n",
+         .least = 2,
+         .most = 3,
+         .has_json = true,
+         .has_limit = true,
+         .options = OWN_ALL,
+         .own = " [--all]",
+         .run = tool_grep},
+        {.name = "bisect",
+         .operands = "[CONTAINER] GOOD BAD -- COMMAND...",
+         .summary = "the first version that a command calls bad",
+         .help = "Runs COMMAND on versions between GOOD and BAD, halving, until the first bad one is found. On "
+                 "standard\n"
+                 "input it gets the version as browse --json --all shows it; $SOFTPM_REF calls it, of container\n"
+                 "$SOFTPM_CONTAINER in volume $SOFTPM_VOLUME. Its exit status says: 0 good, 125 can't tell (skip), 1 "
+                 "to 126\n"
+                 "bad; anything else ends the search. GOOD and BAD themselves are believed. As an example:\n"
+                 "  softpm bisect main~100 main -- sh -c 'softpm grep \"$SOFTPM_REF\" 4711 >/dev/null && exit 1 || "
+                 "exit 0'\n",
+         .least = 3,
+         .most = 1000,
+         .has_json = true,
+         .run = tool_bisect},
+        {.name = "lint",
+         .operands = "[[CONTAINER] REF]",
+         .summary = "what is not as it seems, and what takes room",
+         .help = "Shows pointers that lead out of the heap to where there is no symbol, those that lead to no object,\n"
+                 "numbers that are addresses of objects, and the objects with most bytes behind them. It looks at all\n"
+                 "of the version. -n COUNT lines of each (20), --all: all. --path PATH: who keeps the object alive "
+                 "that\n"
+                 "this place leads to, or is in, from the root to it.\n",
+         .most = 2,
+         .has_json = true,
+         .has_limit = true,
+         .options = OWN_ALL | OWN_PATH,
+         .own = " [--path PATH] [--all]",
+         .run = tool_lint},
         {.name = "branch",
          .operands = "[CONTAINER [NAME [REF]]]",
          .summary = "list, make or delete branches",
@@ -505,9 +550,19 @@ static int command_run(const struct command *c, const struct options *o, unsigne
 	return status;
 }
 
+/* How many stand behind "--". */
+static int operands_behind(int argc, char **argv)
+{
+	int i = 1;
+
+	while (i < argc && strcmp(argv[i], "--") != 0)
+		i++;
+	return i < argc ? argc - i - 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
-	struct options o = {0};
+	struct options o = {.behind = operands_behind(argc, argv)};
 	const struct command *c;
 	unsigned own = 0;
 	int status = options_parse(argc, argv, &o, &own);

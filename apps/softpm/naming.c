@@ -221,6 +221,27 @@ static void text_note(struct naming *names, const struct place *p, const struct 
 		free(step);
 }
 
+/* The bytes of a string of softpm-ds, which is at the place, or which that leads to. */
+static void string_note(struct naming *names, const struct place *p, const struct inside *in, uint32_t from,
+                        const char *step)
+{
+	bool is_led = in->is_led && p->type->kind == PTYPE_POINTER;
+	struct named named = {.from = from, .kind = NAMED_TEXT, .place = *p};
+	uint64_t at = p->address, bytes = 0, length;
+	struct pobject o;
+
+	if (is_led && pLookRead(names->look, p->address, &at, sizeof(at)))
+		return;
+	if (!type_is_string(is_led ? p->type->of : p->type) || spm_see_string(names->look, at, &bytes, &length) ||
+	    pLookObject(names->look, bytes, &o) != 1)
+		return;
+	named.object = o.address;
+	named.bytes = o.bytes;
+	named.step = joined(step, "");
+	if (!node_add(names, &named))
+		free(named.step);
+}
+
 /* What is inside a place; takes the step, which leads there from the node. */
 static void place_note(struct naming *names, const struct place *p, uint32_t from, char *step)
 {
@@ -231,6 +252,8 @@ static void place_note(struct naming *names, const struct place *p, uint32_t fro
 		free(step);
 		return;
 	}
+	if (in.shape == SHAPE_LEAF && p->type)
+		string_note(names, p, &in, from, step);
 	if (in.is_led && in.shape == SHAPE_LEAF) {
 		text_note(names, p, &in, from, step);
 	} else if (in.is_led && in.shape != SHAPE_LIST) {

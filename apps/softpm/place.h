@@ -65,6 +65,7 @@ void value_print(FILE *to, const struct value *v);
 void value_json(FILE *to, const struct value *v);                  /* as JSON */
 void text_quote(FILE *to, const unsigned char *bytes, uint64_t n); /* as C has it, without the quotes */
 void json_quote(FILE *to, const unsigned char *bytes, uint64_t n); /* as JSON has it, with them */
+bool type_is_string(const struct ptype *type);                     /* struct pstring */
 /* "struct user *", "int[10]", in one of the buffers of text.c; "": not known. */
 const char *type_text(const struct ptype *type);
 

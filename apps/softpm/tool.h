@@ -39,6 +39,7 @@ struct options {
 	bool is_write;
 	const char *path;      /* of browse */
 	const unsigned *depth; /* NULL: the command's own */
+	int behind;            /* so many operands stand behind "--" */
 };
 
 /* argv holds the operands only. Each returns an enum tool_status. */
@@ -46,6 +47,9 @@ int tool_info(const struct options *o, int argc, char **argv);
 int tool_log(const struct options *o, int argc, char **argv);
 int tool_show(const struct options *o, int argc, char **argv);
 int tool_browse(const struct options *o, int argc, char **argv);
+int tool_grep(const struct options *o, int argc, char **argv);
+int tool_bisect(const struct options *o, int argc, char **argv);
+int tool_lint(const struct options *o, int argc, char **argv);
 int tool_diff(const struct options *o, int argc, char **argv);
 int tool_branch(const struct options *o, int argc, char **argv);
 int tool_switch(const struct options *o, int argc, char **argv);

@@ -148,15 +148,17 @@ static void words_read(struct plook *look, const struct place *p, uint64_t most,
 		value_damaged(v);
 }
 
-static void string_read(struct plook *look, const struct place *p, uint64_t most, struct value *v)
+bool type_is_string(const struct ptype *type)
+{
+	return type && type->kind == PTYPE_STRUCT && !strcmp(type->name, "struct pstring");
+}
+
+static void string_read(struct plook *look, uint64_t address, uint64_t most, struct value *v)
 {
 	uint64_t bytes, length;
 
-	if (spm_see_string(look, p->address, &bytes, &length)) {
-		v->kind = VALUE_NONE;
-		return;
-	}
-	text_read(look, bytes, length, most, v);
+	if (!spm_see_string(look, address, &bytes, &length))
+		text_read(look, bytes, length, most, v);
 }
 
 /* ---- pointers ---- */
@@ -183,6 +185,8 @@ static void pointer_read(struct plook *look, const struct place *p, uint64_t mos
 		text_read(look, v->number, o.address + o.bytes - v->number, most, v);
 	} else if (is_there) {
 		v->kind = VALUE_POINTER;
+		if (type_is_string(to) && o.address + o.bytes - v->number >= to->bytes)
+			string_read(look, v->number, most, v);
 	} else if ((name = pLookOutside(look, v->number))) {
 		v->kind = VALUE_CODE;
 		snprintf(v->name, sizeof(v->name), "%s", name);
@@ -214,8 +218,8 @@ void place_value(struct plook *look, const struct place *p, uint64_t most, struc
 		words_read(look, p, most, v);
 		break;
 	case PTYPE_STRUCT:
-		if (!strcmp(p->type->name, "struct pstring"))
-			string_read(look, p, most, v);
+		if (type_is_string(p->type))
+			string_read(look, p->address, most, v);
 		break;
 	default:
 		break;

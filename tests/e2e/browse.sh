@@ -74,6 +74,17 @@ typed() {
 	done
 	same typed-diff-back diff 7 3 1
 	same typed-diff-few diff 3 1 -n 2
+	for pattern in 41 bob feed 0.1 BLUE -3 nothing; do
+		same "typed-grep-$pattern" grep 1 -n 3 -- "$pattern"
+	done
+	same typed-lint lint 1
+	same typed-keeper lint 4 --path 'root->users[2]'
+	found=$("$tool" -v zoo.vol bisect 1 4 -- sh -c '! "$0" grep "$SOFTPM_REF" dora >/dev/null' "$tool" | tail -1)
+	[ "${found%:*:*:*}" = "main:3 is the first bad version" ] || fail "bisect found $found"
+	found=$("$tool" -v zoo.vol bisect 1 4 --json -- sh -c 'case $SOFTPM_REF in *:3) exit 125; esac; ! grep -q 1e+100' | grep -c bad)
+	[ "$found" = 1 ] || fail "bisect with a version that is skipped: $found"
+	! "$tool" -v zoo.vol bisect 1 4 -- sh -c 'kill $$' >/dev/null 2>&1 || fail "bisect believed a killed command"
+	! "$tool" -v zoo.vol bisect 4 1 -- true >/dev/null 2>&1 || fail "bisect took a good version behind the bad one"
 	json browse 1 --json --all 'v["is_whole"] and r["root->flags"]["value"] == 5 and r["root->flags"]["bits"] == 3'
 	json browse 1 --json 'r["root->users[1].name"]["value"] == "bob" and r["root->self"]["seen"] == "root"'
 	json browse 1 --json 'r["root->many"]["value"][:3] == [0, 1, 4] and r["root->many"]["left"] == 900'

@@ -1,0 +1,288 @@
+/* lint.c - softpm lint: what in a version is not as it seems, and what takes its room.
+ *
+ *   pointers that lead out to places without a symbol: a program that is built anew has NULL there
+ *   pointers to where there is no object; numbers that are addresses of objects, which they keep alive, and which a restore may change
+ *   objects that nothing leads to that has a type, though they are in the version: words that look like pointers, and hints, keep them
+ *   the objects with most bytes behind them, each object counted for the one by which it was met first
+ *
+ * With --path: who keeps that object alive, from the root to it.
+ */
+#include "naming.h"
+#include "walk.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LINES_USUAL = 20, BIGGEST = 10 };
+enum finding { OUT_NAMED, OUT_NAMELESS, NOWHERE, NUMBER, DAMAGE, FINDINGS };
+
+struct linting {
+	struct plook *look;
+	struct json_object *list; /* NULL: text */
+	uint64_t n[FINDINGS], most;
+	uint64_t words; /* of no type, that are taken for pointers */
+};
+
+static const char *const finding_words[] = {
+        [OUT_NAMED] = "leads to code or static data",
+        [OUT_NAMELESS] = "leads out to where there is no symbol: NULL in a program that is built anew",
+        [NOWHERE] = "leads to where there is no object",
+        [NUMBER] = "is a number that is an object's address: it keeps the object alive",
+        [DAMAGE] = "can't be read"};
+static const char *const finding_names[] = {[OUT_NAMED] = "outside",
+                                            [OUT_NAMELESS] = "outside_without_symbol",
+                                            [NOWHERE] = "no_object",
+                                            [NUMBER] = "ambiguous",
+                                            [DAMAGE] = "damage"};
+
+static void finding_tell(struct linting *l, enum finding f, const struct row *r)
+{
+	struct json_object *o;
+	char *path;
+
+	if (l->n[f]++ >= l->most || f == OUT_NAMED)
+		return;
+	path = step_path(r->before, r->step);
+	if (l->list) {
+		o = json_object_new_object();
+		json_text(o, "finding", finding_names[f]);
+		json_text(o, "path", path);
+		json_text(o, "type", type_text(r->place->type));
+		json_object_array_add(l->list, o);
+	} else {
+		printf("%s = ", text_plain(path));
+		value_print(stdout, r->value);
+		printf(": %s\n", finding_words[f]);
+	}
+	free(path);
+}
+
+/* "libc.so.6+0x1234": a module and a distance. */
+static bool is_nameless(const char *name)
+{
+	const char *plus = strrchr(name, '+');
+
+	return plus && !strncmp(plus, "+0x", 3);
+}
+
+static bool is_ambiguous(const struct linting *l, const struct row *r)
+{
+	struct pobject o;
+
+	return !r->place->bits && r->place->bytes == 8 && !r->place->is_plain &&
+	       (r->value->kind == VALUE_INT || r->value->kind == VALUE_UNSIGNED) &&
+	       pLookObject(l->look, r->value->number, &o) == 1;
+}
+
+static int row_lint(const struct row *r, void *arg)
+{
+	struct linting *l = arg;
+
+	if (r->value->kind == VALUE_CODE)
+		finding_tell(l, is_nameless(r->value->name) ? OUT_NAMELESS : OUT_NAMED, r);
+	else if (r->value->kind == VALUE_NOWHERE)
+		finding_tell(l, NOWHERE, r);
+	else if (is_ambiguous(l, r))
+		finding_tell(l, NUMBER, r);
+	else if (r->damage || r->value->kind == VALUE_DAMAGE)
+		finding_tell(l, DAMAGE, r);
+	l->words += r->place->type == &type_pointer;
+	return 0;
+}
+
+/* ---- objects ---- */
+
+struct totals {
+	const struct naming *names;
+	uint64_t objects, bytes, unmet, unmet_bytes;
+};
+
+static int object_count(const struct pobject *o, void *arg)
+{
+	struct totals *t = arg;
+
+	t->objects++;
+	t->bytes += o->bytes;
+	if (!naming_find(t->names, o->address)) {
+		t->unmet++;
+		t->unmet_bytes += o->bytes;
+	}
+	return 0;
+}
+
+static int by_all_bytes(const void *a, const void *b)
+{
+	const struct named *x = *(const struct named *const *)a, *y = *(const struct named *const *)b;
+
+	return (x->all_bytes < y->all_bytes) - (x->all_bytes > y->all_bytes);
+}
+
+static void subtree_tell(struct linting *l, const struct naming *names, const struct named *n)
+{
+	char *path = naming_path(names, n);
+	struct json_object *o;
+
+	if (l->list) {
+		o = json_object_new_object();
+		json_text(o, "finding", "subtree");
+		json_text(o, "path", path);
+		json_text(o, "type", type_text(n->place.type));
+		json_count(o, "bytes", n->all_bytes);
+		json_object_array_add(l->list, o);
+	} else {
+		printf("  %10s  %s\n", text_bytes(n->all_bytes), text_plain(path));
+	}
+	free(path);
+}
+
+/* Not more than what all lie behind. */
+static void subtrees_tell(struct linting *l, struct naming *names)
+{
+	size_t n = naming_count(names), shown = 0;
+	const struct named **all = calloc(n + 1, sizeof(*all));
+
+	if (!all)
+		out_of_memory();
+	naming_sum(names);
+	for (size_t i = 0; i < n; i++)
+		all[i] = naming_at(names, i);
+	qsort(all, n, sizeof(*all), by_all_bytes);
+	if (!l->list && n)
+		puts("most bytes behind:");
+	for (size_t i = 0; i < n && shown < BIGGEST; i++) {
+		if (all[i]->kind == NAMED_OWN)
+			continue;
+		subtree_tell(l, names, all[i]);
+		shown++;
+	}
+	free(all);
+}
+
+static void totals_print(const struct linting *l, const struct totals *t)
+{
+	printf("%" PRIu64 " objects, %s", t->objects, text_bytes(t->bytes));
+	if (t->unmet)
+		printf("; %" PRIu64 " of them, %s, are led to by nothing that has a type, or is a pointer", t->unmet,
+		       text_bytes(t->unmet_bytes));
+	printf("\npointers to code or static data: %" PRIu64 ", %" PRIu64
+	       " of them without symbol; to no object: %" PRIu64 "; numbers that are addresses: %" PRIu64
+	       "; words of no type that are taken for pointers: %" PRIu64 "\n",
+	       l->n[OUT_NAMED] + l->n[OUT_NAMELESS], l->n[OUT_NAMELESS], l->n[NOWHERE], l->n[NUMBER], l->words);
+}
+
+static void totals_json(struct linting *l, const struct totals *t)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_count(o, "objects", t->objects);
+	json_count(o, "bytes", t->bytes);
+	json_count(o, "objects_not_met", t->unmet);
+	json_count(o, "bytes_not_met", t->unmet_bytes);
+	for (unsigned i = 0; i < FINDINGS; i++)
+		json_count(o, finding_names[i], l->n[i]);
+	json_count(o, "untyped_pointers", l->words);
+	json_object_object_add(o, "findings", l->list);
+	json_print(o);
+}
+
+static int version_lint(const struct options *o, struct plook *look)
+{
+	struct walk_limits limits = {UINT32_MAX, UINT64_MAX, 0, 64};
+	struct linting l = {.look = look, .most = o->is_all ? UINT64_MAX : o->limit ? o->limit : LINES_USUAL};
+	struct place root = place_root(look);
+	struct totals totals = {0};
+	struct naming *names;
+
+	if (o->is_json)
+		l.list = json_object_new_array();
+	walk(look, &root, "root", &limits, row_lint, &l);
+	names = naming_do(look, NULL, 0, UINT64_MAX, NULL, NULL);
+	totals.names = names;
+	subtrees_tell(&l, names);
+	if (pLookObjects(look, 0, object_count, &totals) < 0)
+		complain("%s", pErrorMsg());
+	if (o->is_json)
+		totals_json(&l, &totals);
+	else
+		totals_print(&l, &totals);
+	naming_free(names);
+	return l.n[DAMAGE] ? TOOL_NO : TOOL_OK;
+}
+
+/* ---- who keeps an object ---- */
+
+static void keeper_tell(const struct naming *names, const struct named *n, struct json_object *list)
+{
+	char *path = naming_path(names, n), address[32];
+	struct json_object *o;
+
+	snprintf(address, sizeof(address), "0x%" PRIx64, n->object);
+	if (list) {
+		o = json_object_new_object();
+		json_text(o, "address", address);
+		json_text(o, "path", path);
+		json_text(o, "type", type_text(n->place.type));
+		json_count(o, "bytes", n->bytes);
+		json_object_array_add(list, o);
+	} else {
+		printf("%s  %8s  %s\n", address, text_bytes(n->bytes), text_plain(path));
+	}
+	free(path);
+}
+
+static int object_keepers(const struct options *o, struct plook *look, const struct pobject *object)
+{
+	struct naming *names = naming_do(look, &object->address, 1, UINT64_MAX, NULL, NULL);
+	const struct named *n = naming_find(names, object->address), *way[WALK_DEPTH_MOST * 10];
+	struct json_object *list = o->is_json ? json_object_new_array() : NULL;
+	size_t steps = 0;
+
+	for (; n && steps < sizeof(way) / sizeof(way[0]); n = naming_at(names, n->from)) {
+		way[steps++] = n;
+		if (n == naming_at(names, n->from))
+			break;
+	}
+	if (!steps)
+		complain("nothing that is known to be a pointer leads to 0x%" PRIx64, object->address);
+	while (steps)
+		keeper_tell(names, way[--steps], list);
+	if (list)
+		json_print(list);
+	naming_free(names);
+	return n ? TOOL_OK : TOOL_NO;
+}
+
+static int path_lint(const struct options *o, struct plook *look)
+{
+	struct pobject object;
+	struct place place;
+	struct inside in;
+	uint64_t from;
+
+	if (path_find(look, o->path, &place, &from))
+		return TOOL_NO;
+	if (place_open(look, &place, &in))
+		return complain("%s", pErrorMsg());
+	if (pLookObject(look, in.is_led ? in.object.address : place.address, &object) != 1)
+		return complain("%s: there is no object", text_plain(o->path));
+	return object_keepers(o, look, &object);
+}
+
+static int lint_run(const struct options *o, const struct listed *c, int argc, char **argv)
+{
+	struct plook *look = pLookOpen(c->magic, argc ? argv[argc - 1] : NULL);
+	int status;
+
+	if (!look)
+		return complain("%s", pErrorMsg());
+	status = o->path ? path_lint(o, look) : version_lint(o, look);
+	pLookClose(look);
+	return status;
+}
+
+int tool_lint(const struct options *o, int argc, char **argv)
+{
+	return container_run_for(o, argc > 1 ? argv[0] : NULL, argc, argv, lint_run);
+}
