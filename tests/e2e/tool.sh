@@ -49,7 +49,7 @@ status 2 "$tool" image --check main file
 status 2 "$tool" info --check
 status 0 "$tool" --version
 status 0 "$tool" help
-for command in info log show browse diff map web branch switch tag stat check image export import prune rm; do
+for command in info log show browse diff grep bisect lint map web branch switch tag stat check image export import prune rm; do
 	has out "^  $command "
 	"$tool" help "$command" | grep -q "^usage: softpm .*$command" || fail "help $command has no usage"
 done
