@@ -99,6 +99,7 @@ struct container {
 	bool is_attr_changed;
 	struct types *types; /* of attr.type; NULL: none. Changed while no point is under way */
 	bool are_types_changed;
+	struct growth *growth; /* while it is restored: what spm_typing_check has left to look at; NULL: nothing */
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;                 /* is_busy */
@@ -277,6 +278,14 @@ void spm_typing_set(struct container *c, struct types *types);
  * in the module where the name is looked up first. 0, or -1 and the error is set. */
 int spm_typing_read(struct container *c, const struct cattr *attr, const void *caller, struct types **out,
                     bool *is_same);
+/* Whether this process's build of the program can use the container, whose types were just loaded: what its types are here, if they were read from
+ * another build. Where that can't be told it may. 0, or -1 and the error is set: EPROTOTYPE. If types grew, c->growth is set, and objects must be
+ * looked at. */
+int spm_typing_check(struct container *c);
+/* All pages and the root are there: the rest of the check. 0, or -1 and the error is set: EPROTOTYPE. */
+int spm_typing_check_objects(struct container *c);
+/* c->growth becomes NULL. */
+void spm_typing_check_end(struct container *c);
 
 /* look.c: whether a version makes sense beyond what its checksums say: spans, root, table of modules, types. 0; 1: it does not,
  * the error tells why; -1: could not look. Reads no page but those of tables. */

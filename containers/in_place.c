@@ -264,7 +264,7 @@ static bool blob_load(struct in_place *p)
 
 	for (size_t i = 0; i < p->wanted.n; i++)
 		pages += p->wanted.run[i].page >= SPM_BLOB_PAGE ? p->wanted.run[i].pages : 0;
-	return !spm_blob_load(p->next, pages);
+	return !spm_blob_load(p->next, pages) && !spm_typing_check(p->next) && !p->next->growth;
 }
 
 /* In a live slot of the version, or who restores it says what is wrong. */

@@ -398,7 +398,7 @@ static bool may_be_lazy(const struct loading *l)
 {
 	const char *wish = getenv("SOFTPM_RESTORE");
 
-	return l->c->arena && spm_lazy_is_possible() && (!wish || strcmp(wish, "eager"));
+	return l->c->arena && !l->c->growth && spm_lazy_is_possible() && (!wish || strcmp(wish, "eager"));
 }
 
 static int page_mend_now(struct loading *l, const struct source_run *r, uint32_t k)
@@ -565,13 +565,13 @@ static int load(struct loading *l, const struct version_info *info)
 	if (spm_chain_list(l->c->chain, &l->list))
 		return spm_fail(ENOMEM, "container %d: no memory to restore it", l->c->magic);
 	runs_count(l);
-	if (unwatched(l, spm_track_init()) || spm_blob_load(l->c, l->blob_pages) || all_slices_note(l) ||
-	    slices_claim(l) || spans_make(l))
+	if (unwatched(l, spm_track_init()) || spm_blob_load(l->c, l->blob_pages) || spm_typing_check(l->c) ||
+	    all_slices_note(l) || slices_claim(l) || spans_make(l))
 		return -1;
 	if (pages_bring(l))
 		return -1;
 	marks_make(l);
-	return root_set(l, info) || settle(l) ? -1 : 0;
+	return root_set(l, info) || spm_typing_check_objects(l->c) || settle(l) ? -1 : 0;
 }
 
 int spm_restore(struct container *c, const struct version_info *info)
@@ -586,6 +586,7 @@ int spm_restore(struct container *c, const struct version_info *info)
 	err = spm_heap_init() ? spm_fail(ENOMEM, "the heap window can't be had") : load(l, info);
 	if (err)
 		spans_unmake(l);
+	spm_typing_check_end(c);
 	spm_source_list_free(&l->list);
 	free(l);
 	return err;

@@ -67,6 +67,14 @@ SOFTPM_API int pCAlloc(int magic, int cSSize, void **cStruct);
  * ENOENT: the volume has no such container, or one without a point (the message tells); EUCLEAN: damage: the message names it
  * and the newest whole version; EAGAIN: another process (named) writes it; EBUSY: it is open in this process; EMFILE.
  *
+ * EPROTOTYPE: the version has types (cattr.type), and the program was built anew since with others: the message names struct and field ("struct user:
+ * field age moved from offset 16 to 24"). All that brings back a version (pCOpenBranch, pCOpenAt, pCSwitch, pCClone) fails so, and all is as it
+ * was: the build before can use it. Fields in padding, or behind the end of a struct, are no harm if their objects have room: they are zero (padding
+ * is, unless the program wrote there, as by copying a whole struct from its stack). An object of a struct that grew must be alone: a field more
+ * in what may be one of an array is refused, and so is one that would not fit. What fits is the container's type from the next version on.
+ * Nothing is looked at if the program is the same build. The check can't be made, and is not, if the program has no debug information or no type of that
+ * name; only void pointers lead to an object; or in pCOpenImage. $SOFTPM_TYPES=unchecked leaves it out.
+ *
  * Where the machine allows it (Linux 6.7, and root or vm.unprivileged_userfaultfd=1), containers over 32 MiB come lazily:
  * pCRestore returns at once, a page is read and verified when it is touched, and a thread brings in the rest. $SOFTPM_RESTORE
  * forces "lazy" or "eager". A damaged page is never handed out. Lazily, only damage to the container's records and maps

@@ -1,9 +1,14 @@
 /* typing.c - the type of a container's root: pCSetAttr names it, the program's debug information tells what it is (lib/types), the blob keeps
  * that.
  *
+ * A program that was built anew may have other types. So whoever restores a version that has types reads what they are in this process, if a module
+ * that they were read from is another by now: once for each restore, and nothing if it is the same build. What fits becomes the container's,
+ * to be saved with the next version that is made for other reasons. What grew fits if the objects have room (grown.h).
+ *
  * A container has a type if and only if it has types, and then the type is their root's name.
  */
 #include "container.h"
+#include "grown.h"
 #include "types/dwarf.h"
 
 #include <errno.h>
@@ -100,4 +105,118 @@ int spm_typing_read(struct container *c, const struct cattr *attr, const void *c
 	*out = NULL;
 	*is_same = is_known(c, attr->type);
 	return *is_same || !*attr->type ? 0 : types_get(c, attr->type, caller, out);
+}
+
+/* ---- at restore ---- */
+
+struct growth {
+	struct types *here; /* as they are in this process */
+	struct types_comparison grown;
+};
+
+void spm_typing_check_end(struct container *c)
+{
+	if (!c->growth)
+		return;
+	spm_types_free(c->growth->here);
+	free(c->growth->grown.grown);
+	free(c->growth);
+	c->growth = NULL;
+}
+
+/* $SOFTPM_TYPES=unchecked: the user knows better. */
+static bool is_check_wanted(const struct container *c)
+{
+	const char *wish = getenv("SOFTPM_TYPES");
+
+	return c->types && (!wish || strcmp(wish, "unchecked") != 0) && !spm_types_are_here(c->types);
+}
+
+/* 1: they can't be told. */
+static int here_read(const struct container *c, struct types **out)
+{
+	struct types_near near = {.module = &c->types->module[0]};
+	char why[400];
+	void *bytes;
+	size_t n;
+	int err = spm_types_read(c->types->root, &near, &bytes, &n, why, sizeof(why));
+
+	if (!err) {
+		err = spm_types_load(bytes, n, out);
+		free(bytes);
+	}
+	if (err == -ENOMEM)
+		return spm_fail(ENOMEM, "container %d: no memory to look whether its types are those of the program",
+		                c->magic);
+	return err ? 1 : 0;
+}
+
+/* What was found fits. Takes the types over. */
+static void types_renew(struct container *c, struct types *here)
+{
+	uint64_t bytes = here->type[0].bytes;
+
+	if (bytes > c->root_bytes && c->root_bytes)
+		c->root_bytes = bytes;
+	spm_typing_set(c, here);
+	c->are_types_changed = true;
+}
+
+static int growth_note(struct container *c, struct types *here, struct types_comparison *grown)
+{
+	c->growth = malloc(sizeof(*c->growth));
+	if (!c->growth) {
+		free(grown->grown);
+		spm_types_free(here);
+		return spm_fail(ENOMEM, "container %d: no memory to look for objects of types that grew", c->magic);
+	}
+	*c->growth = (struct growth){here, *grown};
+	return 0;
+}
+
+static int types_compare(struct container *c, struct types *here)
+{
+	struct types_comparison found;
+	int err = spm_types_compare(c->types, here, &found);
+
+	if (!err && !found.differences && found.grown_count)
+		return growth_note(c, here, &found);
+	free(found.grown);
+	if (!err && !found.differences) {
+		types_renew(c, here);
+		return 0;
+	}
+	spm_types_free(here);
+	if (err == -ENOMEM)
+		return spm_fail(ENOMEM, "container %d: no memory to compare its types", c->magic);
+	return spm_fail(EPROTOTYPE, "container %d can't be used by this build of the program: %s", c->magic,
+	                err ? "its types are too many to be compared" : found.text);
+}
+
+int spm_typing_check(struct container *c)
+{
+	struct types *here;
+	int err;
+
+	spm_typing_check_end(c);
+	if (!is_check_wanted(c))
+		return 0;
+	err = here_read(c, &here);
+	if (err)
+		return err > 0 ? 0 : -1;
+	return types_compare(c, here);
+}
+
+int spm_typing_check_objects(struct container *c)
+{
+	struct types *here;
+
+	if (!c->growth)
+		return 0;
+	if (spm_grown_check(c, c->types, &c->growth->grown))
+		return -1;
+	here = c->growth->here;
+	c->growth->here = NULL;
+	types_renew(c, here);
+	return 0;
 }

@@ -51,13 +51,16 @@ static int image_commit(struct container *c, bool is_forced, struct version_info
 
 int spm_image_is_news(struct container *c)
 {
+	bool are_types_changed = c->are_types_changed;
 	struct changes changes;
 	int result;
 
 	c->left.n = 0;
+	c->are_types_changed = false; /* they say what is there, not that it is another */
 	spm_changes_begin(&changes, c, 1);
 	result = spm_chain_would_change(c->chain, &changes.source);
 	spm_changes_end(&changes);
+	c->are_types_changed = are_types_changed;
 	spm_capture_undo(c);
 	return result;
 }

@@ -201,34 +201,44 @@ static bool is_sound(const struct ptype *p)
 	return false;
 }
 
-/* How deep types are within it, 1: none; 0: too deep, or it is within itself. depth: of each type, 0 as long as it is not known. */
-static unsigned depth_of(const struct types *t, const struct ptype *p, unsigned char *depth, unsigned left)
-{
-	unsigned char *known = &depth[p - t->type];
-	unsigned deepest = 0, inner;
+/* What a type has by value: how deep, how many parts in all. depth 0: not known yet. */
+struct extent {
+	unsigned depth, parts;
+};
 
-	if (*known)
-		return *known <= left ? *known : 0;
+/* false: too deep, or it is within itself, or it has too many. */
+static bool extent_find(const struct types *t, const struct ptype *p, struct extent *known, unsigned left)
+{
+	struct extent *own = &known[p - t->type], sum = {1, 1};
+
+	if (own->depth)
+		return own->depth <= left;
 	if (!left)
-		return 0;
+		return false;
 	for (size_t i = 0; i < p->members + (p->kind == PTYPE_ARRAY); i++) {
-		inner = depth_of(t, p->kind == PTYPE_ARRAY ? p->of : p->member[i].type, depth, left - 1);
-		if (!inner)
-			return 0;
-		deepest = inner > deepest ? inner : deepest;
+		const struct ptype *inner = p->kind == PTYPE_ARRAY ? p->of : p->member[i].type;
+		struct extent *in = &known[inner - t->type];
+
+		if (!extent_find(t, inner, known, left - 1))
+			return false;
+		sum.depth = in->depth >= sum.depth ? in->depth + 1 : sum.depth;
+		sum.parts += in->parts;
+		if (sum.parts > TYPES_PARTS_MOST)
+			return false;
 	}
-	return *known = (unsigned char)(deepest + 1);
+	*own = sum;
+	return true;
 }
 
 static int graph_check(const struct types *t)
 {
-	unsigned char *depth = calloc(t->types, 1);
-	bool is_right = depth;
+	struct extent *known = calloc(t->types, sizeof(*known));
+	bool is_right = known;
 
 	for (size_t i = 0; i < t->types && is_right; i++)
-		is_right = is_sound(&t->type[i]) && depth_of(t, &t->type[i], depth, TYPES_DEPTH_MOST);
-	free(depth);
-	if (!depth)
+		is_right = is_sound(&t->type[i]) && extent_find(t, &t->type[i], known, TYPES_DEPTH_MOST);
+	free(known);
+	if (!known)
 		return -ENOMEM;
 	return is_right ? 0 : -EINVAL;
 }

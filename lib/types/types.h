@@ -18,6 +18,7 @@
  *
  *  1. Every type that is named is there; pointers have 8 bytes, scalars 1 to 16, functions and void none, nothing more than 2^46.
  *  2. By value, types are within each other at most TYPES_DEPTH_MOST deep, so none is within itself.
+ *     With what these have, and so on, a type has at most TYPES_PARTS_MOST members and elements (of an array one counts).
  *  3. An array is of something with bytes, and has count times as many.
  *  4. A member lies in its struct or union, a bit field in a scalar of its type's size.
  */
@@ -28,7 +29,7 @@
 #include "softpm/types.h"
 
 enum { TYPES_DEPTH_MOST = 64, TYPES_MODULES_MOST = 64, TYPES_NAME_MOST = 4096, TYPES_ID_BYTES = 32 };
-enum { TYPES_BYTES_MOST = 16 << 20 };
+enum { TYPES_BYTES_MOST = 16 << 20, TYPES_PARTS_MOST = 1 << 20 };
 enum { TYPES_MODULE_IS_MAIN = 1 };
 
 struct types_module {

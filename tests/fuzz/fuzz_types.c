@@ -1,16 +1,14 @@
 /* fuzz_types.c - libFuzzer target: any bytes, as a container's types (lib/types/types.h), are refused, or are a graph that can be walked: by value
- * without counting steps, with all bytes of a member inside what it is a member of.
+ * without counting steps, with all bytes of a member inside what it is a member of. Two such graphs can be compared.
  *
  *   fuzz_types CORPUS...                 fuzz on (seeds: fuzz_seeds FOLDER FOLDER FOLDER)
  *   fuzz_types -runs=0 CORPUS, or FILE   try again what is there
  */
 #include "base/base.h"
-#include "types/types.h"
+#include "types/compare.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { STEPS_MOST = 100000 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -22,8 +20,7 @@ static void walk(const struct ptype *t, uint64_t room, unsigned depth)
 {
 	SPM_CHECK(depth <= TYPES_DEPTH_MOST && t->bytes <= room);
 	sink += strlen(t->name) + t->kind;
-	if (++steps > STEPS_MOST)
-		return;
+	SPM_CHECK(++steps <= TYPES_PARTS_MOST);
 	if (t->kind == PTYPE_ARRAY) {
 		SPM_CHECK(t->of->bytes && t->count * t->of->bytes == t->bytes);
 		walk(t->of, t->count ? t->bytes : t->of->bytes, depth + 1);
@@ -40,19 +37,38 @@ static void walk(const struct ptype *t, uint64_t room, unsigned depth)
 		sink += strlen(t->value[i].name) + (size_t)t->value[i].value;
 }
 
+/* With itself, from which it can't differ, and with what came first. */
+static void compare(const struct types *t)
+{
+	static struct types *first;
+	struct types_comparison c;
+
+	if (!first)
+		SPM_CHECK(!spm_types_load(t->bytes, t->n, &first));
+	if (!spm_types_compare(t, t, &c)) {
+		SPM_CHECK(!c.differences && !c.grown_count);
+		free(c.grown);
+	}
+	if (!spm_types_compare(t, first, &c)) {
+		sink += strlen(c.text);
+		free(c.grown);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct types *t;
 
 	if (spm_types_load(data, n, &t))
 		return 0;
-	steps = 0;
-	for (size_t i = 0; i < t->types; i++) {
+	for (size_t i = 0; i < t->types && i < 100; i++) {
+		steps = 0;
 		walk(&t->type[i], t->type[i].bytes, 1);
 		if (t->type[i].kind == PTYPE_POINTER)
 			sink += t->type[i].of->bytes;
 	}
 	SPM_CHECK(spm_types_named(t, t->root) == &t->type[0]);
+	compare(t);
 	for (unsigned i = 0; i < t->modules; i++)
 		sink += strlen(t->module[i].name) + t->module[i].id_bytes;
 	spm_types_free(t);
