@@ -1,5 +1,6 @@
 /* see.c - see see.h. */
 #include "see.h"
+#include "see_items.h"
 #include "hash.h"
 #include "list.h"
 #include "tree_node.h"
@@ -67,6 +68,8 @@ enum spm_seen_kind spm_see_kind(struct plook *look, uint64_t address, uint64_t b
 		return SPM_SEEN_HASH;
 	if (bytes >= sizeof(s.header.tree) && tree_is_one(&s.header.tree))
 		return SPM_SEEN_TREE;
+	if (bytes >= sizeof(s.header.items) && spm_items_are_ones(&s.header.items))
+		return SPM_SEEN_ITEMS;
 	return SPM_SEEN_NONE;
 }
 
@@ -298,6 +301,19 @@ static int list_next(struct spm_seeing *s, struct spm_seen *out)
 	return word_read(s->look, node + offsetof(struct plist_node, next), &s->node) ? -1 : 1;
 }
 
+/* ---- memcachedb's ---- */
+
+static int items_begin(struct spm_seeing *s)
+{
+	const struct spm_shown_items *h = &s->header.items;
+
+	if (!spm_items_are_ones(h) || !has_bytes(s->look, h->table, UINT64_C(8) << h->power) ||
+	    (h->is_expanding && !has_bytes(s->look, h->old_table, UINT64_C(4) << h->power)))
+		return damaged();
+	visited(s, h->table);
+	return 0;
+}
+
 /* ---- any ---- */
 
 static int header_look(struct spm_seeing *s)
@@ -315,6 +331,8 @@ static int header_look(struct spm_seeing *s)
 		return hash_is_one(&s->header.hash) ? 0 : damaged();
 	case SPM_SEEN_TREE:
 		return tree_begin(s);
+	case SPM_SEEN_ITEMS:
+		return items_begin(s);
 	default:
 		return damaged();
 	}
@@ -327,12 +345,13 @@ int spm_see_begin(struct spm_seeing *s, struct plook *look, enum spm_seen_kind k
 	        [SPM_SEEN_LIST] = sizeof(struct plist),
 	        [SPM_SEEN_HASH] = sizeof(struct phash),
 	        [SPM_SEEN_TREE] = sizeof(struct ptree),
+	        [SPM_SEEN_ITEMS] = sizeof(struct spm_shown_items),
 	};
 
 	memset(s, 0, sizeof(*s));
 	s->look = look;
 	s->kind = kind;
-	if (kind < SPM_SEEN_ARRAY || kind > SPM_SEEN_TREE)
+	if (kind < SPM_SEEN_ARRAY || kind > SPM_SEEN_ITEMS)
 		return damaged();
 	return pLookRead(look, address, &s->header, bytes[kind]) ? -1 : header_look(s);
 }
@@ -352,6 +371,9 @@ int spm_see_next(struct spm_seeing *s, struct spm_seen *out)
 		break;
 	case SPM_SEEN_HASH:
 		result = hash_next(s, out);
+		break;
+	case SPM_SEEN_ITEMS:
+		result = spm_items_next(s, out);
 		break;
 	default:
 		result = tree_next(s, out);

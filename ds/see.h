@@ -4,6 +4,8 @@
  *   parray  piece, then chunks                  plist  from node to node, by next
  *   phash   bucket after bucket, by ascending hashes    ptree  a way down of (node, place in it), levels growing less
  *
+ * And memcachedb's hashtable (see_items.c): bucket after bucket.
+ *
  * Nothing here believes what it reads: a structure is taken for one if its header's own marks are right; and no step leads back, so it ends, but
  * for a list that leads into itself, and a tree whose children are shared: elements are counted, and more than the
  * version has bytes end it with EUCLEAN.
@@ -11,10 +13,20 @@
 #ifndef SPM_DS_SEE_H
 #define SPM_DS_SEE_H
 
+#include "../adapters/memcachedb/shown.h"
+
 #include <softpm/ds.h>
 #include <softpm/look.h>
 
-enum spm_seen_kind { SPM_SEEN_NONE, SPM_SEEN_ARRAY, SPM_SEEN_LIST, SPM_SEEN_HASH, SPM_SEEN_TREE, SPM_SEEN_STRING };
+enum spm_seen_kind {
+	SPM_SEEN_NONE,
+	SPM_SEEN_ARRAY,
+	SPM_SEEN_LIST,
+	SPM_SEEN_HASH,
+	SPM_SEEN_TREE,
+	SPM_SEEN_ITEMS,
+	SPM_SEEN_STRING
+};
 
 /* An element: addresses in the version. Keys of kind PKEY_STRING: of the text, and bytes 0. Of a word of a hashtable nobody knows whether it has a
  * sign: PKEY_UINT64. */
@@ -39,6 +51,7 @@ struct spm_seeing {
 		struct phash hash;
 		struct ptree tree;
 		struct pstring string;
+		struct spm_shown_items items;
 	} header;
 	uint64_t node; /* list: the next one */
 	uint64_t from; /* hash: the first one not seen yet */
@@ -49,6 +62,10 @@ struct spm_seeing {
 		uint64_t end;
 		unsigned char group[16 * 64];
 	} bucket;
+	struct {
+		uint64_t bucket, item; /* item: the next of its list; 0: none */
+		bool is_old;
+	} items;
 	unsigned levels; /* tree: of the way down */
 	struct {
 		uint64_t node, plain;

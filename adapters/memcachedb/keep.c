@@ -6,6 +6,7 @@
  * for after a restore nobody holds anything.
  */
 #include "adapter.h"
+#include "shown.h"
 
 #include <errno.h>
 #include <softpm.h>
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-enum { FORMAT = 3, KEPT_MOST = 40, PIECE = 256 };
+enum { FORMAT = 4, KEPT_MOST = 40, PIECE = 256 };
 
 /* Options that a cache is made with, and can't change. */
 struct made_with {
@@ -25,6 +26,7 @@ struct made_with {
 };
 
 struct cache {
+	struct spm_shown_items items;
 	uint64_t format, layout;
 	struct made_with made;
 	uint64_t limit, limit_option; /* of memory: now (cache_memlimit), and by -m */
@@ -43,6 +45,7 @@ struct cache {
 
 static struct {
 	struct {
+		const char *name;
 		void *p;
 		size_t bytes;
 	} part[KEPT_MOST];
@@ -66,6 +69,7 @@ void spm_port_keep(const char *name, void *p, size_t bytes)
 	if (statics.parts == KEPT_MOST)
 		abort();
 	statics.layout = fold(fold(statics.layout, name, strlen(name) + 1), &bytes, sizeof(bytes));
+	statics.part[statics.parts].name = name;
 	statics.part[statics.parts].p = p;
 	statics.part[statics.parts++].bytes = bytes;
 	statics.bytes += (bytes + 7) & ~(size_t)7; /* words stay aligned */
@@ -173,6 +177,37 @@ static void thread_stats_copy(void)
 	copy_changed(cache->thread_stats, (unsigned char *)&sum, sizeof(sum));
 }
 
+static void kept_get(const char *name, void *to, size_t bytes)
+{
+	for (unsigned i = 0; i < statics.parts; i++)
+		if (!strcmp(statics.part[i].name, name) && statics.part[i].bytes == bytes)
+			memcpy(to, statics.part[i].p, bytes);
+}
+
+static void items_show(void)
+{
+	struct spm_shown_items items = {.mark = SPM_SHOWN_MARK,
+	                                .next_at = offsetof(item, h_next),
+	                                .bytes_at = offsetof(item, nbytes),
+	                                .flags_at = offsetof(item, it_flags),
+	                                .key_bytes_at = offsetof(item, nkey),
+	                                .data_at = offsetof(item, data),
+	                                .has_cas = ITEM_CAS,
+	                                .has_client_flags = ITEM_CFLAGS,
+	                                .in_chunks = ITEM_CHUNKED};
+	unsigned bucket = 0;
+	bool is_expanding = false;
+
+	kept_get("primary_hashtable", &items.table, sizeof(items.table));
+	kept_get("old_hashtable", &items.old_table, sizeof(items.old_table));
+	kept_get("expanding", &is_expanding, sizeof(is_expanding));
+	kept_get("expand_bucket", &bucket, sizeof(bucket));
+	items.power = hashpower;
+	items.is_expanding = is_expanding;
+	items.expand_bucket = bucket;
+	copy_changed((unsigned char *)&cache->items, (unsigned char *)&items, sizeof(items));
+}
+
 int spm_keep_capture(void)
 {
 	unsigned char *to = cache->statics;
@@ -190,6 +225,7 @@ int spm_keep_capture(void)
 	copy_changed((unsigned char *)&cache->stats, (unsigned char *)&stats, sizeof(stats));
 	STATS_UNLOCK();
 	thread_stats_copy();
+	items_show();
 	return held_list();
 }
 
@@ -239,10 +275,13 @@ void spm_keep_new(void)
 	if (!cache->statics || !cache->thread_stats || !attr)
 		spm_port_die(spm_port.volume);
 	strcpy(attr->name, "memcached");
-	attr->stop_threads = 0;     /* gates do that */
-	attr->full_trace_every = 0; /* nothing becomes unreachable without being freed */
-	if (pCSetAttr(spm_port.id, attr))
-		spm_port_die(spm_port.volume);
+	strcpy(attr->type, "struct cache");
+	attr->stop_threads = 0;                                /* gates do that */
+	attr->full_trace_every = 0;                            /* nothing becomes unreachable without being freed */
+	if (pCSetAttr(spm_port.id, attr) && errno == ENOENT) { /* built without debug information */
+		attr->type[0] = 0;
+		pCSetAttr(spm_port.id, attr);
+	}
 	pCAttrFree(attr);
 }
 

@@ -49,7 +49,8 @@ static const char *seen_text(enum spm_seen_kind kind)
 	static const char *const names[] = {[SPM_SEEN_ARRAY] = "vector",
 	                                    [SPM_SEEN_LIST] = "list",
 	                                    [SPM_SEEN_HASH] = "hashtable",
-	                                    [SPM_SEEN_TREE] = "tree"};
+	                                    [SPM_SEEN_TREE] = "tree",
+	                                    [SPM_SEEN_ITEMS] = "items"};
 
 	return names[kind] ? names[kind] : "";
 }
@@ -192,7 +193,7 @@ static const char *kind_of(const struct row *r)
 		return "more";
 	if (r->value->kind != VALUE_NONE)
 		return values[r->value->kind];
-	if (r->inside->shape == SHAPE_SEEN && r->inside->seen >= SPM_SEEN_HASH)
+	if (inside_is_map(r->inside))
 		return "map";
 	if (r->inside->shape == SHAPE_LEAF)
 		return r->damage ? "damage" : "nothing";

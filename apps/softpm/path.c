@@ -166,7 +166,7 @@ static const char *shape_text(const struct inside *in)
 	case SHAPE_LIST:
 		return "a list";
 	case SHAPE_SEEN:
-		return in->seen == SPM_SEEN_HASH || in->seen == SPM_SEEN_TREE ? "a map" : "a row of elements";
+		return inside_is_map(in) ? "a map" : "a row of elements";
 	case SHAPE_WORDS:
 		return "memory of no known type";
 	default:
@@ -244,7 +244,7 @@ static int child_take(struct finding *f, struct cursor *c, const char *step)
 /* [n], [#n], ["key"] */
 static int element_step(struct finding *f, struct inside *in, const char *text, size_t n)
 {
-	bool is_map = in->shape == SHAPE_SEEN && (in->seen == SPM_SEEN_HASH || in->seen == SPM_SEEN_TREE);
+	bool is_map = inside_is_map(in);
 	const char *why = "", *digits = text[1] == '#' ? text + 2 : text + 1;
 	struct cursor c;
 	char step[PATH_BYTES], *end;

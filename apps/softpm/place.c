@@ -11,6 +11,7 @@ enum { MEMBERS_DEEP = 64, RUN_BYTES = 32, TEXT_LEAST = 4, ZEROS_MOST = 16 << 20,
 
 static const struct ptype type_void = {.kind = PTYPE_VOID, .name = "void"};
 static const struct ptype type_char = {.kind = PTYPE_CHAR, .name = "char", .bytes = 1};
+static const struct ptype type_chars = {.kind = PTYPE_ARRAY, .name = "", .of = &type_char}; /* as many as there are */
 static const struct ptype type_long = {.kind = PTYPE_INT, .name = "long", .bytes = 8};
 static const struct ptype type_unsigned = {.kind = PTYPE_UNSIGNED, .name = "unsigned long", .bytes = 8};
 static const struct ptype type_double = {.kind = PTYPE_FLOAT, .name = "double", .bytes = 8};
@@ -173,6 +174,7 @@ static enum spm_seen_kind seen_named(const char *name)
 	             {"struct plist", SPM_SEEN_LIST},
 	             {"struct phash", SPM_SEEN_HASH},
 	             {"struct ptree", SPM_SEEN_TREE},
+	             {"struct spm_shown_items", SPM_SEEN_ITEMS},
 	             {"struct pstring", SPM_SEEN_STRING}};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -212,7 +214,9 @@ static bool seen_open(struct plook *look, const struct place *p, struct inside *
 	if (!in->seen)
 		return false;
 	in->shape = SHAPE_SEEN;
-	if (p->type) {
+	if (in->seen == SPM_SEEN_ITEMS) {
+		in->key = in->value = &type_chars;
+	} else if (p->type) {
 		in->value = element_type(p->type, "value_of_");
 		in->key = element_type(p->type, "key_of_");
 	}
@@ -336,6 +340,12 @@ int place_open(struct plook *look, const struct place *p, struct inside *in)
 		led_open(look, target, p->type->of, in);
 	in->is_led = is_there == 1;
 	return is_there < 0 ? -1 : 0;
+}
+
+bool inside_is_map(const struct inside *in)
+{
+	return in->shape == SHAPE_SEEN &&
+	       (in->seen == SPM_SEEN_HASH || in->seen == SPM_SEEN_TREE || in->seen == SPM_SEEN_ITEMS);
 }
 
 bool inside_is_numbers(const struct inside *in)
@@ -491,7 +501,7 @@ static int seen_next(struct cursor *c, struct child *out, const char **why)
 	c->next = c->seeing->next;
 	out->place = (struct place){.address = seen.value, .bytes = seen.value_bytes};
 	out->place.is_plain = seen.value_bytes && place_at(c->look, seen.value, NULL).is_plain;
-	out->place.type = type && type->bytes == seen.value_bytes ? type : NULL;
+	out->place.type = type && (type->bytes == seen.value_bytes || type == &type_chars) ? type : NULL;
 	if (seen.key_kind) {
 		key = key_place(c, &seen);
 		key_step(c, &key, out);

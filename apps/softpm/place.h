@@ -76,7 +76,7 @@ enum shape {
 	SHAPE_MEMBERS,  /* of a struct or union */
 	SHAPE_ELEMENTS, /* one behind another */
 	SHAPE_LIST,     /* linked, by the pointer at next_at */
-	SHAPE_SEEN,     /* of the ds library */
+	SHAPE_SEEN,     /* of the ds library, or of memcachedb */
 	SHAPE_WORDS,    /* of no known type */
 };
 struct inside {
@@ -92,6 +92,8 @@ struct inside {
 };
 /* 0; or -1: damage, pErrorMsg() tells. */
 int place_open(struct plook *look, const struct place *p, struct inside *in);
+/* Whether its elements have keys. */
+bool inside_is_map(const struct inside *in);
 /* Whether all its elements are numbers: then they are told in one line. */
 bool inside_is_numbers(const struct inside *in);
 

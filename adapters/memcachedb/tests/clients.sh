@@ -15,7 +15,7 @@ fail() {
 }
 start() {
 	rm -f ports
-	"$server" -u "$(id -un)" -l 127.0.0.1 -p -1 -U 0 -o softpm=cache.vol &
+	"$server" -u "$(id -un)" -l 127.0.0.1 -p -1 -U 0 -o hashpower=13,softpm=cache.vol &
 	pid=$!
 	for _ in $(seq 500); do
 		[ ! -s ports ] || break
@@ -69,5 +69,31 @@ c = Client(('127.0.0.1', ${MEMCACHED_SERVERS#*:}))
 assert c.get('number') == b'7'
 assert int(c.stats()[b'curr_items']) > 102, c.stats()[b'curr_items']
 "
+# Items by key, with no server and beside one, and what changed between two versions.
+/usr/bin/python3 -c "
+import socket
+from pymemcache.client.base import Client
+c = Client(('127.0.0.1', ${MEMCACHED_SERVERS#*:}))
+assert c.set_many({'grow%d' % i: b'x' for i in range(14000)}, noreply=False) == []  # the hashtable doubles
+s = socket.create_connection(('127.0.0.1', ${MEMCACHED_SERVERS#*:}))
+s.sendall(b'softpm tag before\\r\\n')
+assert s.recv(100) == b'OK\\r\\n'
+assert c.set('number', b'8', noreply=False) and c.delete('python', noreply=False) and c.set('new', b'a\tb', flags=5, noreply=False)
+assert c.set('binary', b'\\0\\1', noreply=False) and c.set('large', b'y' * 900000, noreply=False)
+"
+browse() {
+	"$SOFTPM_BUILD/softpm" -v cache.vol browse main --path "root->items$1"
+}
+[ "$(browse '["number"]')" = 'root->items["number"]: char[] = "8"' ] || fail "browse beside the server: $(browse '["number"]')"
 kill_it
+[ "$(browse '["grow13999"]')" = 'root->items["grow13999"]: char[] = "x"' ] || fail "browse: $(browse '["grow13999"]')"
+! browse '["python"]' 2>/dev/null || fail "browse has what was deleted"
+"$SOFTPM_BUILD/softpm" -v cache.vol browse main --path 'root->items' --depth 1 --all >all
+[ "$(grep -c '\["grow[0-9]*"\]: char\[\] = "x"' all)" = 14000 ] || fail "browse does not have all items: $(wc -l <all)"
+"$SOFTPM_BUILD/softpm" -v cache.vol diff memcached before main >changed
+for line in 'root->items\["number"\]: "7" -> "8"' '- root->items\["python"\]' '+ root->items\["new"\]: char\[\] = "a\\tb"' '+ root->items\["binary"\]' \
+	'+ root->items\["large"\]'; do
+	grep -q -e "^$line" changed || fail "diff does not tell '$line': $(cat changed)"
+done
+! grep -q grow changed || fail "diff tells what did not change: $(cat changed)"
 echo "all well"
