@@ -436,7 +436,7 @@ static int find_in(struct reader *r, struct debug_module *m, struct root *root)
 
 	for (enum debug_space s = DEBUG_STRUCT; !has && !root->is_tagged && s < DEBUG_OTHER; s++)
 		has = spm_debug_find(&r->debug, m, s, root->name, &root->die);
-	if (has > 0)
+	if (has)
 		root->m = m;
 	return has;
 }
@@ -486,10 +486,12 @@ static int find_in_others(struct reader *r, struct root *root)
 
 	for (unsigned i = 1; i < r->debug.modules && has >= 0; i++) {
 		has = find_in(r, &r->debug.module[i], root);
-		if (has > 0 && found.m && spm_die_sum(&found.die) != spm_die_sum(&root->die))
+		if (has > 0 && found.m && spm_die_sum(&found.die) != spm_die_sum(&root->die)) {
+			root->m = NULL; /* no one module is it */
 			has = -EEXIST;
-		else if (has > 0 && !found.m)
+		} else if (has > 0 && !found.m) {
 			found = *root;
+		}
 	}
 	if (has < 0)
 		return has;
@@ -550,7 +552,7 @@ static int root_read(struct reader *r, struct root *root, const struct types_nea
 	if (has == -EEXIST)
 		snprintf(why, room,
 		         "type %s is defined differently in several units of %s: give one of them another name",
-		         root->asked, root->m ? "the libraries that are loaded" : first->about.name);
+		         root->asked, root->m ? root->m->about.name : "the libraries that are loaded");
 	if (has <= 0)
 		return has == -EEXIST ? -EINVAL : has ? has : none_tell(r, root, first, why, room);
 	return 0;
@@ -617,14 +619,23 @@ static bool is_here(const struct types_module *m)
 	return false;
 }
 
+static bool is_another_here(const struct types_module *m)
+{
+	for (unsigned i = 0; i < spm_mapped_modules(); i++)
+		if (!strcmp(spm_mapped_module(i)->name, m->name))
+			return !is_here(m);
+	return false;
+}
+
 bool spm_types_are_here(const struct types *t)
 {
-	bool are = true;
+	bool are;
 
 	spm_mapped_lock();
 	spm_mapped_refresh();
-	for (unsigned i = 0; i < t->modules && are; i++)
-		are = is_here(&t->module[i]);
+	are = is_here(&t->module[0]);
+	for (unsigned i = 1; i < t->modules && are; i++)
+		are = !is_another_here(&t->module[i]);
 	spm_mapped_unlock();
 	return are;
 }

@@ -17,7 +17,7 @@ struct types_near {
 /* As bytes (types.h), to be freed. -ENOENT: there is no such type; -EINVAL: it is defined differently; both say in `why` what to do;
  * -ENODATA, instead of ENOENT: no module has debug information that tells of types at all; -E2BIG, -ENOMEM. */
 int spm_types_read(const char *name, const struct types_near *near, void **bytes, size_t *n, char *why, size_t room);
-/* Whether all modules that it was read from are in this process, as they were. Costs 50 ns a module. */
+/* Whether the root's module is in this process, as it was, and of the others that it was read from none is here as another build. */
 bool spm_types_are_here(const struct types *t);
 
 #endif

@@ -140,6 +140,9 @@ change "nothing" "restore: fits" "struct user { long id; int age; }; $app" "stru
 grep -q "was read 1 times" out || fail "another build reads debug information: $(cat out)"
 ./new >out 2>&1
 grep -q "was read 0 times" out || fail "the same build reads none: $(cat out)"
+look='root->count++; pPointSync(id); if (pCSwitch(id, "2", (void **)&root) || pCSwitch(id, "main", (void **)&root)) puts(pErrorMsg())'
+change "a switch" "was read 1 times" "struct user { long id; int age; }; $app" "struct user { long id; int age; }; $app int other;"
+look=
 change "a field in padding" "restore: fits" "struct user { long id; int age; }; $app" "struct user { long id; int age, more; }; $app"
 change "a field in padding in the midst" "restore: fits" "struct user { char c; long id; }; $app" "struct user { char c; int more; long id; }; $app"
 fill='root->users->height = 7'
