@@ -1,4 +1,5 @@
 /* call.c - a command of this program, in a process of its own, with its output in a file without a name. */
+#include "../tool.h"
 #include "web.h"
 
 #include <errno.h>
@@ -66,20 +67,28 @@ static int call_wait(pid_t process)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+static size_t length_of(int fd)
+{
+	struct stat stat;
+
+	return fd >= 0 && !fstat(fd, &stat) ? (size_t)stat.st_size : 0;
+}
+
 int web_call(const char *const *arguments, int *fd, size_t *bytes)
 {
 	int out = memfd_create("softpm-web", MFD_CLOEXEC), err = memfd_create("softpm-web", MFD_CLOEXEC);
 	int status = -1;
-	struct stat stat;
+	bool is_told;
 	pid_t process;
 
 	if (out >= 0 && err >= 0 && !call_start(arguments, out, err, &process))
 		status = call_wait(process);
-	*fd = status == 0 ? out : err;
-	*bytes = *fd >= 0 && !fstat(*fd, &stat) ? (size_t)stat.st_size : 0;
+	is_told = status == TOOL_OK || (status == TOOL_NO && !length_of(err)); /* that is an answer, not a failure */
+	*fd = is_told ? out : err;
+	*bytes = length_of(*fd);
 	if (out >= 0 && *fd != out)
 		close(out);
 	if (err >= 0 && *fd != err)
 		close(err);
-	return *fd < 0 ? -1 : status;
+	return is_told ? 0 : -1;
 }

@@ -236,7 +236,7 @@ function aboutShow(v) {
 
 /* ---- tabs ---- */
 
-const panels = { objects: objectsShow, diff: diffShow, heap: heapShow, charts: chartsShow };
+const panels = { objects: objectsShow, diff: diffShow, lint: lintShow, heap: heapShow, charts: chartsShow };
 
 function tabShow(name) {
 	state.tab = name;
@@ -344,15 +344,43 @@ async function placeOpen(list, path, limit) {
 	return rows[0];
 }
 
-async function objectsShow() {
-	const path = state.path || "root", list = make("ul"), input = make("input", { "aria-label": "Path", value: path, size: 40 });
-	const root = await placeOpen(list, path, ELEMENTS);
+/* What has a text or a number, by path. */
+async function searchShow(pattern, to) {
+	const { matches, is_whole: isWhole } = await call("grep", { container: state.container, ref: state.chosen, pattern, limit: 200 });
 
-	return [make("form", { onsubmit: (event) => { event.preventDefault(); state.path = input.value; panelShow(); } }, input, " ", make("button", {}, "Go")),
-		make("div", { class: "tree" }, make("p", {}, ...(root ? rowWords(root) : ["nothing"])), list)];
+	to.replaceChildren(make("p", { class: "quiet" }, `${matches.length}${isWhole ? "" : " or more"} places have it`),
+		make("ul", {}, ...matches.map((match) => make("li", {}, pathLink(match.path), ` = ${sideText(match.value)}`))));
+}
+
+async function objectsShow() {
+	const path = state.path || "root", list = make("ul"), input = make("input", { "aria-label": "Path", value: path, size: 36 });
+	const search = make("input", { "aria-label": "Text or number", placeholder: "text or number", size: 16, id: "search" }), found = make("div", { class: "tree", id: "found" });
+	const root = await placeOpen(list, path, ELEMENTS);
+	const form = (field, name, go) => make("form", { class: "line", onsubmit: (event) => { event.preventDefault(); go(); } }, field, " ", make("button", {}, name));
+
+	return [form(input, "Go", () => { state.path = input.value; panelShow(); }), form(search, "Search", () => attempt(() => searchShow(search.value, found))), found,
+		make("div", { class: "tree", id: "tree" }, make("p", {}, ...(root ? rowWords(root) : ["nothing"])), list)];
 }
 
 /* ---- differences ---- */
+
+function sideText(value) {
+	const text = value === undefined ? "" : JSON.stringify(value);
+
+	return text.length > 200 ? `${text.slice(0, 200)}\u2026` : text;
+}
+
+function pathLink(path) {
+	return make("button", { type: "button", class: "path", onclick: () => { state.path = path; tabShow("objects"); } }, path);
+}
+
+function changesTable(changes) {
+	const row = (change) => make("tr", {}, make("td", { class: "wide" }, change.path ? pathLink(change.path) : change.address || ""),
+		make("td", {}, change.change), make("td", { class: "wide" }, sideText(change.old)), make("td", { class: "wide" }, sideText(change.new)));
+
+	return make("div", { class: "scroll" }, make("table", {}, make("thead", {}, make("tr", {}, ...["Place", "", "was", "is"].map((head) => make("th", { scope: "col" }, head)))),
+		make("tbody", {}, ...changes.slice(0, 1000).map(row))));
+}
 
 async function diffShow() {
 	const at = state.versions.findIndex((v) => keyOf(v) === state.chosen), chosen = state.versions[at];
@@ -362,12 +390,27 @@ async function diffShow() {
 	if (!first)
 		return [make("p", { class: "quiet" }, "There is no version before it. Shift-click another one to compare with it.")];
 	const diff = await call("diff", { container: state.container, first, second: state.chosen });
-	const objects = diff.objects || [];
+	const objects = diff.changes ? [] : diff.objects || [];
 
 	return [make("p", {}, `From ${first} to ${state.chosen}: ${diff.objects_changed} objects changed, ${diff.objects_added} added, ${diff.objects_removed} removed; `,
 		`${diff.pages_changed} pages changed, ${bytes(diff.bytes)} differ.`),
-	table(["Object", "", "size", "bytes that differ"], objects.slice(0, 500).map((o) => [o.address, o.change, o.size, o.bytes])),
+	...(diff.changes ? [changesTable(diff.changes), diff.is_whole ? null : make("p", { class: "quiet" }, "and more: softpm diff tells all")] : []),
+	diff.changes ? null : table(["Object", "", "size", "bytes that differ"], objects.slice(0, 500).map((o) => [o.address, o.change, o.size, o.bytes])),
 	objects.length > 500 ? make("p", { class: "quiet" }, `and ${objects.length - 500} more`) : null].filter(Boolean);
+}
+
+/* ---- lint ---- */
+
+async function lintShow() {
+	const lint = await call("lint", { container: state.container, ref: state.chosen, limit: 50 });
+	const kinds = [...new Set(lint.findings.map((finding) => finding.finding))];
+	const item = (finding) => make("li", {}, finding.bytes !== undefined ? `${bytes(finding.bytes)} ` : "", finding.path ? pathLink(finding.path) : "",
+		finding.type ? make("span", { class: "type" }, ` ${finding.type}`) : "", finding.value !== undefined ? ` = ${sideText(finding.value)}` : "");
+	const titles = { subtree: "Most bytes behind" };
+
+	return [make("p", {}, `${lint.objects} objects, ${bytes(lint.bytes)}; not met from the root: ${lint.objects_not_met}. Pointers to no object: ${lint.no_object}; numbers that are `,
+		`addresses: ${lint.ambiguous}; pointers out without symbol: ${lint.outside_without_symbol} of ${lint.outside}.`),
+	...kinds.flatMap((kind) => [make("h3", {}, titles[kind] || kind), make("ul", { class: "tree" }, ...lint.findings.filter((f) => f.finding === kind).map(item))])];
 }
 
 /* ---- heap ---- */

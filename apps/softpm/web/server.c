@@ -50,6 +50,8 @@ static const struct call calls[] = {
          {"browse", "--json"},
          {{"path", "--path", false}, {"depth", "--depth", false}, LIMIT, CONTAINER, REF},
          false},
+        {"grep", {"grep", "--json"}, {LIMIT, CONTAINER, REF, {"pattern", NULL, true}}, false},
+        {"lint", {"lint", "--json"}, {LIMIT, CONTAINER, REF}, false},
         {"map", {"map", "--json"}, {LIMIT, CONTAINER, REF}, false},
         {"tag", {"tag"}, {CONTAINER, {"name", NULL, true}, REF}, true},
         {"branch", {"branch"}, {CONTAINER, {"name", NULL, true}, REF}, true},
@@ -174,16 +176,15 @@ static enum MHD_Result call_serve(struct MHD_Connection *connection, const struc
 {
 	struct arguments a;
 	const char *missing = arguments_make(connection, call, &a);
-	int fd, status;
 	char why[64];
+	int fd;
 	size_t bytes;
 
 	if (missing) {
 		snprintf(why, sizeof(why), "the request lacks '%s'", missing);
 		return refuse(connection, MHD_HTTP_BAD_REQUEST, why);
 	}
-	status = web_call(a.word, &fd, &bytes);
-	if (status)
+	if (web_call(a.word, &fd, &bytes))
 		return failure_send(connection, fd, bytes);
 	return answer(connection, MHD_HTTP_OK, "application/json", MHD_create_response_from_fd(bytes, fd));
 }

@@ -21,8 +21,8 @@ struct web_file {
 };
 const struct web_file *web_file(const char *path);
 
-/* call.c: runs this program with these arguments, the first of which is the command. *fd: a file with what it printed, `bytes` long, or,
- * if it failed, with its message. Returns its exit status; -1: it could not be run, took too long or told too much. */
+/* call.c: runs this program with these arguments. 0: *fd is a file with what it printed, `bytes` long; -1: it failed: *fd is a file with its
+ * message, which is empty, or *fd < 0, if it could not be run, took too long or told too much. */
 int web_call(const char *const *arguments, int *fd, size_t *bytes);
 
 #endif

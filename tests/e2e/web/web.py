@@ -188,15 +188,32 @@ def go(browser, path):
 def objects(browser):
     browser.click("#tab-objects")
     browser.click("#objects button[aria-label='open root->users']")
-    browser.wait("document.querySelectorAll('#objects li li').length > 50", "the list of users")
-    browser.click("#objects li li:nth-child(50) button.fold")
-    browser.wait(f"({text_of('#objects li li:nth-child(50)')}).includes('<img src=x')", "a name with markup is not shown as text")
+    browser.wait("document.querySelectorAll('#tree li li').length > 50", "the list of users")
+    browser.click("#tree li li:nth-child(50) button.fold")
+    browser.wait(f"({text_of('#tree li li:nth-child(50)')}).includes('<img src=x')", "a name with markup is not shown as text")
     go(browser, "root->users[3].age")
-    browser.wait(f"({text_of('#objects .tree')}).includes('age int = ')", "a path that was asked for")
+    browser.wait(f"({text_of('#tree')}).includes('age int = ')", "a path that was asked for")
     go(browser, "root->nothing")
     browser.wait(f"({text_of('#error')}).includes('nothing')", "what is wrong with a path")
     go(browser, "root")
     browser.wait("document.querySelector('#error').hidden", "the root again")
+
+
+def search(browser):
+    browser.run("document.getElementById('search').value = 'user 139'; document.getElementById('search').form.requestSubmit()")
+    browser.wait(f"({text_of('#found')}).includes('root->users[60].name')", "where a text stands")
+    browser.run("document.getElementById('search').value = 'no such text'; document.getElementById('search').form.requestSubmit()")
+    browser.wait(f"({text_of('#found')}).includes('0 places')", "a text that stands nowhere")
+
+
+def differences(browser):
+    browser.click("#tab-diff")
+    browser.wait(f"({text_of('#diff table')}).includes('root->sales')", "what changed, by path")
+    browser.click("#diff button.path")
+    browser.wait("!document.getElementById('objects').hidden && document.querySelector('#objects input').value !== 'root'", "the place that changed")
+    go(browser, "root")
+    browser.click("#tab-lint")
+    browser.wait(f"({text_of('#lint')}).includes('root->log')", "what takes most room")
 
 
 def heap(browser):
@@ -235,7 +252,7 @@ def pictures(browser):
         browser.size(width, 900)
         for scheme in False, True:
             browser.dark(scheme)
-            for tab in "objects", "diff", "heap", "charts":
+            for tab in "objects", "diff", "lint", "heap", "charts":
                 browser.click(f"#tab-{tab}")
                 browser.wait(f"document.getElementById('{tab}').childElementCount > 0 && !document.getElementById('{tab}').hasAttribute('aria-busy')", tab)
                 browser.picture(f"{name}-{'dark' if scheme else 'light'}-{tab}")
@@ -262,6 +279,8 @@ def page(server, shop, newest, shop_program, folder):
         versions_are_there(browser, newest)
         keyboard(browser, newest)
         objects(browser)
+        search(browser)
+        differences(browser)
         heap(browser)
         charts(browser)
         pictures(browser)
