@@ -29,7 +29,7 @@ awk -v folder="$scratch" '
 	/^    / && shows { sub("^    ", ""); print >(folder "/" name ".expected"); next }
 	{ shows = $0 == "    ./" name }
 ' docs/tutorial.md
-flags='-Wall -Wextra -Werror'
+flags='-g -Wall -Wextra -Werror'
 ! grep -q '^SPM_SANITIZE:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags="$flags -fsanitize=address,undefined"
 while read -r name; do
 	# shellcheck disable=SC2086 # a list of words
@@ -39,10 +39,20 @@ while read -r name; do
 	[ ! -e "$scratch/$name.expected" ] || diff "$scratch/$name.expected" "$scratch/$name.out" ||
 		fail "the tutorial's $name prints (>) something else than it says (<)"
 done <"$scratch/programs"
-[ "$(tr '\n' ' ' <"$scratch/programs")" = "counter travel sums players " ] || fail "not all programs of the tutorial were found"
+[ "$(tr '\n' ' ' <"$scratch/programs")" = "counter travel sums stock players " ] || fail "not all programs of the tutorial were found"
 [ "$(SOFTPM_VOLUME="$scratch/sums.vol" "$scratch/sums" 5 7 | tail -n 1)" = "2 numbers, 12 in all" ] &&
 	[ "$(SOFTPM_VOLUME="$scratch/sums.vol" "$scratch/sums" 30)" = "3 numbers, 42 in all" ] || fail "the tutorial's sums adds up wrongly"
 [ -s "$scratch/travel.expected" ] && [ -s "$scratch/players.expected" ] || fail "what the tutorial's travel and players print was not found"
+
+# The chapter on bugs: its commands print what it says, but for the time.
+sed -n '/^## 11[.]/,/^## 12[.]/s/^    //p' docs/tutorial.md | sed '1,/^.\/stock$/d' >"$scratch/told"
+grep '^softpm ' "$scratch/told" | while read -r command; do
+	echo "$command"
+	SOFTPM_VOLUME="$scratch/stock.vol" PATH="$SOFTPM_BUILD:$PATH" sh -c "$command" || fail "the tutorial's '$command' fails"
+done >"$scratch/shown"
+sed -i 's/20[0-9-]* [0-9:.]*/TIME/' "$scratch/told" "$scratch/shown"
+[ "$(grep -c '^softpm ' "$scratch/shown")" = 3 ] && diff "$scratch/told" "$scratch/shown" ||
+	fail "the tutorial's commands print (>) something else than it says (<)"
 
 "$SOFTPM_BUILD/softpm" help | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p' | sort -u >"$scratch/commands"
 [ -s "$scratch/commands" ] || fail "softpm help names no command"
