@@ -22,6 +22,9 @@ struct member {
 	int64_t number;
 	int err;
 	char message[512];
+	/* NULL, or: to be called by the leader, once the group's state is captured. */
+	void (*captured)(void *arg);
+	void *arg;
 };
 struct group { /* guarded by a lock of its owner's */
 	struct member *first, *last;

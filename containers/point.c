@@ -267,6 +267,16 @@ static void group_tell(const struct outcome *o, const struct member *leader)
 	spm_group_tell(o->group, leader);
 }
 
+static void captured_tell(struct container *c, const struct member *group)
+{
+	for (const struct member *m = group; m; m = m->next)
+		if (m->captured) {
+			pthread_mutex_unlock(&c->lock);
+			m->captured(m->arg);
+			spm_container_lock(c);
+		}
+}
+
 /* Makes one version for everybody who waits by now, and wakes one of those who came meanwhile to lead next. */
 static void lead(struct container *c, struct outcome *o)
 {
@@ -277,6 +287,7 @@ static void lead(struct container *c, struct outcome *o)
 	is_forced = take_attr(c);
 	o->err = capture(c);
 	if (!o->err) {
+		captured_tell(c, o->group);
 		spm_version_number_take(c);
 		o->err = write_image(c, is_forced, &o->version, o->why);
 	}
@@ -303,7 +314,12 @@ static void point_shared(struct container *c, struct member *me)
 
 int64_t pPointSync(int cID)
 {
-	struct member me = {.next = NULL};
+	return pPointSyncThen(cID, NULL, NULL);
+}
+
+int64_t pPointSyncThen(int cID, void (*captured)(void *arg), void *arg)
+{
+	struct member me = {.captured = captured, .arg = arg};
 	struct container *c = spm_container_get(cID);
 
 	if (!c)

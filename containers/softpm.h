@@ -101,6 +101,10 @@ SOFTPM_API int64_t pPointMsg(int cID, const char *message);
 SOFTPM_API int pSync(int cID);
 /* pPoint and pSync in one. Callers at the same time share one capture and one commit (group commit). Fails as pPoint. */
 SOFTPM_API int64_t pPointSync(int cID);
+/* The same; and as soon as the state is captured, and long before it is durable, captured(arg) is called, by this thread or by one that makes
+ * the version for both: who keeps others from changing the state until it is captured lets them go on there. Not called if nothing could be
+ * captured; it may call nothing of this container's. */
+SOFTPM_API int64_t pPointSyncThen(int cID, void (*captured)(void *arg), void *arg);
 /* Waits for the container's points, forgets it and frees what was reachable from its root, but for what another open
  * container has too. The volume keeps its versions. Other calls on it may not be in progress. No failure is told: call
  * pSync first. */

@@ -1,7 +1,7 @@
 /* bdb.c - items in Berkeley DB instead of in memory, as memcachedb had it: what the cache in SoftPM is measured against.
  *
  * An item is stored under its key as it lies in memory, without its chain. Who gets one gets a copy, an item that nobody else
- * has. So all of memcached's lists stay empty. Items over half a MiB, which memcached keeps in pieces, are refused.
+ * has. So all of memcached's lists stay empty, and nothing is evicted. Items over half a MiB, which memcached keeps in pieces, are refused.
  */
 #include "adapter.h"
 #include "port.h"
@@ -53,6 +53,8 @@ void spm_bdb_open(void)
 
 	if (!bdb.folder)
 		return;
+	if (settings.item_size_max > settings.slab_chunk_size_max)
+		settings.item_size_max = settings.slab_chunk_size_max;
 	if (mkdir(bdb.folder, 0700) && errno != EEXIST)
 		die("mkdir", errno);
 	err = db_env_create(&bdb.env, 0);

@@ -3,17 +3,21 @@
  *   a worker                          the thread here
  *   changes the cache, in its gate
  *   parks the connection              closes the gates: all changes until now are in this version; opens them
- *   serves others                     waits until it is durable
+ *   serves others                     writes it
  *   takes it back, sends the replies  tells the workers
  *
  * Versions are counted: `captured` only changes while all gates are closed, so what a worker changes belongs to captured + 1. While one
- * version is written all that want the next one gather.
+ * version is written all that want the next one gather. One thread at a time makes a version (is_making).
+ *
+ * A worker that has nobody left to serve, for all of its connections are parked, makes the version itself: what it takes to wake two threads is as
+ * long as the write. Who connects to this worker just then waits for that one flush; nobody else ever waits for one.
  */
 #include "adapter.h"
 
 #include <errno.h>
 #include <event.h>
 #include <pthread.h>
+#include <sched.h>
 #include <softpm.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,9 +35,11 @@ struct parked {
 struct worker {
 	struct worker *next;
 	struct event_base *base;
-	struct event event;
+	struct event event, lead; /* lead: is activated by the worker itself, to run after what has arrived by then */
 	int fd;
-	int waiting;          /* connections; atomic */
+	int waiting; /* connections; atomic */
+	int open; /* connections; the worker's own; those that were closed while nobody served them are counted still */
+	uint64_t needs;       /* the newest version that one of them was parked for */
 	pthread_mutex_t lock; /* of what follows */
 	struct parked *parked;
 	size_t n, room;
@@ -45,7 +51,7 @@ static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t wake, settled_more;
 	pthread_t thread;
-	bool is_ending, is_last;
+	bool is_ending, is_last, is_making;
 	uint64_t wanted;   /* the newest version that somebody waits for, or that ought to be made */
 	uint64_t captured; /* changes with all gates closed; read in any gate */
 	uint64_t settled;  /* of which it is known whether they are durable; atomic */
@@ -57,6 +63,7 @@ static struct {
         .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .settled_more = PTHREAD_COND_INITIALIZER};
 
 static __thread struct conn *current; /* what this thread serves; NULL: none */
+static __thread struct worker *own;   /* NULL: the thread is no worker */
 static __thread bool has_changed, had_changed;
 
 /* ---- what threads change ---- */
@@ -96,10 +103,30 @@ void spm_port_unchanged(void)
 		current->resp->spm_tells_change = false;
 }
 
+static struct worker *worker_of(const struct conn *c)
+{
+	struct worker *w = workers;
+
+	while (w->base != c->thread->base)
+		w = w->next;
+	return w;
+}
+
+void spm_port_new(struct conn *c)
+{
+	c->spm_changes = 0;
+	c->spm_is_open = false;
+}
+
 void spm_points_begin(struct conn *c)
 {
 	current = c;
 	has_changed = had_changed = false;
+	if (c->spm_is_open || c->state == conn_listening)
+		return;
+	c->spm_is_open = true;
+	own = worker_of(c);
+	own->open++;
 }
 
 static void want(uint64_t version)
@@ -109,13 +136,44 @@ static void want(uint64_t version)
 	pthread_mutex_lock(&points.lock);
 	if (points.wanted < version)
 		__atomic_store_n(&points.wanted, version, __ATOMIC_RELAXED);
-	pthread_cond_signal(&points.wake);
+	if (!points.is_making) /* else it is looked for afterwards */
+		pthread_cond_signal(&points.wake);
 	pthread_mutex_unlock(&points.lock);
+}
+
+/* The caller makes a version, and nobody else. false: somebody does already, or the last one is about to be made. */
+static bool making_begin(void)
+{
+	bool begins;
+
+	pthread_mutex_lock(&points.lock);
+	begins = !points.is_making && !points.is_ending;
+	points.is_making |= begins;
+	pthread_mutex_unlock(&points.lock);
+	return begins;
+}
+
+static void making_end(void)
+{
+	pthread_mutex_lock(&points.lock);
+	points.is_making = false;
+	if (points.wanted > points.captured)
+		pthread_cond_signal(&points.wake);
+	pthread_cond_broadcast(&points.settled_more);
+	pthread_mutex_unlock(&points.lock);
+}
+
+/* By a worker, about its own. */
+static bool may_lead(const struct worker *w)
+{
+	return __atomic_load_n(&w->waiting, __ATOMIC_RELAXED) >= w->open;
 }
 
 void spm_points_note(struct conn *c)
 {
 	current = NULL;
+	if (!c && own)
+		own->open--;
 	if (!has_changed || spm_port.sync != SYNC_ALWAYS)
 		return;
 	if (c)
@@ -124,15 +182,6 @@ void spm_points_note(struct conn *c)
 }
 
 /* ---- parking ---- */
-
-static struct worker *worker_of(const struct conn *c)
-{
-	struct worker *w = workers;
-
-	while (w->base != c->thread->base)
-		w = w->next;
-	return w;
-}
 
 static void parked_add(struct worker *w, struct parked p)
 {
@@ -163,7 +212,12 @@ bool spm_port_park(struct conn *c)
 	parked_add(w, (struct parked){c, c->spm_changes});
 	__atomic_fetch_add(&w->waiting, 1, __ATOMIC_SEQ_CST);
 	__atomic_fetch_add(&points.stats.waits, 1, __ATOMIC_RELAXED);
-	want(c->spm_changes);
+	if (w->needs < c->spm_changes)
+		w->needs = c->spm_changes;
+	if (may_lead(w))
+		event_active(&w->lead, EV_READ, 0);
+	else
+		want(c->spm_changes);
 	if (__atomic_load_n(&points.settled, __ATOMIC_SEQ_CST) >= c->spm_changes)
 		eventfd_write(w->fd,
 		              1); /* a change of an earlier event: its version may be through, and nobody was told */
@@ -244,23 +298,27 @@ static struct conn *parked_take(struct worker *w, size_t *at, uint64_t settled, 
 	return w->returning;
 }
 
-/* Called by the worker: those whose version is settled go on. Who is parked anew meanwhile needs a later one. */
-static void parked_return(evutil_socket_t fd, short which, void *arg)
+/* Those of the worker whose version is settled go on. Who is parked anew meanwhile needs a later one. */
+static void settled_return(struct worker *w)
 {
-	struct worker *w = arg;
-	uint64_t settled, durable;
+	uint64_t settled = __atomic_load_n(&points.settled, __ATOMIC_SEQ_CST);
+	uint64_t durable = __atomic_load_n(&points.durable, __ATOMIC_ACQUIRE);
 	struct conn *c;
 	size_t at = 0;
-	eventfd_t ignored;
 
-	(void)which;
-	eventfd_read(fd, &ignored); /* first: what is settled from here on is told again */
-	settled = __atomic_load_n(&points.settled, __ATOMIC_SEQ_CST);
-	durable = __atomic_load_n(&points.durable, __ATOMIC_ACQUIRE);
 	while ((c = parked_take(w, &at, settled, durable))) {
 		__atomic_fetch_sub(&w->waiting, 1, __ATOMIC_RELAXED);
 		conn_worker_readd(c);
 	}
+}
+
+static void parked_return(evutil_socket_t fd, short which, void *arg)
+{
+	eventfd_t ignored;
+
+	(void)which;
+	eventfd_read(fd, &ignored); /* first: what is settled from here on is told again */
+	settled_return(arg);
 }
 
 /* All gates are closed for good, and all versions settled: connections get the replies that they wait for. */
@@ -283,6 +341,78 @@ static void parked_send_all(void)
 	}
 }
 
+/* ---- making a version ---- */
+
+static void captured(void *is_open)
+{
+	if (points.is_last)
+		return;
+	spm_gates_open();
+	*(bool *)is_open = true;
+}
+
+/* Of all until now, durable. Returns 0 or an errno. */
+static int version_make(uint64_t *version)
+{
+	bool is_open = false;
+	int err = 0;
+
+	spm_gates_close();
+	*version = points.captured + 1;
+	__atomic_store_n(&points.captured, *version, __ATOMIC_RELAXED);
+	if (spm_keep_capture() || !pPointSyncThen(spm_port.id, captured, &is_open))
+		err = errno;
+	if (!is_open && !points.is_last)
+		spm_gates_open();
+	return err;
+}
+
+static void workers_tell(const struct worker *but)
+{
+	for (struct worker *w = workers; w; w = w->next)
+		if (w != but && __atomic_load_n(&w->waiting, __ATOMIC_SEQ_CST))
+			eventfd_write(w->fd, 1);
+}
+
+/* Between making_begin and making_end. All workers but this one are told. */
+static void point(const struct worker *but)
+{
+	uint64_t version;
+	int err = version_make(&version);
+
+	pthread_mutex_lock(&points.lock);
+	points.stats.points++;
+	points.err = err;
+	if (err) {
+		points.stats.failures++;
+		if (!*points.why)
+			fprintf(stderr, "memcachedb: a change is not durable: %s\n", pErrorMsg());
+		snprintf(points.why, sizeof(points.why), "%s", pErrorMsg());
+	} else {
+		*points.why = 0;
+		__atomic_store_n(&points.durable, version, __ATOMIC_RELEASE);
+	}
+	__atomic_store_n(&points.settled, version, __ATOMIC_SEQ_CST);
+	pthread_mutex_unlock(&points.lock);
+	workers_tell(but);
+}
+
+/* A worker whose connections all wait makes the version that they wait for. Else, or if somebody makes one just now, it is wanted. */
+static void lead(evutil_socket_t fd, short which, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd, (void)which;
+	if (!may_lead(w) || !making_begin()) {
+		want(w->needs);
+		return;
+	}
+	if (points.captured < w->needs)
+		point(w);
+	making_end();
+	settled_return(w);
+}
+
 void spm_port_worker(struct event_base *base)
 {
 	struct worker *w;
@@ -299,6 +429,8 @@ void spm_port_worker(struct event_base *base)
 		spm_port_die("a worker");
 	event_set(&w->event, w->fd, EV_READ | EV_PERSIST, parked_return, w);
 	event_base_set(base, &w->event);
+	event_set(&w->lead, -1, 0, lead, w);
+	event_base_set(base, &w->lead);
 	if (event_add(&w->event, NULL))
 		spm_port_die("a worker");
 	w->next = workers;
@@ -306,53 +438,6 @@ void spm_port_worker(struct event_base *base)
 }
 
 /* ---- the thread ---- */
-
-static int capture(uint64_t *version)
-{
-	int err = 0;
-
-	spm_gates_close();
-	*version = points.captured + 1;
-	__atomic_store_n(&points.captured, *version, __ATOMIC_RELAXED);
-	if (spm_keep_capture() || !pPoint(spm_port.id))
-		err = errno;
-	if (!points.is_last)
-		spm_gates_open();
-	return err;
-}
-
-static void workers_tell(void)
-{
-	for (struct worker *w = workers; w; w = w->next)
-		if (__atomic_load_n(&w->waiting, __ATOMIC_SEQ_CST))
-			eventfd_write(w->fd, 1);
-}
-
-/* Makes a version of all until now, and waits for it. */
-static void point(void)
-{
-	uint64_t version;
-	int err = capture(&version);
-
-	if (!err && pSync(spm_port.id))
-		err = errno;
-	pthread_mutex_lock(&points.lock);
-	points.stats.points++;
-	points.err = err;
-	if (err) {
-		points.stats.failures++;
-		if (!*points.why)
-			fprintf(stderr, "memcachedb: a change is not durable: %s\n", pErrorMsg());
-		snprintf(points.why, sizeof(points.why), "%s", pErrorMsg());
-	} else {
-		*points.why = 0;
-		__atomic_store_n(&points.durable, version, __ATOMIC_RELEASE);
-	}
-	__atomic_store_n(&points.settled, version, __ATOMIC_SEQ_CST);
-	pthread_cond_broadcast(&points.settled_more);
-	pthread_mutex_unlock(&points.lock);
-	workers_tell();
-}
 
 /* The lock is held. */
 static void wait_for_work(void)
@@ -377,15 +462,21 @@ static void wait_for_work(void)
 
 static void *thread_main(void *arg)
 {
+	static const struct sched_param none;
+
 	(void)arg;
+	if (spm_port.sync != SYNC_ALWAYS) /* nobody waits for it: it preempts nobody */
+		sched_setscheduler(0, SCHED_BATCH, &none);
 	pthread_mutex_lock(&points.lock);
 	while (!points.is_ending) {
-		if (points.wanted <= points.captured) {
+		if (points.wanted <= points.captured || points.is_making) {
 			wait_for_work();
 			continue;
 		}
+		points.is_making = true;
 		pthread_mutex_unlock(&points.lock);
-		point();
+		point(NULL);
+		making_end();
 		pthread_mutex_lock(&points.lock);
 	}
 	pthread_mutex_unlock(&points.lock);
@@ -394,7 +485,7 @@ static void *thread_main(void *arg)
 
 int spm_points_start(void)
 {
-	point(); /* what was begun, or mended after a restore */
+	point(NULL); /* what was begun, or mended after a restore */
 	errno = points.err;
 	if (points.err)
 		return -1;
@@ -429,8 +520,12 @@ int spm_points_stop(void)
 	pthread_cond_signal(&points.wake);
 	pthread_mutex_unlock(&points.lock);
 	pthread_join(points.thread, NULL);
+	pthread_mutex_lock(&points.lock);
+	while (points.is_making) /* a worker does */
+		pthread_cond_wait(&points.settled_more, &points.lock);
 	points.is_last = true;
-	point();
+	pthread_mutex_unlock(&points.lock);
+	point(NULL);
 	parked_send_all();
 	errno = points.err;
 	return points.err ? -1 : 0;

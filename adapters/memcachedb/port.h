@@ -57,6 +57,7 @@ void spm_port_leave(struct conn *c);
 /* Around each small step of the other threads that change the cache. They may hold locks. */
 void spm_port_step_begin(void);
 void spm_port_step_end(void);
+void spm_port_new(struct conn *c); /* a connection begins */
 /* Takes a lock of memcached's, in a gate. false: not taken, somebody is about what *is_long_held says, and may be for as long as a client
  * keeps him waiting. */
 bool spm_port_lock(pthread_mutex_t *lock, const volatile bool *is_long_held);

@@ -685,6 +685,41 @@ static int group_commit(const char *volume)
 	return 0;
 }
 
+static void text_change(void *p)
+{
+	strcat(((struct pair *)p)->text, ", and later");
+}
+
+static int captured_change(const char *volume)
+{
+	void *root;
+	int id;
+
+	EXPECT(!pVOpen(volume));
+	id = pCAlloc(7, sizeof(struct pair), &root);
+	strcpy(((struct pair *)root)->text, "captured");
+	EXPECT(pPointSyncThen(id, text_change, root) == 1);
+	EXPECT(!strcmp(((struct pair *)root)->text, "captured, and later"));
+	return 0;
+}
+
+static int captured_restore(const char *volume)
+{
+	void *root;
+
+	EXPECT(!pVOpen(volume));
+	EXPECT(pCRestore(7, &root) > 0);
+	EXPECT(!strcmp(((struct pair *)root)->text, "captured"));
+	return 0;
+}
+
+static void what_is_changed_once_it_is_captured_is_not_in_the_version(void **state)
+{
+	(void)state;
+	in_process(captured_change, scratch("captured.vol"));
+	in_process(captured_restore, scratch("captured.vol"));
+}
+
 static void concurrent_sync_points_share_commits(void **state)
 {
 	(void)state;
@@ -957,6 +992,7 @@ int main(void)
 	        cmocka_unit_test(a_killed_writer_locks_nobody_out),
 	        cmocka_unit_test(where_the_time_of_points_goes_is_told),
 	        cmocka_unit_test(concurrent_sync_points_share_commits),
+	        cmocka_unit_test(what_is_changed_once_it_is_captured_is_not_in_the_version),
 	        cmocka_unit_test(the_writer_of_points_preempts_nobody),
 	        cmocka_unit_test(attributes_travel_with_the_versions),
 	        cmocka_unit_test(a_point_under_way_has_the_attributes_of_its_instant),
