@@ -24,8 +24,18 @@ endif()
 
 set(fuzz_objects)
 set(fuzz_targets fuzz_volume fuzz_stream fuzz_types)
+# The tool's own: with a version that is played (fuzz_browse.c), in place of containers/look.c.
+set(fuzz_tool)
+if(JSON_FOUND)
+  list(APPEND fuzz_targets fuzz_browse)
+  file(GLOB fuzz_tool CONFIGURE_DEPENDS ds/*.c)
+  foreach(name place value path walk naming text)
+    list(APPEND fuzz_tool apps/softpm/${name}.c)
+  endforeach()
+endif()
+set(fuzz_tool_objects)
 list(TRANSFORM fuzz_targets REPLACE ".+" "tests/fuzz/\\0.c" OUTPUT_VARIABLE fuzz_sources)
-foreach(source ${SPM_SOURCES} ${SPM_TEST_SUPPORT} tests/fuzz/packed.c ${fuzz_sources})
+foreach(source ${SPM_SOURCES} ${SPM_TEST_SUPPORT} tests/fuzz/packed.c ${fuzz_sources} ${fuzz_tool})
   cmake_path(ABSOLUTE_PATH source BASE_DIRECTORY ${PROJECT_SOURCE_DIR})
   cmake_path(RELATIVE_PATH source BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE name)
   string(REPLACE "/" "_" name ${name})
@@ -35,29 +45,40 @@ foreach(source ${SPM_SOURCES} ${SPM_TEST_SUPPORT} tests/fuzz/packed.c ${fuzz_sou
     COMMAND ${SPM_CLANG} -std=gnu17 -O1 -g ${fuzz_flags} -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion
             -D_GNU_SOURCE "-DSOFTPM_VERSION=\"${PROJECT_VERSION}\"" "-DTEST_SOURCE=\"${PROJECT_SOURCE_DIR}\"" -DSPM_DEBUG
             -I${PROJECT_SOURCE_DIR}/lib -I${PROJECT_SOURCE_DIR}/containers -I${PROJECT_SOURCE_DIR}/tests/support
+            -I${PROJECT_SOURCE_DIR}/ds/include
             -MD -MF ${object}.d -c ${source} -o ${object}
     DEPENDS ${source} DEPFILE ${object}.d VERBATIM)
-  if(NOT name MATCHES "tests_fuzz_fuzz_")
+  if(name MATCHES "^(apps|ds)_")
+    list(APPEND fuzz_tool_objects ${object})
+  elseif(NOT name MATCHES "tests_fuzz_fuzz_")
     list(APPEND fuzz_objects ${object})
   endif()
 endforeach()
 foreach(target ${fuzz_targets})
   set(objects ${fuzz_objects} ${fuzz_folder}/tests_fuzz_${target}.c.o)
+  if(target STREQUAL fuzz_browse)
+    list(FILTER objects EXCLUDE REGEX "containers_look\\.c\\.o$|tests_support_")
+    list(APPEND objects ${fuzz_tool_objects})
+  endif()
   add_custom_command(
     OUTPUT ${fuzz_folder}/${target}
     COMMAND ${SPM_CLANG} ${fuzz_flags} ${objects} -o ${fuzz_folder}/${target} ${XXHASH_LINK_LIBRARIES}
-            ${DW_LINK_LIBRARIES} ${ELF_LINK_LIBRARIES} ${ZSTD_LINK_LIBRARIES} -lpthread
+            ${DW_LINK_LIBRARIES} ${ELF_LINK_LIBRARIES} ${ZSTD_LINK_LIBRARIES} ${JSON_LINK_LIBRARIES} -lpthread -lm
     DEPENDS ${objects} VERBATIM)
   add_custom_target(${target} ALL DEPENDS ${fuzz_folder}/${target})
 endforeach()
 
 add_executable(fuzz_seeds tests/fuzz/fuzz_seeds.c tests/fuzz/packed.c $<TARGET_OBJECTS:test_support>)
-target_include_directories(fuzz_seeds PRIVATE tests/support)
+target_include_directories(fuzz_seeds PRIVATE tests/support ds/include)
+target_sources(fuzz_seeds PRIVATE $<TARGET_OBJECTS:softpm_ds_objects>)
+target_compile_options(fuzz_seeds PRIVATE -g) # it reads its own types
 target_compile_definitions(fuzz_seeds PRIVATE TEST_SOURCE="${PROJECT_SOURCE_DIR}")
-target_link_libraries(fuzz_seeds PRIVATE softpm_objects ${CMAKE_DL_LIBS})
+target_link_libraries(fuzz_seeds PRIVATE softpm_objects PkgConfig::XXHASH ${CMAKE_DL_LIBS} m)
 
-file(MAKE_DIRECTORY ${fuzz_folder}/seeds ${fuzz_folder}/seeds_stream ${fuzz_folder}/seeds_types)
-add_test(NAME fault/fuzz_seeds COMMAND fuzz_seeds ${fuzz_folder}/seeds ${fuzz_folder}/seeds_stream ${fuzz_folder}/seeds_types)
+file(MAKE_DIRECTORY ${fuzz_folder}/seeds ${fuzz_folder}/seeds_stream ${fuzz_folder}/seeds_types
+     ${fuzz_folder}/seeds_browse)
+add_test(NAME fault/fuzz_seeds COMMAND fuzz_seeds ${fuzz_folder}/seeds ${fuzz_folder}/seeds_stream ${fuzz_folder}/seeds_types
+                                       ${fuzz_folder}/seeds_browse)
 set_tests_properties(fault/fuzz_seeds PROPERTIES LABELS fault FIXTURES_SETUP fuzz_seeds ENVIRONMENT
                                                  "${SPM_TEST_ENVIRONMENT}")
 add_test(NAME fault/fuzz_replay COMMAND ${fuzz_folder}/fuzz_volume -runs=0 ${fuzz_folder}/seeds)
@@ -75,3 +96,9 @@ set_tests_properties(slow/fuzz_volume slow/fuzz_stream PROPERTIES LABELS slow)
 set_tests_properties(fault/fuzz_replay fault/fuzz_stream_replay fault/fuzz_types_replay fault/fuzz_types slow/fuzz_volume
                      slow/fuzz_stream
                      PROPERTIES TIMEOUT 600 FIXTURES_REQUIRED fuzz_seeds ENVIRONMENT "${SPM_TEST_ENVIRONMENT}")
+if(JSON_FOUND)
+  add_test(NAME fault/fuzz_browse COMMAND ${fuzz_folder}/fuzz_browse -runs=2000 -seed=1 -max_len=300000 -timeout=60
+                                          ${fuzz_folder}/seeds_browse)
+  set_tests_properties(fault/fuzz_browse PROPERTIES LABELS fault TIMEOUT 600 FIXTURES_REQUIRED fuzz_seeds ENVIRONMENT
+                                                    "${SPM_TEST_ENVIRONMENT}")
+endif()

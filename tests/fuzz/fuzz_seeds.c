@@ -5,19 +5,25 @@
  * versions, a branch, a tag and pages that went; and some made here, page by page or by the public calls.
  */
 #include "branch_off.h"
+#include "container.h"
 #include "packed.h"
 #include "sim_driver.h"
 #include "refs.h"
 #include "softpm.h"
+#include "softpm/look.h"
 #include "sparse.h"
 #include "streams.h"
 #include "types/draft.h"
+#include "volume/source.h"
 #include "volume/volume.h"
+
+#include <softpm/ds.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 static unsigned char bytes[SIM_BYTES_MOST];
@@ -321,13 +327,161 @@ static void types_make(const char *to)
 	spm_draft_free(&d);
 }
 
+/* ---- a program's memory, for fuzz_browse ---- */
+
+PARRAY_OF(seed_array, float);
+PLIST_OF(seed_list, int);
+PHASH_OF(seed_hash, const char *, int);
+PTREE_OF(seed_tree, int64_t, double);
+PTREE_OF(seed_names, const char *, void *);
+enum { BROWSED = 11 };
+struct browsed_job {
+	LIST_ENTRY(browsed_job) others;
+	TAILQ_ENTRY(browsed_job) order;
+	const char *what;
+};
+struct browsed_node {
+	struct browsed_node *next, *prev, *child[2];
+	char name[12];
+	unsigned small : 3, odd : 11;
+	enum { BROWSED_A, BROWSED_B = 7 } kind;
+	union {
+		long whole;
+		double real;
+	};
+};
+struct browsed {
+	struct browsed_node *first, **all;
+	LIST_HEAD(, browsed_job) jobs;
+	TAILQ_HEAD(, browsed_job) order;
+	struct seed_array *array;
+	struct seed_list *list;
+	struct seed_hash *hash;
+	struct seed_tree *tree;
+	struct seed_names *names;
+	struct pstring string;
+	int (*function)(const char *);
+	void *anything;
+	bool flags[5];
+	long double wide;
+	char text[];
+};
+
+static void browsed_fill(struct browsed *b)
+{
+	TAILQ_INIT(&b->order);
+	b->all = pCalloc(10, sizeof(struct browsed_node *));
+	for (int i = 0; i < 10; i++) {
+		struct browsed_node *n = b->all[i] = pCalloc(1, sizeof(*n));
+		struct browsed_job *j = pCalloc(1, sizeof(*j));
+
+		*n = (struct browsed_node){.next = b->first, .child = {n, b->first}, .kind = BROWSED_B, .whole = i};
+		snprintf(n->name, sizeof(n->name), "name %d", i);
+		if (b->first)
+			b->first->prev = n;
+		b->first = n;
+		LIST_INSERT_HEAD(&b->jobs, j, others);
+		TAILQ_INSERT_TAIL(&b->order, j, order);
+		j->what = pStrdup(n->name);
+	}
+	b->array = seed_array_make();
+	b->list = seed_list_make();
+	b->hash = seed_hash_make();
+	b->tree = seed_tree_make();
+	b->names = seed_names_make();
+	for (int i = 0; i < 100; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "key %d", i % 20);
+		must(seed_array_push(b->array, (float)i) && (i > 9 || seed_list_push(b->list, i)) &&
+		             seed_hash_put(b->hash, name, i) && seed_tree_put(b->tree, i * 7 % 100, i) &&
+		             seed_names_put(b->names, name, b->first),
+		     "structures");
+	}
+	must(!pstring_add(&b->string, "a string"), "a string");
+	b->function = puts;
+	b->anything = pStrdup("anything");
+	b->wide = 2.5L;
+	memcpy(b->text, "flexible", 9);
+}
+
+struct dumping {
+	FILE *to;
+	struct plook *look;
+	uint64_t root;
+	bool is_root;
+};
+
+/* The root comes first: the others follow, ascending, and what lies before it is lost. */
+static int object_dump(const struct pobject *o, void *arg)
+{
+	struct dumping *d = arg;
+	static unsigned char content[65535];
+	uint16_t n = o->bytes < sizeof(content) ? (uint16_t)o->bytes : sizeof(content);
+	unsigned char flags = (unsigned char)o->has_no_pointers;
+
+	must(!pLookRead(d->look, o->address, content, n), "reading");
+	must(fwrite(&o->address, 8, 1, d->to) == 1 && fwrite(&n, 2, 1, d->to) == 1 &&
+	             fwrite(&flags, 1, 1, d->to) == 1 && fwrite(content, n, 1, d->to) == 1,
+	     "writing");
+	return 0;
+}
+
+static void version_dump(const char *to, const char *name, bool has_types)
+{
+	struct dumping d = {.look = pLookOpen(BROWSED, NULL)};
+	struct blob_parts parts;
+	struct source_list list;
+	struct chain *chain;
+	unsigned char *blob;
+	uint64_t pages = 0;
+	char path[4200];
+	uint16_t n;
+
+	must(d.look && !spm_chain_open_ref(BROWSED, NULL, &chain) && !spm_chain_list(chain, &list), "a look");
+	for (size_t i = 0; i < list.n; i++)
+		pages += list.run[i].page >= SPM_BLOB_PAGE ? list.run[i].pages : 0;
+	must(!spm_blob_read(chain, BROWSED, pages, &blob, &parts), "types");
+	must(parts.types_bytes > 0 && parts.types_bytes <= UINT16_MAX, "types that are few");
+	snprintf(path, sizeof(path), "%s/%s", to, name);
+	d.to = fopen(path, "w");
+	n = has_types ? (uint16_t)parts.types_bytes : 0;
+	must(d.to && fwrite(&n, sizeof(n), 1, d.to) == 1 && (!n || fwrite(parts.types, n, 1, d.to) == 1), "writing");
+	must(!pLookObjects(d.look, 0, object_dump, &d) && !fclose(d.to), "objects");
+	free(blob);
+	spm_source_list_free(&list);
+	spm_chain_close(chain);
+	pLookClose(d.look);
+}
+
+static void browsed_make(const char *to)
+{
+	const struct cattr attr = {.chunk_bytes = 4096, .stop_threads = 1, .type = "struct browsed"};
+	int fd = memfd_create("seed", 0), id;
+	void *memory;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	must(fd >= 0 && !pVOpen(path), "a volume in memory");
+	id = pCAlloc(BROWSED, sizeof(struct browsed) + 16, &memory);
+	must(id && !pCSetAttr(id, &attr), "a container with types");
+	browsed_fill(memory);
+	must(pPointSync(id), "a point");
+	version_dump(to, "typed", true);
+	version_dump(to, "untyped", false);
+	must(!pVClose(), "closing");
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t length;
 	unsigned char *golden = sparse_read(test_source("fault/golden-4.vol.txt"), &length);
 
-	if (argc != 4 || !golden)
-		return fprintf(stderr, "usage: fuzz_seeds FOLDER FOLDER-FOR-STREAMS FOLDER-FOR-TYPES\n"), 2;
+	if (argc != 5 || !golden)
+		return fprintf(stderr,
+		               "usage: fuzz_seeds FOLDER FOLDER-FOR-STREAMS FOLDER-FOR-TYPES FOLDER-FOR-MEMORY\n"),
+		       2;
 	folder = argv[1];
 	seed_write("golden", golden, length, 0);
 	seed_write("golden-restore", golden, length, PACKED_WITH_RESTORE);
@@ -340,6 +494,7 @@ int main(int argc, char **argv)
 	program_make();
 	streams_make(argv[2]);
 	types_make(argv[3]);
+	browsed_make(argv[4]);
 	free(golden);
 	return 0;
 }
