@@ -43,7 +43,7 @@ extern "C" {
 #define SOFTPM_API __attribute__((visibility("default")))
 
 /* Chooses the process's volume. uri: PATH or file:PATH, a file or block device, with ?wait=SECONDS to wait so long for
- * another writer of a container. A process that does not call it has $SOFTPM_VOLUME, else softpm.vol in the working
+ * another writer of a container. In file:PATH %3f stands for a question mark, and %25 for a percent sign. A process that does not call it has $SOFTPM_VOLUME, else softpm.vol in the working
  * directory, from the first call that needs it. A missing file is created (mode 0600). On tmpfs it outlives the process, but
  * not the machine.
  *

@@ -12,6 +12,7 @@
 #include "track/track.h"
 #include "volume/log.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -495,10 +496,29 @@ void pCFree(int cID)
 	spm_container_end(c);
 }
 
+/* n bytes; in file:PATH %3f is a byte, too. */
+static void path_decode(const char *from, size_t n, bool is_coded, char *path)
+{
+	const char *end = from + n;
+
+	while (from < end) {
+		char hex[3] = "";
+		bool is_byte = is_coded && *from == '%' && end - from > 2 && isxdigit((unsigned char)from[1]) &&
+		               isxdigit((unsigned char)from[2]) && memcmp(from + 1, "00", 2) != 0;
+
+		if (is_byte)
+			memcpy(hex, from + 1, 2);
+		*path++ = is_byte ? (char)strtoul(hex, NULL, 16) : *from;
+		from += is_byte ? 3 : 1;
+	}
+	*path = 0;
+}
+
 /* PATH, file:PATH, with ?wait=SECONDS. */
 static int uri_parse(const char *uri, char *path, size_t room, unsigned *wait_ms)
 {
-	const char *from = strncmp(uri, "file:", 5) ? uri : uri + 5, *query = strchr(from, '?');
+	const bool is_coded = !strncmp(uri, "file:", 5);
+	const char *from = is_coded ? uri + 5 : uri, *query = strchr(from, '?');
 	size_t n = query ? (size_t)(query - from) : strlen(from);
 	char *end;
 	double seconds = 0;
@@ -512,8 +532,7 @@ static int uri_parse(const char *uri, char *path, size_t room, unsigned *wait_ms
 		if (*end || end == query + 6 || !(seconds >= 0 && seconds < 1e6))
 			return spm_fail(EINVAL, "volume \"%s\": \"%s\" is no number of seconds", uri, query + 6);
 	}
-	memcpy(path, from, n);
-	path[n] = 0;
+	path_decode(from, n, is_coded, path);
 	*wait_ms = (unsigned)(seconds * 1000);
 	return 0;
 }

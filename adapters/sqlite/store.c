@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <softpm.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -46,8 +47,28 @@ static int volume_fail(int code)
 	return code;
 }
 
+/* pVOpen would take what follows a question mark for options. */
+static char *uri_of(const char *path)
+{
+	char *uri = malloc(6 + 3 * strlen(path)), *to = uri;
+
+	if (!uri)
+		return NULL;
+	to = stpcpy(to, "file:");
+	for (; *path; path++)
+		if (strchr("%?", *path))
+			to += sprintf(to, "%%%02x", *path);
+		else
+			*to++ = *path;
+	*to = 0;
+	return uri;
+}
+
 static int volume_open(const struct store_name *name)
 {
+	char *uri;
+	int failed;
+
 	if (stores.path && strcmp(stores.path, name->path)) {
 		sqlite3_log(SQLITE_CANTOPEN, "softpm: %s: this process has volume %s open, and can't have two",
 		            name->path, stores.path);
@@ -57,10 +78,13 @@ static int volume_open(const struct store_name *name)
 		return SQLITE_OK;
 	if (!name->may_create && access(name->path, F_OK))
 		return SQLITE_CANTOPEN;
-	stores.path = strdup(name->path);
+	uri = uri_of(name->path);
+	stores.path = uri ? strdup(name->path) : NULL;
+	failed = stores.path ? pVOpen(uri) : 0;
+	free(uri);
 	if (!stores.path)
 		return SQLITE_NOMEM;
-	if (!pVOpen(name->path))
+	if (!failed)
 		return SQLITE_OK;
 	return volume_fail(errno == EUCLEAN ? SQLITE_NOTADB : SQLITE_CANTOPEN);
 }
@@ -141,7 +165,8 @@ static int container_open(struct store *s, const struct store_name *name)
 	int *id = &s->pages.id, err;
 
 	*id = s->is_view ? view_open(s, name->ref, &root) : pCRestore(s->magic, &root);
-	if (!*id && errno == ENOENT && name->may_create && !s->is_view)
+	s->is_new = !*id && errno == ENOENT && name->may_create && !s->is_view;
+	if (s->is_new)
 		root = spm_pages_new(s->magic, id);
 	if (!*id || !root)
 		return spm_sqlite_code(SQLITE_CANTOPEN);
@@ -287,6 +312,8 @@ static void store_end(struct store *s)
 	pthread_mutex_lock(&s->lock);
 	spm_points_end(s);
 	pthread_mutex_unlock(&s->lock);
+	if (s->is_new)
+		spm_pages_free(&s->pages);
 	store_free(s);
 }
 

@@ -41,7 +41,7 @@ static int file_close(sqlite3_file *f)
 	return SQLITE_OK;
 }
 
-enum { VERSION_AT = 24, VERSION_BYTES = 16 };
+enum { VERSION_AT = 24, VERSION_BYTES = 16, SQLITE_MMAP_MOST = 0x7fff0000 };
 
 static int file_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 {
@@ -180,6 +180,9 @@ static int file_control(sqlite3_file *f, int op, void *arg)
 		return file_of(f)->is_early ? end_early(file_of(f)) : SQLITE_OK;
 	case SQLITE_FCNTL_LOCKSTATE:
 		*(int *)arg = file_of(f)->level;
+		return SQLITE_OK;
+	case SQLITE_FCNTL_MMAP_SIZE: /* whatever is wished: all pages are read in place */
+		*(sqlite3_int64 *)arg = SQLITE_MMAP_MOST;
 		return SQLITE_OK;
 	case SQLITE_FCNTL_VFSNAME:
 		*(char **)arg = sqlite3_mprintf("%s", vfs.zName);

@@ -23,12 +23,35 @@ const char *volume_name(const struct options *o)
 	return name && *name ? name : "softpm.vol";
 }
 
+/* As pVOpen does: %3f is a byte. */
+static void decode(char *path)
+{
+	char *to = path, hex[3] = "";
+
+	for (; *path; path++) {
+		*to = *path;
+		if (*path == '%' && strspn(path + 1, "0123456789abcdefABCDEF") > 1 && memcmp(path + 1, "00", 2) != 0) {
+			memcpy(hex, path + 1, 2);
+			*to = (char)strtoul(hex, NULL, 16);
+			path += 2;
+		}
+		to++;
+	}
+	*to = 0;
+}
+
 /* The path in PATH or file:PATH, with or without ?wait=SECONDS. The caller frees it. */
 static char *uri_path(const char *uri)
 {
-	if (!strncmp(uri, "file:", 5))
+	bool is_coded = !strncmp(uri, "file:", 5);
+	char *path;
+
+	if (is_coded)
 		uri += 5;
-	return strndup(uri, strcspn(uri, "?"));
+	path = strndup(uri, strcspn(uri, "?"));
+	if (path && is_coded)
+		decode(path);
+	return path;
 }
 
 static bool is_all_zero(const unsigned char *bytes, size_t n)

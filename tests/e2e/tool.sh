@@ -62,6 +62,8 @@ for command in info log 'show 1 1' branch 'branch 1 new' 'switch 1 main' 'diff 1
 	status 1 "$tool" -v missing.vol $command
 	has err 'missing.vol'
 	status 1 "$tool" -v 'file:missing.vol?wait=1' info
+	status 1 "$tool" -v 'file:missing%3f%zz.vol' info
+	has err 'missing?%zz.vol'
 	status 1 "$tool" info
 done
 if [ -e missing.vol ] || [ -e softpm.vol ]; then

@@ -932,6 +932,8 @@ static int bad_calls(const char *volume)
 
 	EXPECT(pVOpen("") == -1 && errno == EINVAL);
 	EXPECT(pVOpen("x?wait=no") == -1 && errno == EINVAL);
+	EXPECT(pVOpen("file:/nonexistent/%3f%20%2.vol?wait=1") == -1 && strstr(pErrorMsg(), "/nonexistent/? %2.vol"));
+	EXPECT(pVOpen("/nonexistent/%3f.vol") == -1 && strstr(pErrorMsg(), "/nonexistent/%3f.vol"));
 	EXPECT(pVOpen("/nonexistent/folder/x.vol") == -1 && errno == ENOENT && strstr(pErrorMsg(), "/nonexistent"));
 	EXPECT(!pVOpen(volume));
 	EXPECT(pVOpen(volume) == -1 && errno == EBUSY);

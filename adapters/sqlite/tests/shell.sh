@@ -5,8 +5,9 @@ set -eu
 sqlite=$1
 folder=$2
 softpm=${SOFTPM_BUILD:?}/softpm
-scratch=$(mktemp -d "${TMPDIR:-.}/softpm-sqlite.XXXXXX")
+scratch=$(cd "$(mktemp -d "${TMPDIR:-.}/softpm-test-XXXXXX")" && pwd)
 trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM # or nothing is removed
 cd "$scratch"
 
 fail() {

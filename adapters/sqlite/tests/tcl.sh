@@ -6,8 +6,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 testfixture=$1
 source=$2
 list=$3
-scratch=$(mktemp -d "${TMPDIR:-.}/softpm-sqlite.XXXXXX")
+scratch=$(mktemp -d "${TMPDIR:-.}/softpm-test-XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM # or nothing is removed
 
 sed 's/[[:space:]]*#.*//; /^$/d' "$list" >"$scratch/list"
 all=$(wc -l <"$scratch/list")

@@ -826,6 +826,70 @@ static int fetches_each_page(const char *volume)
 	return 0;
 }
 
+static int64_t resident_bytes(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	long long pages = 0, resident = 0;
+
+	need(f && fscanf(f, "%lld %lld", &pages, &resident) == 2, "statm", NULL);
+	fclose(f);
+	return resident * sysconf(_SC_PAGESIZE);
+}
+
+static int opens_and_closes(const char *volume)
+{
+	sqlite3 *keeps_the_volume = db_open(volume, ""), *db;
+	int64_t before = resident_bytes();
+	char name[512];
+
+	snprintf(name, sizeof(name), "file:%s?softpm=2", volume);
+	for (int i = 0; i < 300; i++) {
+		need(!sqlite3_open_v2(name, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, NULL),
+		     name, db);
+		need(!number(db, "SELECT count(*) FROM sqlite_schema"), "an empty database", db);
+		sqlite3_close(db);
+	}
+	need(resident_bytes() - before < 4 << 20, "memory of databases that were never written", NULL);
+	sqlite3_close(keeps_the_volume);
+	return 0;
+}
+
+static void a_database_that_is_never_written_leaves_no_memory(void **state)
+{
+	(void)state;
+	in_process(opens_and_closes, scratch("never.vol"));
+}
+
+static int has_a_question_mark(const char *volume)
+{
+	sqlite3 *db = db_open(volume, "");
+
+	run(db, "CREATE TABLE t(a)");
+	sqlite3_close(db);
+	return access(scratch("%41 odd?wait=1.vol"), F_OK);
+}
+
+static void a_path_may_have_question_marks_and_percent_signs(void **state)
+{
+	(void)state;
+	in_process(has_a_question_mark, scratch("%2541 odd%3fwait=1.vol"));
+}
+
+static int asks_for_mmap_size(const char *volume)
+{
+	sqlite3 *db = db_open(volume, "");
+
+	need(number(db, "PRAGMA mmap_size") > 0 && number(db, "PRAGMA mmap_size = 0") > 0, "mmap_size", db);
+	sqlite3_close(db);
+	return 0;
+}
+
+static void all_of_it_counts_as_mapped(void **state)
+{
+	(void)state;
+	in_process(asks_for_mmap_size, scratch("mapped.vol"));
+}
+
 static void who_reads_past_a_fetched_page_meets_memory(void **state)
 {
 	(void)state;
@@ -901,6 +965,9 @@ int main(void)
 	        cmocka_unit_test(damage_is_told_when_it_is_opened),
 	        cmocka_unit_test(damage_of_a_large_one_is_told_when_it_is_read),
 	        cmocka_unit_test(what_vacuum_cut_off_is_not_back_later),
+	        cmocka_unit_test(a_database_that_is_never_written_leaves_no_memory),
+	        cmocka_unit_test(a_path_may_have_question_marks_and_percent_signs),
+	        cmocka_unit_test(all_of_it_counts_as_mapped),
 	        cmocka_unit_test(who_reads_past_a_fetched_page_meets_memory),
 	        cmocka_unit_test(a_point_looks_at_what_the_transaction_changed),
 	};
