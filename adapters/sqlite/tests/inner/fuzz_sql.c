@@ -7,12 +7,13 @@
  * both are closed, so what an open transaction left is rolled back; opened again, the container from its newest version, they must be the same
  * byte for byte, but for the change counter, which a container has no use for, and for free pages, of which a rollback need not restore what
  * they had: their list must be the same. So must be what integrity_check says. Of a damaged database SQLite may read past the end of a
- * page, where each has other bytes: so with these nothing is compared, but they must be survived. Of SQLite's memory nothing may be left.
+ * page: in a container, and in a file that is mapped, the next page is there, in SQLite's cache something else; so it must be as one or the
+ * other file. Of SQLite's memory nothing may be left.
  *
  * What would differ by nature is made the same or forbidden: time stands still, random numbers begin alike, only databases in memory can be
  * attached. Work is bounded by counts, so both end at the same place.
  *
- * $SOFTPM_FUZZ_EACH: every how many-th case, 101. $SOFTPM_FUZZ_ONLY: the name of one, as a failure tells it.
+ * $SOFTPM_FUZZ_EACH: every how many-th case, 101, with sanitizers 20. $SOFTPM_FUZZ_ONLY: the name of one, as a failure tells it.
  */
 #include "adapter.h"
 #include "db.h"
@@ -25,6 +26,10 @@
 #include <xxhash.h>
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/common_interface_defs.h>
+#endif
+
+#ifndef FUZZ_EACH
+#define FUZZ_EACH 101
 #endif
 
 enum {
@@ -48,7 +53,7 @@ static struct {
 	size_t image_bytes;
 	const char *sql;
 	size_t sql_bytes;
-	bool is_different;
+	bool is_different, is_quiet;
 } now;
 
 struct outcome {
@@ -58,6 +63,7 @@ struct outcome {
 
 struct side {
 	const char *uri; /* NULL: scratch("plain.db") */
+	bool is_mapped;  /* the file is */
 	sqlite3 *db, *beside;
 	int steps; /* still to go */
 	uint64_t random;
@@ -91,6 +97,14 @@ int __wrap_fdatasync(int fd)
 {
 	(void)fd;
 	return 0;
+}
+
+/* Of a header that may be damaged. */
+static uint32_t page_bytes_of(const unsigned char *header)
+{
+	uint32_t bytes = (uint32_t)header[16] << 8 | (uint32_t)header[17] << 16;
+
+	return bytes >= 512 && bytes <= 65536 && !(bytes & (bytes - 1)) ? bytes : 4096;
 }
 
 /* ---- one side ---- */
@@ -141,6 +155,8 @@ static void side_open(struct side *s)
 	s->steps = STEPS_MOST;
 	sqlite3_progress_handler(s->db, STEPS_AT_ONCE, progress, s);
 	sqlite3_exec(s->db, "PRAGMA journal_mode = memory", NULL, NULL, NULL);
+	if (s->is_mapped)
+		sqlite3_exec(s->db, "PRAGMA mmap_size = 1000000000", NULL, NULL, NULL);
 }
 
 /* For its sake locks are given back before what ended is durable. */
@@ -310,6 +326,8 @@ static void same(const char *what, uint64_t softpm, uint64_t otherwise)
 	if (softpm == otherwise || now.is_different)
 		return;
 	now.is_different = true;
+	if (now.is_quiet)
+		return;
 	fprintf(stderr, "%s: %llx on SoftPM, %llx without, ", what, (unsigned long long)softpm,
 	        (unsigned long long)otherwise);
 	name_tell();
@@ -333,9 +351,12 @@ static uint32_t big_endian(const unsigned char *p)
 	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
+/* Zeros behind its end. */
 static void file_read(sqlite3_file *f, unsigned char *to, uint32_t bytes, uint64_t at)
 {
-	need(f->pMethods->xRead(f, to, (int)bytes, (sqlite3_int64)at) == SQLITE_OK, "read", NULL);
+	int rc = f->pMethods->xRead(f, to, (int)bytes, (sqlite3_int64)at);
+
+	need(rc == SQLITE_OK || rc == SQLITE_IOERR_SHORT_READ, "read", NULL);
 }
 
 /* Which pages are free, by their list; the fold of that. */
@@ -344,7 +365,7 @@ static uint64_t free_fold(sqlite3_file *f, uint32_t page_bytes, uint32_t first, 
 	static unsigned char page[65536];
 	uint64_t sum = 0;
 
-	for (uint32_t trunk = first, next; trunk && trunk < PAGES_MOST && !is_free[trunk]; trunk = next) {
+	for (uint32_t trunk = first, next; trunk > 1 && trunk < PAGES_MOST && !is_free[trunk]; trunk = next) {
 		file_read(f, page, page_bytes, (uint64_t)(trunk - 1) * page_bytes);
 		is_free[trunk] = true;
 		next = big_endian(page);
@@ -352,11 +373,19 @@ static uint64_t free_fold(sqlite3_file *f, uint32_t page_bytes, uint32_t first, 
 			uint32_t leaf = big_endian(page + i);
 
 			sum = fold(sum, &leaf, sizeof(leaf));
-			if (leaf < PAGES_MOST)
+			if (leaf > 1 && leaf < PAGES_MOST)
 				is_free[leaf] = true;
 		}
 	}
 	return sum;
+}
+
+/* What lies behind those that the header counts, if the count is right, is cut off by a rollback, if it has something to write. */
+static uint32_t pages_of(const unsigned char *header, uint32_t in_file)
+{
+	uint32_t count = big_endian(header + 28);
+
+	return count && count < in_file && !memcmp(header + 24, header + 92, 4) ? count : in_file;
 }
 
 static uint64_t file_fold(sqlite3 *db)
@@ -365,16 +394,17 @@ static uint64_t file_fold(sqlite3 *db)
 	bool is_free[PAGES_MOST] = {0};
 	sqlite3_file *f = db_file(db);
 	sqlite3_int64 bytes;
-	uint32_t page_bytes;
+	uint32_t page_bytes, pages;
 	uint64_t sum = 0;
 
 	need(f->pMethods->xFileSize(f, &bytes) == SQLITE_OK, "size", db);
 	if (!bytes)
 		return 0;
 	file_read(f, page, 100, 0);
-	page_bytes = (uint32_t)page[16] << 8 | (uint32_t)page[17] << 16;
+	page_bytes = page_bytes_of(page);
+	pages = pages_of(page, (uint32_t)(bytes / page_bytes));
 	sum = free_fold(f, page_bytes, big_endian(page + 32), is_free);
-	for (uint32_t i = 1; i <= bytes / page_bytes; i++) {
+	for (uint32_t i = 1; i <= pages; i++) {
 		if (i < PAGES_MOST && is_free[i])
 			continue;
 		file_read(f, page, page_bytes, (uint64_t)(i - 1) * page_bytes);
@@ -384,7 +414,7 @@ static uint64_t file_fold(sqlite3 *db)
 		}
 		sum = fold(sum, page, page_bytes);
 	}
-	return fold(sum, &bytes, sizeof(bytes));
+	return fold(sum, &pages, sizeof(pages));
 }
 
 static struct outcome integrity(sqlite3 *db)
@@ -410,24 +440,38 @@ static void results_compare(void)
 	same("integrity_check", a.rows, b.rows);
 }
 
-/* Neither database is there before, nor afterwards. */
-static void case_run(void)
+/* Runs it on an ordinary file, and compares. Whether it is the same. */
+static bool is_as_plain(bool is_mapped, bool is_quiet)
 {
-	int64_t used = sqlite3_memory_used();
-
+	now.is_different = false;
+	now.is_quiet = is_quiet;
+	plain.is_mapped = is_mapped;
 	unlink(scratch("plain.db"));
 	sqlite3_hard_heap_limit64(MEMORY_BYTES_MOST);
-	side_run(&on_softpm);
 	side_run(&plain);
 	sqlite3_hard_heap_limit64(0);
 	side_open(&on_softpm);
 	side_open(&plain);
-	if (!on_softpm.has_no_memory && !plain.has_no_memory && !now.image_bytes) {
+	if (!on_softpm.has_no_memory && !plain.has_no_memory) {
 		outcomes_compare();
 		results_compare();
 	}
 	side_close(&on_softpm);
 	side_close(&plain);
+	now.is_quiet = false;
+	return !now.is_different;
+}
+
+/* Neither database is there before, nor afterwards. */
+static void case_run(void)
+{
+	int64_t used = sqlite3_memory_used();
+
+	sqlite3_hard_heap_limit64(MEMORY_BYTES_MOST);
+	side_run(&on_softpm);
+	sqlite3_hard_heap_limit64(0);
+	if (!is_as_plain(false, now.image_bytes != 0) && now.image_bytes)
+		is_as_plain(true, false);
 	same("memory left", (uint64_t)sqlite3_memory_used(), (uint64_t)used);
 	need(!pCDelete(CONTAINER) || errno == ENOENT, pErrorMsg(), NULL);
 }
@@ -470,12 +514,17 @@ static size_t image_decode(const char *text, size_t n, unsigned char *image, siz
 	return (bytes + 4095) & ~(size_t)4095;
 }
 
+/* Whole pages: what lies behind them is cut off or not, as the cache has it. */
 static void image_set(const void *bytes, size_t n)
 {
-	need(n <= IMAGE_BYTES_MOST, "a large database", NULL);
+	size_t page_bytes;
+
+	need(n + 65536 <= IMAGE_BYTES_MOST, "a large database", NULL);
+	memset(now.image, 0, n + 65536);
 	if (n)
 		memcpy(now.image, bytes, n);
-	now.image_bytes = n;
+	page_bytes = page_bytes_of(now.image);
+	now.image_bytes = (n + page_bytes - 1) / page_bytes * page_bytes;
 }
 
 /* Some have a byte and a line's end before them that are for another program. */
@@ -500,7 +549,6 @@ static void case_take(struct corpus *c, const char *file, int64_t database, int6
 	now.number = c->cases++;
 	if (c->only ? strcmp(c->only, now.name) : now.number % c->each != c->first)
 		return;
-	now.is_different = false;
 	alarm(SECONDS_MOST);
 	case_run();
 	c->run++;
@@ -553,7 +601,7 @@ static void watch(void)
 
 int main(void)
 {
-	struct corpus c = {.each = test_number("SOFTPM_FUZZ_EACH", 101), .only = getenv("SOFTPM_FUZZ_ONLY")};
+	struct corpus c = {.each = test_number("SOFTPM_FUZZ_EACH", FUZZ_EACH), .only = getenv("SOFTPM_FUZZ_ONLY")};
 	sqlite3 *volume_keeper = db_open("volume", "");
 	glob_t files;
 
