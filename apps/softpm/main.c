@@ -33,7 +33,8 @@ enum own_option {
 	OWN_OBJECTS = 256,
 	OWN_WEB = 2048,
 	OWN_PATH = 512,
-	OWN_DEPTH = 1024
+	OWN_DEPTH = 1024,
+	OWN_SUBTREES = 4096
 };
 
 static const struct command commands[] = {
@@ -103,10 +104,14 @@ static const struct command commands[] = {
          .help = "Shows how many objects of which size a version has, and how well they fill their pages. --json\n"
                  "also tells the heap in pieces, COUNT at most: how full each is, which size of object it has most "
                  "of,\n"
-                 "and how many versions ago it changed.\n",
+                 "and how many versions ago it changed. --subtrees: and how much each member of the root leads to, for "
+                 "which all\n"
+                 "objects are read.\n",
          .most = 2,
          .has_json = true,
          .has_limit = true,
+         .options = OWN_SUBTREES,
+         .own = " [--subtrees]",
          .run = tool_map},
         {.name = "web",
          .operands = "",
@@ -290,6 +295,7 @@ static void usage(FILE *to)
 	      "      --branch NAME    with import: the branch that it becomes\n"
 	      "  -n, --dry-run        with prune: only tell what would be dropped\n"
 	      "      --keep COUNT, --keep-seconds SECONDS   with prune: instead of the attributes\n"
+	      "      --subtrees       with map: what each member of the root leads to\n"
 	      "      --port PORT, --address ADDRESS, --write   with web: where, and whether it may change things\n"
 	      "      --version        SoftPM's version\n"
 	      "\n"
@@ -372,6 +378,7 @@ enum {
 	OPTION_BRANCH,
 	OPTION_OBJECTS,
 	OPTION_PORT,
+	OPTION_SUBTREES,
 	OPTION_ADDRESS,
 	OPTION_WRITE,
 	OPTION_PATH,
@@ -422,6 +429,10 @@ static int own_parse(int option, struct options *o, unsigned *own)
 			return TOOL_USAGE;
 		o->port = (unsigned)number;
 		*own |= OWN_WEB;
+		return -1;
+	case OPTION_SUBTREES:
+		o->has_subtrees = true;
+		*own |= OWN_SUBTREES;
 		return -1;
 	case OPTION_ADDRESS:
 		o->address = optarg;
@@ -483,6 +494,7 @@ static int options_parse(int argc, char **argv, struct options *o, unsigned *own
 	                                      {"as", required_argument, NULL, OPTION_AS},
 	                                      {"branch", required_argument, NULL, OPTION_BRANCH},
 	                                      {"objects", no_argument, NULL, OPTION_OBJECTS},
+	                                      {"subtrees", no_argument, NULL, OPTION_SUBTREES},
 	                                      {"port", required_argument, NULL, OPTION_PORT},
 	                                      {"address", required_argument, NULL, OPTION_ADDRESS},
 	                                      {"write", no_argument, NULL, OPTION_WRITE},

@@ -37,6 +37,7 @@ struct options {
 	unsigned port; /* of web; 0: any */
 	const char *address;
 	bool is_write;
+	bool has_subtrees;     /* of map */
 	const char *path;      /* of browse */
 	const unsigned *depth; /* NULL: the command's own */
 	int behind;            /* so many operands stand behind "--" */

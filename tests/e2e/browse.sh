@@ -77,6 +77,7 @@ typed() {
 	for pattern in 41 bob feed 0.1 BLUE -3 nothing; do
 		same "typed-grep-$pattern" grep 1 -n 3 -- "$pattern"
 	done
+	same typed-map map --subtrees 7 1
 	same typed-lint lint 1
 	same typed-keeper lint 4 --path 'root->users[2]'
 	found=$("$tool" -v zoo.vol bisect 1 4 -- sh -c '! "$0" grep "$SOFTPM_REF" dora >/dev/null' "$tool" | tail -1)

@@ -419,6 +419,8 @@ const heapModes = {
 	size: ["by size of objects", (c) => (c.object_bytes > 32768 ? "hsl(0 0% 55%)" : `hsl(${(Math.log2(c.object_bytes) - 4) * 30} 60% 52%)`),
 		(c) => (c.object_bytes > 32768 ? "larger" : bytes(c.object_bytes))],
 	age: ["by age of the last change", (c) => ageColour(c.age), (c) => ageName(c.age)],
+	subtree: ["by what leads to it", (c) => (c.subtree === undefined ? "hsl(0 0% 55%)" : `hsl(${(c.subtree * 67) % 360} 60% ${45 + (c.subtree * 13) % 25}%)`),
+		(c, map) => (c.subtree === undefined ? "nothing" : map.subtrees[c.subtree].path)],
 	fill: ["by how full it is", (c) => `hsl(210 70% ${Math.round(88 - 55 * (c.bytes ? c.live_bytes / c.bytes : 0))}%)`, (c) => `${Math.ceil(4 * c.live_bytes / c.bytes) * 25}%`],
 };
 const ages = [[0, "this version"], [1, "the one before"], [9, "up to 9 before"], [99, "up to 99"], [999, "up to 999"], [Infinity, "older"]];
@@ -431,8 +433,13 @@ const ageColour = (age) => `hsl(${8 + ageIndex(age) * 42} 68% ${50 + ageIndex(ag
 const ageName = (age) => ages[ageIndex(age)][1];
 
 async function heapShow() {
-	const map = await call("map", { container: state.container, ref: state.chosen, limit: 4096 });
-	const mode = make("select", { "aria-label": "Colour", onchange: () => heapDraw(map, mode.value, canvas, legend, told) },
+	const operands = { container: state.container, ref: state.chosen, limit: 4096 };
+	let map = await call("map", operands);
+	const mode = make("select", { "aria-label": "Colour", onchange: () => attempt(async () => {
+		if (mode.value === "subtree" && !map.subtrees)
+			map = await call("subtrees", operands);
+		heapDraw(map, mode.value, canvas, legend, told);
+	}) },
 		...Object.entries(heapModes).map(([name, [text]]) => make("option", { value: name }, text)));
 	const canvas = make("canvas", { role: "img", "aria-label": "Map of the heap" }), legend = make("div", { class: "legend" }), told = make("p", { class: "quiet" }, "\u00a0");
 
@@ -455,7 +462,7 @@ function heapDraw(map, mode, canvas, legend, told) {
 	map.cells.forEach((cell, i) => {
 		to.fillStyle = colour(cell);
 		to.fillRect((i % columns) * side, Math.floor(i / columns) * side, side - 1, side - 1);
-		seen.set(name(cell), colour(cell));
+		seen.set(name(cell, map), colour(cell));
 	});
 	canvas.onmousemove = (event) => {
 		const cell = map.cells[Math.floor(event.offsetY / side) * columns + Math.floor(event.offsetX / side)];

@@ -53,6 +53,7 @@ static const struct call calls[] = {
         {"grep", {"grep", "--json"}, {LIMIT, CONTAINER, REF, {"pattern", NULL, true}}, false},
         {"lint", {"lint", "--json"}, {LIMIT, CONTAINER, REF}, false},
         {"map", {"map", "--json"}, {LIMIT, CONTAINER, REF}, false},
+        {"subtrees", {"map", "--json", "--subtrees"}, {LIMIT, CONTAINER, REF}, false},
         {"tag", {"tag"}, {CONTAINER, {"name", NULL, true}, REF}, true},
         {"branch", {"branch"}, {CONTAINER, {"name", NULL, true}, REF}, true},
         {"prune", {"prune", "--json"}, {CONTAINER}, true},

@@ -124,9 +124,17 @@ class Browser:
         return sys.exit(f"web: {what}: {self.complaints()}: {self.run('return document.body.innerText')[:2000]}")
 
     def click(self, selector):
-        self.wait(f"document.querySelector({json.dumps(selector)})", f"nothing is {selector}")
-        element = self.send("POST", "/element", {"using": "css selector", "value": selector})
-        self.send("POST", f"/element/{element[self.ELEMENT]}/click", {})
+        """As a user does; what was drawn anew between looking and clicking is looked for again."""
+        end = time.monotonic() + WAIT_SECONDS
+        while True:
+            self.wait(f"document.querySelector({json.dumps(selector)})", f"nothing is {selector}")
+            try:
+                element = self.send("POST", "/element", {"using": "css selector", "value": selector})
+                self.send("POST", f"/element/{element[self.ELEMENT]}/click", {})
+                return
+            except RuntimeError:
+                if time.monotonic() > end:
+                    raise
 
     def keys(self, text):
         keys = [step for key in text for step in ({"type": "keyDown", "value": key}, {"type": "keyUp", "value": key})]
@@ -220,9 +228,10 @@ def heap(browser):
     browser.click("#tab-heap")
     browser.wait("document.querySelector('#heap canvas') && document.querySelector('#heap canvas').height > 10", "no map of the heap")
     need("objects" in browser.run(f"return {text_of('#heap')}"), "the heap in words")
-    for mode in "age", "fill", "size":
+    for mode in "age", "fill", "subtree", "size":
         browser.run("const s = document.querySelector('#heap select'); s.value = arguments[0]; s.dispatchEvent(new Event('change'))", mode)
-        browser.wait("document.querySelectorAll('#heap .legend span').length > 0", "no legend")
+        expected = {"age": "this version", "fill": "%", "subtree": "root->users", "size": "64 B"}[mode]
+        browser.wait(f"({text_of('#heap .legend')}).includes('{expected}')", f"no legend of the heap by {mode}")
 
 
 def charts(browser):
