@@ -73,7 +73,8 @@ SOFTPM_API int pCAlloc(int magic, int cSSize, void **cStruct);
  * is, unless the program wrote there, as by copying a whole struct from its stack). An object of a struct that grew must be alone: a field more
  * in what may be one of an array is refused, and so is one that would not fit. What fits is the container's type from the next version on.
  * Nothing is looked at if the program is the same build. The check can't be made, and is not, if the program has no debug information or no type of that
- * name; only void pointers lead to an object; or in pCOpenImage. $SOFTPM_TYPES=unchecked leaves it out.
+ * name; only void pointers lead to an object; or in pCOpenImage. $SOFTPM_TYPES=unchecked leaves it out. Versions that are made then tell no type before
+ * pCSetAttr.
  *
  * Where the machine allows it (Linux 6.7, and root or vm.unprivileged_userfaultfd=1), containers over 32 MiB come lazily:
  * pCRestore returns at once, a page is read and verified when it is touched, and a thread brings in the rest. $SOFTPM_RESTORE
@@ -147,7 +148,7 @@ struct cattr {
 	 * `softpm browse`): pCSetAttr reads what the type is, and all that it leads to, from the debug information of the program and the libraries that
 	 * it has loaded, also if that is in files of its own (by build ID or .gnu_debuglink, as debuggers find it), and the container keeps it. For
 	 * a type and a build of the program that the container knows nothing is read. The name is looked for in the module that calls
-	 * pCSetAttr, then in the program, then in all others. */
+	 * pCSetAttr, then in the program, then in all others. libdw, which reads it, may end the process if it gets no memory. */
 	char type[128];
 };
 /* Takes effect at the next point, which makes a version even if nothing else changed. EINVAL names the field; of the type: it is larger than the root

@@ -125,11 +125,19 @@ void spm_typing_check_end(struct container *c)
 }
 
 /* $SOFTPM_TYPES=unchecked: the user knows better. */
-static bool is_check_wanted(const struct container *c)
+static bool is_check_wanted(void)
 {
 	const char *wish = getenv("SOFTPM_TYPES");
 
-	return c->types && (!wish || strcmp(wish, "unchecked") != 0) && !spm_types_are_here(c->types);
+	return !wish || strcmp(wish, "unchecked") != 0;
+}
+
+/* Nobody knows what this build means by the memory: versions that it makes must not tell what another one meant. */
+static int types_drop(struct container *c)
+{
+	spm_typing_set(c, NULL);
+	c->are_types_changed = true;
+	return 0;
 }
 
 /* Another branch or view of the container, or this one as it is now, may have them. */
@@ -218,11 +226,11 @@ int spm_typing_check(struct container *c)
 	int err;
 
 	spm_typing_check_end(c);
-	if (!is_check_wanted(c))
+	if (!c->types || spm_types_are_here(c->types))
 		return 0;
-	err = here_read(c, &here);
+	err = is_check_wanted() ? here_read(c, &here) : 1;
 	if (err)
-		return err > 0 ? 0 : -1;
+		return err > 0 ? types_drop(c) : -1;
 	return types_compare(c, here);
 }
 

@@ -216,9 +216,16 @@ define='' fill=''
 rm -f volume
 build old "struct user { long id; int age; }; $app"
 debug=
+look='printf("type <%s>\n", pCGetAttr(1)->type)'
 build new "struct user { int age; long id; }; $app"
 debug=-g
+build old "struct user { long id; int age; }; $app"
 ./old save
+./old >out 2>&1
+grep -q "^type <struct app>$" out || fail "the type is told: $(cat out)"
 ./new >out 2>&1
 grep -q "restore: fits" out || fail "without debug information: $(cat out)"
+grep -q "^type <>$" out || fail "then the type is not known: $(cat out)"
+./old >out 2>&1
+grep -q "^type <>$" out || fail "nor for who comes after: $(cat out)"
 echo "$cases changes of structs are told, or fit"
