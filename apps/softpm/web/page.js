@@ -34,11 +34,18 @@ function fill(element, attributes, children) {
 
 /* ---- the server ---- */
 
+/* Integers of 64 bits as they are, where the browser tells what was written. */
+function exact(key, value, context) {
+	const isCut = typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value);
+
+	return isCut && context && /^-?[0-9]+$/.test(context.source) ? BigInt(context.source) : value;
+}
+
 async function call(name, operands, method) {
 	const query = new URLSearchParams(Object.entries(operands || {}).filter(([, value]) => value !== null && value !== undefined));
 	const answer = await fetch(`/api/${name}?${query}`, { method: method || "GET", headers: { "X-SoftPM-Token": token } });
 	const text = await answer.text();
-	const json = text ? JSON.parse(text) : {};
+	const json = text ? JSON.parse(text, exact) : {};
 
 	if (!answer.ok)
 		throw new Error(json.error || answer.statusText);
@@ -365,7 +372,7 @@ async function objectsShow() {
 /* ---- differences ---- */
 
 function sideText(value) {
-	const text = value === undefined ? "" : JSON.stringify(value);
+	const text = value === undefined ? "" : typeof value === "bigint" ? String(value) : JSON.stringify(value);
 
 	return text.length > 200 ? `${text.slice(0, 200)}\u2026` : text;
 }

@@ -17,10 +17,12 @@ struct shop {
 	struct user *users;
 	unsigned char *log; /* grows */
 	long sales;
+	unsigned long number; /* of more digits than a double has */
 };
 
 static int users_make(struct shop *shop)
 {
+	shop->number = 18364758544493064721u;
 	for (int i = 0; i < USERS; i++) {
 		struct user *u = pMalloc(sizeof(*u));
 

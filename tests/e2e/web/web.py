@@ -201,6 +201,8 @@ def objects(browser):
     browser.wait(f"({text_of('#tree li li:nth-child(50)')}).includes('<img src=x')", "a name with markup is not shown as text")
     go(browser, "root->users[3].age")
     browser.wait(f"({text_of('#tree')}).includes('age int = ')", "a path that was asked for")
+    go(browser, "root->number")
+    browser.wait(f"({text_of('#tree')}).includes('18364758544493064721')", "a large number, exactly")
     go(browser, "root->nothing")
     browser.wait(f"({text_of('#error')}).includes('nothing')", "what is wrong with a path")
     go(browser, "root")
