@@ -13,7 +13,7 @@
  * of the record into free blocks, flush, then the record's first block. A crash before that block is whole leaves the
  * version before; everything written so far lies in blocks that are free for it.
  *
- * Of a page that has changed little since its block was written the record itself has what changed (patch.h), if the commit is small.
+ * Of a page that has changed little since its block was written the record itself has what changed (patch.h), if the commit is not large.
  *
  * Changes come in batches (struct change_source). Of one that is not the last, or does not fit, the pages are written at once
  * and only its entries kept, as the bytes they will be in the record: so a commit of any size takes the memory of a batch,
@@ -32,7 +32,9 @@
 #include <xxhash.h>
 
 enum { AHEAD_BLOCKS = 128 };
-enum { PATCHED_MOST = 256 }; /* a commit of more changes writes pages */
+/* A commit of so many changes may have patches, or of one in four pages of the version, up to a quarter of what bases hold. Where more
+ * change each time, patches are soon full of granules, and pages one behind the other are written faster. */
+enum { PATCHED_LEAST = 256, PATCHED_PART = 4, PATCHED_MOST = 8192 };
 
 struct commit {
 	struct chain *c;
@@ -44,8 +46,10 @@ struct commit {
 	size_t room;                /* for so many */
 	uint32_t entries;
 	uint64_t stored; /* pages to write */
-	bool is_small;   /* one batch of few entries: they may have patches, malloced, until the map takes them over */
-	uint64_t patched, patch_bytes;
+	bool may_patch;
+	unsigned char **patch; /* those of the entries, in their order, malloced, until the map takes them over */
+	size_t patches;
+	uint64_t patch_bytes;
 
 	uint64_t changes, data_blocks, deads, pages; /* so far; pages: of the version */
 	uint32_t record_entries;
@@ -160,6 +164,20 @@ static uint64_t patch_bytes_most(const struct chain *c)
 	return (UINT64_C(1) << 20) + c->map.pages * (SPM_PAGE_BYTES / 16);
 }
 
+static int patch_keep(struct commit *k, unsigned char *patch)
+{
+	unsigned char **more;
+
+	if ((k->patches & (k->patches + 1)) == 0) { /* full: 0, 1, 3, 7, ... */
+		more = realloc(k->patch, (k->patches * 2 + 1) * sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		k->patch = more;
+	}
+	k->patch[k->patches++] = patch;
+	return 0;
+}
+
 /* A block of whose page little has changed stays, and the entry tells what has. */
 static int patch_make(struct commit *k, struct page_change *ch, struct record_entry *e)
 {
@@ -176,22 +194,29 @@ static int patch_make(struct commit *k, struct page_change *ch, struct record_en
 	if (!granules) /* as it was when the block was written */
 		return 0;
 	patch = malloc(spm_patch_bytes(granules));
-	if (!patch)
+	if (!patch || patch_keep(k, patch)) {
+		free(patch);
 		return -ENOMEM;
+	}
 	spm_patch_cut(ch->data, granules, patch);
 	e->is.granules = granules;
 	e->is.patch = patch;
-	k->patched++;
 	k->patch_bytes += spm_patch_bytes(granules);
 	return 0;
 }
 
-/* The changes of the batch are all there are, and few. */
-static bool is_small(struct commit *k, size_t n)
+static bool is_few(const struct chain *c, size_t changes)
+{
+	return changes <= PATCHED_LEAST || (changes <= PATCHED_MOST && changes <= c->map.pages / PATCHED_PART);
+}
+
+/* Of the first batch: whether it, or, if there are more, all of them, have few enough changes. */
+static bool may_patch(struct commit *k, size_t n)
 {
 	struct chain *c = k->c;
+	size_t all = k->source->is_over ? n : k->source->changes_most;
 
-	if (!k->source->is_over || k->changes || n > PATCHED_MOST || k->chunk_pages > 1 || c->volume->super.version < 4)
+	if (!is_few(c, all) || k->chunk_pages > 1 || c->volume->super.version < 4)
 		return false;
 	if (!c->bases)
 		c->bases = spm_bases_new();
@@ -204,7 +229,8 @@ static int entries_make(struct commit *k, struct page_change *changes, size_t n)
 
 	k->entries = 0;
 	k->stored = 0;
-	k->is_small = is_small(k, n);
+	if (!k->changes)
+		k->may_patch = may_patch(k, n);
 	for (size_t i = 0; i < n; i++) {
 		if (!spm_map_page_is_possible(changes[i].page))
 			return -EINVAL;
@@ -215,7 +241,7 @@ static int entries_make(struct commit *k, struct page_change *changes, size_t n)
 	for (size_t i = 0; i < n && !err; i++) {
 		if (!entry_make(k->c, &changes[i], &k->entry[k->entries]))
 			continue;
-		if (k->is_small && changes[i].is_stored)
+		if (k->may_patch && changes[i].is_stored)
 			err = patch_make(k, &changes[i], &k->entry[k->entries]);
 		entry_count(k, changes[i].is_stored ? changes[i].data : NULL);
 	}
@@ -307,6 +333,21 @@ static void place_note(struct chain *c, uint64_t blocks)
 		c->place_blocks = blocks > before ? blocks : before;
 }
 
+/* Pages that are written may be patched from now on. If the commit fails, all is forgotten: others will get these blocks, as of the same
+ * birth. */
+static void bases_note(struct commit *k)
+{
+	for (uint32_t i = 0; i < k->entries && k->may_patch; i++)
+		if (k->data[i])
+			spm_bases_note(k->c->bases, k->entry[i].is.block, k->entry[i].is.birth, k->data[i]);
+}
+
+static void bases_forget(struct commit *k)
+{
+	spm_bases_free(k->c->bases);
+	k->c->bases = NULL;
+}
+
 /* Whether the record with its pages behind it fits. How long it is does not depend on where it lies: a run has pages that
  * this record writes, or none of them. */
 static bool fits_in_place(struct commit *k)
@@ -331,6 +372,7 @@ static void place_inline(struct commit *k)
 	k->r = (void *)k->c->buffer;
 	memset(k->r, 0, RECORD_HEADER_BYTES);
 	blocks_assign(k, k->c->next[0].block + at);
+	bases_note(k);
 	k->writer = (struct entry_writer){.to = (unsigned char *)k->r, .bytes = RECORD_HEADER_BYTES};
 	entries_put(k, &k->writer);
 	for (uint32_t i = 0; i < k->entries; i++)
@@ -341,31 +383,63 @@ static void place_inline(struct commit *k)
 	k->in_place = at;
 }
 
-/* Writes pages i.. of the entries into the run, neighbours in memory in one go. */
+/* How many pages, from that of entry i on, follow each other in memory. */
+static uint64_t pages_together(const struct commit *k, uint32_t i, uint64_t most)
+{
+	const unsigned char *first = k->data[i];
+	uint64_t n = 1;
+
+	while (n < most && ++i < k->entries) {
+		if (!k->data[i])
+			continue;
+		if (k->data[i] != first + n * SPM_BLOCK_BYTES)
+			break;
+		n++;
+	}
+	return n;
+}
+
+/* Gives the next pages, up to *n, the blocks from `block` on; returns where they lie together, and how many in *n. Those that have
+ * patched ones between them are brought together in the chain's buffer: a write takes as long as copying 20 pages or more. */
+static const void *pages_gather(struct commit *k, uint32_t *i, uint64_t block, uint64_t *n)
+{
+	enum { ENOUGH = 16 };
+	unsigned char *to = NULL;
+	const void *from;
+	uint64_t together;
+
+	while (!k->data[*i])
+		++*i;
+	from = k->data[*i];
+	together = pages_together(k, *i, *n);
+	if (together < ENOUGH && together < *n) {
+		from = to = k->c->buffer;
+		together = *n < PLACE_BLOCKS ? *n : PLACE_BLOCKS;
+	}
+	*n = together;
+	for (uint64_t done = 0; done < together; ++*i) {
+		if (!k->data[*i])
+			continue;
+		if (to)
+			memcpy(to + done * SPM_BLOCK_BYTES, k->data[*i], SPM_BLOCK_BYTES);
+		k->entry[*i].is.block = block + done++;
+	}
+	return from;
+}
+
+/* Writes pages i.. of the entries into the run. */
 static int pages_write(struct commit *k, uint32_t *i, struct block_run run)
 {
-	uint64_t done = 0;
+	int err = 0;
 
-	while (done < run.blocks) {
-		const unsigned char *from = NULL;
-		uint64_t n = 0;
-		int err;
+	for (uint64_t done = 0, n; done < run.blocks && !err; done += n) {
+		const void *from;
 
-		for (; *i < k->entries && done + n < run.blocks; ++*i) {
-			if (!k->data[*i])
-				continue;
-			if (from && k->data[*i] != from + n * SPM_BLOCK_BYTES)
-				break;
-			if (!from)
-				from = k->data[*i];
-			k->entry[*i].is.block = run.block + done + n++;
-		}
+		n = run.blocks - done;
+		from = pages_gather(k, i, run.block + done, &n);
 		err = spm_blocks_write(k->c->volume, run.block + done, from, n);
-		if (err)
-			return err;
-		done += n;
 	}
-	return 0;
+	return err;
 }
 
 static int run_note(struct commit *k, struct block_run run)
@@ -448,9 +522,11 @@ static int batch_place_outside(struct commit *k)
 
 	if (!err && bytes > k->record_room)
 		err = record_grow(k, bytes);
-	if (!err)
-		entries_put(k, &k->writer);
-	return err;
+	if (err)
+		return err;
+	bases_note(k);
+	entries_put(k, &k->writer);
+	return 0;
 }
 
 static int batches_place_outside(struct commit *k)
@@ -536,7 +612,7 @@ static void header_fill(struct commit *k, struct version_info *info)
 	info->parent = c->newest.version;
 	info->version = number > info->parent ? number : info->parent + 1;
 	info->pages = k->pages;
-	info->stored_pages = k->data_blocks + k->patched;
+	info->stored_pages = k->data_blocks + k->patches;
 	info->stored_bytes = (k->data_blocks + k->record_blocks) * SPM_BLOCK_BYTES;
 	r->info = *info;
 }
@@ -569,26 +645,19 @@ static void entry_accept(struct commit *k, const struct record_entry *e)
 		SPM_CHECK(!spm_dead_add(c, &e->was, k->r->seq));
 }
 
-/* The map takes over the patches; pages that were written may be patched from now on. */
-static void small_accept(struct commit *k)
-{
-	for (uint32_t i = 0; i < k->entries; i++) {
-		struct record_entry *e = &k->entry[i];
-
-		entry_accept(k, e);
-		e->is.patch = NULL;
-		if (k->data[i])
-			spm_bases_note(k->c->bases, e->is.block, e->is.birth, k->data[i]);
-	}
-}
-
-static void large_accept(struct commit *k)
+/* The map takes over the patches. */
+static void entries_accept(struct commit *k)
 {
 	struct entry_cursor at = record_entries(k->r);
+	size_t patch = 0;
 
-	while (spm_entry_next(&at))
+	while (spm_entry_next(&at)) {
+		if (at.entry.is.patch)
+			at.entry.is.patch = k->patch[patch++];
 		entry_accept(k, &at.entry);
-	SPM_CHECK(!at.is_broken);
+	}
+	SPM_CHECK(!at.is_broken && patch == k->patches);
+	k->patches = 0;
 }
 
 /* The record is durable: what it says is so. */
@@ -597,10 +666,7 @@ static void accept(struct commit *k, struct version_info *info)
 	struct chain *c = k->c;
 	struct record_place place = {k->r->seq, c->next[0].block, k->r->run_count == 1 ? k->record_blocks : 0};
 
-	if (k->is_small)
-		small_accept(k);
-	else
-		large_accept(k);
+	entries_accept(k);
 	SPM_CHECK(!spm_record_add(c, &place));
 	SPM_CHECK(!spm_kept_add_newest(&c->history, k->r->seq, info->time_ns));
 	if (!next_is_rest(k))
@@ -641,10 +707,12 @@ static int commit_write(struct commit *k, bool force, struct version_info *info)
 		err = record_place_outside(k);
 	if (!err)
 		err = commit_finish(k, is_inline, info);
-	if (err)
-		give_back(k);
-	else
+	if (!err) {
 		accept(k, info);
+		return 0;
+	}
+	give_back(k);
+	bases_forget(k);
 	return err;
 }
 
@@ -652,8 +720,9 @@ static void commit_end(struct commit *k)
 {
 	if ((unsigned char *)k->r != k->c->buffer)
 		free(k->r);
-	for (uint32_t i = 0; i < k->entries; i++)
-		free((void *)(uintptr_t)k->entry[i].is.patch);
+	for (size_t i = 0; i < k->patches; i++)
+		free(k->patch[i]);
+	free(k->patch);
 	free(k->entry);
 	free(k->data);
 	free(k->page_run);

@@ -106,7 +106,12 @@ bool spm_bases_compare(struct bases *b, uint64_t block, uint64_t birth, const vo
 		return false;
 	base->used = ++b->clock;
 	*granules = 0;
-	for (unsigned g = 0; g < GRANULES && spm_patch_is_possible(*granules); g++)
-		*granules |= (uint32_t)(base->sum[g] != granule_sum(b, page, g)) << g;
-	return spm_patch_is_possible(*granules);
+	for (unsigned g = 0, changed = 0; g < GRANULES; g++) {
+		if (base->sum[g] == granule_sum(b, page, g))
+			continue;
+		if (++changed > PATCH_GRANULES_MOST)
+			return false;
+		*granules |= UINT32_C(1) << g;
+	}
+	return true;
 }

@@ -9,7 +9,7 @@
  * commit of few bytes is one block where it would be two, and one of a hundred scattered changes a few blocks where it would be a
  * hundred. A page of which more has changed than PATCH_GRANULES_MOST is written anew.
  *
- * What lies in a block nobody keeps in memory, so blocks that small commits wrote lately are known by the checksums of their
+ * What lies in a block nobody keeps in memory, so blocks that commits of few changes wrote lately are known by the checksums of their
  * granules (struct bases). What is not known is written as a whole, and known from then on.
  */
 #ifndef SPM_PATCH_H

@@ -80,10 +80,14 @@ static bool some_leave(unsigned i, uint64_t n)
 	return i < 60;
 }
 
-static const struct kind kinds[] = {{"little", little, 1, 0},     {"meta", meta, 1, 0},
-                                    {"all", all, 1, 0},           {"batches", all, BATCHES, 0},
-                                    {"chunks", little, 1, 16384}, {"leave", some_leave, 1, 0},
-                                    {"empty first", little, 2, 0}};
+static const struct kind kinds[] = {{"little", little, 1, 0},
+                                    {"meta", meta, 1, 0},
+                                    {"all", all, 1, 0},
+                                    {"batches", all, BATCHES, 0},
+                                    {"chunks", little, 1, 16384},
+                                    {"leave", some_leave, 1, 0},
+                                    {"empty first", little, 2, 0},
+                                    {"little in batches", little, BATCHES, 0}};
 
 struct batches {
 	struct change_source source;

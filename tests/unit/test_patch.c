@@ -2,6 +2,7 @@
 #include "branch_off.h"
 #include "scratch.h"
 #include "sim_driver.h"
+#include "slices.h"
 #include "volume/internal.h"
 
 #include <errno.h>
@@ -179,6 +180,121 @@ static void what_checksums_overlook_is_not(void **state)
 	spm_volume_close(v);
 }
 
+enum { MANY = 2048, CHANGED = 500 };
+static page_words many[MANY];
+static struct page_change many_change[MANY];
+
+/* Every fourth page gets another word; in batches. */
+static struct version_info many_commit(struct chain *c, uint64_t word)
+{
+	static uint64_t value = UINT64_C(1) << 63; /* never one that was there */
+	struct version_info info = {0};
+	struct slices s;
+
+	for (unsigned i = 0; i < CHANGED; i++) {
+		many[i * 4][word] = ++value;
+		many_change[i] = (struct page_change){.page = FIRST + i * 4, .data = many[i * 4], .meta.span_pages = 1};
+	}
+	s = slices_of(many_change, CHANGED, SLICE_MOST);
+	assert_int_equal(spm_chain_commit_from(c, &s.source, true, &info), 0);
+	return info;
+}
+
+static void many_expect(struct chain *c)
+{
+	static page_words page;
+
+	for (unsigned i = 0; i < MANY; i++) {
+		memset(page, 0, sizeof(page));
+		assert_int_equal(spm_chain_read(c, FIRST + i, 1, page), 0);
+		assert_memory_equal(page, many[i], sizeof(page));
+	}
+}
+
+static void a_word_in_each_of_many_pages_is_not_many_pages(void **state)
+{
+	struct volume *v = volume_make(0);
+	struct version_info info = {0};
+	struct chain *c;
+
+	(void)state;
+	for (unsigned i = 0; i < MANY; i++) {
+		for (unsigned w = 0; w < WORDS; w++)
+			many[i][w] = i * WORDS + w;
+		many_change[i] = (struct page_change){.page = FIRST + i, .data = many[i], .meta.span_pages = 1};
+	}
+	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	assert_int_equal(spm_chain_commit(c, many_change, MANY, true, &info), 0);
+	info = many_commit(c, 1);
+	assert_in_range(info.stored_bytes, CHANGED * SPM_PAGE_BYTES, 2 * CHANGED * SPM_PAGE_BYTES);
+	for (uint64_t word = 2; word < 2 + PATCH_GRANULES_MOST * 16; word += 16) {
+		info = many_commit(c, word);
+		assert_int_equal(info.stored_pages, CHANGED);
+		assert_in_range(info.stored_bytes, CHANGED * GRANULE_BYTES,
+		                CHANGED * ((word / 16 + 1) * GRANULE_BYTES + ENTRY_BYTES_MOST) + 2 * SPM_BLOCK_BYTES);
+	}
+	many_expect(c);
+	spm_chain_self_check(c);
+	spm_chain_close(c);
+	assert_int_equal(spm_chain_open(v, 1, "main", 0, 0, &c), 0);
+	many_expect(c);
+	spm_chain_close(c);
+	spm_volume_close(v);
+}
+
+/* Where a quarter or more changes at a time, pages follow each other in long writes. */
+static void most_pages_are_written_whole(void **state)
+{
+	struct volume *v = volume_make(0);
+	struct version_info info;
+	struct chain *c;
+
+	(void)state;
+	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	for (uint64_t word = 1; word < 4; word++) {
+		info = many_commit(c, word); /* there are no others */
+		assert_in_range(info.stored_bytes, CHANGED * SPM_PAGE_BYTES, 2 * CHANGED * SPM_PAGE_BYTES);
+	}
+	assert_int_equal(c->map.patch_bytes, 0);
+	spm_chain_close(c);
+	spm_volume_close(v);
+}
+
+/* Pages with this word, in two batches, of which the second fails. */
+static int halves_commit(struct chain *c, uint64_t word, bool fails)
+{
+	enum { HALF = 30 };
+	struct version_info info = {0};
+	struct slices s;
+
+	for (unsigned i = 0; i < 2 * HALF; i++) {
+		now[i][7] = word;
+		change[i] = change_of(i);
+	}
+	s = slices_of(change, 2 * HALF, HALF);
+	s.fails_at = fails ? HALF : SIZE_MAX;
+	return spm_chain_commit_from(c, &s.source, true, &info);
+}
+
+/* A commit writes where one that failed has written before, as of the same version: what that one wrote is not there. */
+static void what_failed_is_no_base(void **state)
+{
+	struct volume *v = volume_make(0);
+	struct chain *c;
+
+	(void)state;
+	all_fill(1);
+	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	for (unsigned i = 0; i < 40; i++) /* until all that is free was written to */
+		assert_int_equal(halves_commit(c, 1, true), -ESRCH);
+	assert_int_equal(halves_commit(c, 2, false), 0);
+	assert_int_equal(halves_commit(c, 1, false), 0);
+	for (unsigned i = 0; i < PAGES / 5; i++)
+		expect(c, i);
+	spm_chain_close(c);
+	spm_volume_close(v);
+}
+
 /* A volume of a format that has none gets none. */
 static void an_older_volume_gets_no_patches(void **state)
 {
@@ -323,11 +439,32 @@ static void page_change_any(unsigned i)
 			now[i][below(WORDS)] = test_random(&random_state) % 3;
 }
 
+/* The blocks that it has written the next one may get, as of the same version. */
+static void commit_that_fails(struct chain *c, uint64_t version)
+{
+	struct version_info info = {0};
+	struct slices s;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < PAGES; i++)
+		if (below(4)) {
+			now[i][below(WORDS)] ^= UINT64_MAX;
+			change[n++] = change_of(i);
+		}
+	s = slices_of(change, n, 1 + below(SLICE_MOST));
+	s.fails_at = below(n);
+	assert_int_equal(spm_chain_commit_from(c, &s.source, true, &info), -ESRCH);
+	memcpy(now, model[version - 1], sizeof(now));
+}
+
 static void commit_any(struct chain *c, uint64_t version)
 {
 	struct version_info info = {0};
 	unsigned n = 0, most = below(10) ? 10 : PAGES;
+	struct slices s;
 
+	if (!below(6))
+		commit_that_fails(c, version);
 	for (unsigned i = 0; i < PAGES; i++)
 		if (below(PAGES) < most) {
 			page_change_any(i);
@@ -335,7 +472,8 @@ static void commit_any(struct chain *c, uint64_t version)
 		}
 	if (!below(8)) /* pages of a chunk together: no patches, but those that are there stay */
 		info.chunk_bytes = 4 * SPM_PAGE_BYTES;
-	assert_int_equal(spm_chain_commit(c, change, n, true, &info), 0);
+	s = slices_of(change, n, below(2) ? SLICE_MOST : 1 + below(8));
+	assert_int_equal(spm_chain_commit_from(c, &s.source, true, &info), 0);
 	assert_int_equal(info.version, version);
 	memcpy(model[version], now, sizeof(now));
 }
@@ -454,6 +592,9 @@ int main(void)
 	        cmocka_unit_test(what_is_again_as_in_the_block_has_no_patch),
 	        cmocka_unit_test(the_first_change_after_opening_is_a_whole_page),
 	        cmocka_unit_test(what_checksums_overlook_is_not),
+	        cmocka_unit_test(a_word_in_each_of_many_pages_is_not_many_pages),
+	        cmocka_unit_test(most_pages_are_written_whole),
+	        cmocka_unit_test(what_failed_is_no_base),
 	        cmocka_unit_test(an_older_volume_gets_no_patches),
 	        cmocka_unit_test(patches_have_a_bound),
 	        cmocka_unit_test(damage_below_a_patch_is_named),
