@@ -154,11 +154,20 @@ build new "struct user { long id, age, height, more; }; $app"
 ./old save
 ./new >out 2>&1
 grep -q "^7 0$" out || fail "a field behind the end is zero: $(cat out)"
+./new ways >out 2>&1
+[ "$(grep -c ': fits$' out)" = 4 ] || fail "it fits however it comes: $(cat out)"
 ./new >out 2>&1
 grep -q "^7 9$" out || fail "and then what it was set to: $(cat out)"
 look=
 ./old >out 2>&1
 grep -qF "$refused struct user: field more removed" out || fail "the build before can't use it then: $(cat out)"
+user='long id; struct user *next; union { struct user **all; long n; }; long height, weight' # 40 bytes of 48
+fill='struct user **all = pCalloc(8, sizeof(*all)), *at = root->users; at->all = all; for (int i = 0; i < 8; i++) at = at->next = all[i] = pCalloc(1, sizeof(*at))'
+change "a list, and an array of pointers" "restore: fits" "struct user { $user; }; $app" "struct user { $user, more; }; $app"
+fill="$fill; all[7]->next = pCalloc(2, sizeof(*at))"
+change "two at the end of the list" "may be an array of them" "struct user { $user; }; $app" "struct user { $user, more; }; $app"
+fill="$fill; all[7]->next = NULL; all[4] = pCalloc(2, sizeof(*at))"
+change "two in the array" "may be an array of them" "struct user { $user; }; $app" "struct user { $user, more; }; $app"
 fill=
 define=-DROOT_BYTES=64
 change "a root with room" "restore: fits" "struct user { long id; }; struct app { struct user *users; long count; };" \
