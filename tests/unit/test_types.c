@@ -137,6 +137,11 @@ static bool has_compiler(const char *flags)
 	return strncmp(flags, "clang", 5) || !system("command -v clang >/dev/null 2>&1");
 }
 
+static const char *another_compiler(void)
+{
+	return has_compiler("clang") ? "clang -g" : "gcc -g -gdwarf-4";
+}
+
 static void source_write(const char *path, const char *source)
 {
 	FILE *f = fopen(path, "w");
@@ -287,7 +292,7 @@ static void a_declared_type_is_found_where_it_is_defined(void **state)
 	dlclose(units);
 	alone = module_load("gcc -g", ".c", "struct part; struct owner { struct part *part; }; struct owner x;");
 	must_tell(alone, "struct owner", "struct owner 8 { part@0 *struct part; }\nstruct part 0 { }\n");
-	other = module_load("clang -g", ".c", "struct part { int n; }; struct part y;");
+	other = module_load(another_compiler(), ".c", "struct part { int n; }; struct part y;");
 	must_tell(alone, "struct owner", text);
 	dlclose(other);
 	other = two_units_load("gcc -g", "struct part { int n; }; struct part y;",
@@ -310,7 +315,7 @@ static void different_definitions_are_told(void **state)
 	dlclose(units);
 	units = module_load("gcc -g", ".c", "struct other { long n; }; struct other y;");
 	must_tell(units, "struct twice", "struct twice 8 { n@0 long; }\n");
-	same = module_load("clang -g", ".c", "struct twice { long n; }; struct twice y;");
+	same = module_load(another_compiler(), ".c", "struct twice { long n; }; struct twice y;");
 	must_tell(units, "struct twice", "struct twice 8 { n@0 long; }\n");
 	dlclose(same);
 	same = module_load("gcc -g", ".c", "struct twice { long m; }; struct twice y;");
