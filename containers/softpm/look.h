@@ -30,13 +30,13 @@ SOFTPM_API void pLookRoot(const struct plook *look, uint64_t *address, uint64_t 
 /* The root's type (cattr.type), with all that it leads to; good until pLookClose. NULL: the program did not tell, or not yet in this
  * version. */
 SOFTPM_API const struct ptype *pLookType(const struct plook *look);
-/* The type of that name ("struct foo", "foo_t") among those that the root's leads to or that pCSetType told, or NULL. */
+/* The type of that name ("struct foo", "foo_t") among those that the root's leads to, or NULL. */
 SOFTPM_API const struct ptype *pLookTypeNamed(const struct plook *look, const char *name);
 
 struct pobject {
 	uint64_t address, bytes;  /* what pUsableSize says: at least what was asked for */
 	int has_no_pointers;      /* from pMallocNoPtr */
-	const struct ptype *type; /* as pCSetType told, else NULL */
+	const struct ptype *type; /* NULL: nobody told; follow the root's type */
 };
 /* The object that the address lies in, anywhere. 1: *out is it; 0: in none; -1: failure (EUCLEAN: damage, told by pErrorMsg). */
 SOFTPM_API int pLookObject(struct plook *look, uint64_t address, struct pobject *out);
