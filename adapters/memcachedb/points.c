@@ -129,6 +129,12 @@ void spm_points_begin(struct conn *c)
 	own->open++;
 }
 
+/* Outside of gates: the next one may be captured just now. */
+static uint64_t captured_now(void)
+{
+	return __atomic_load_n(&points.captured, __ATOMIC_RELAXED);
+}
+
 static void want(uint64_t version)
 {
 	if (__atomic_load_n(&points.wanted, __ATOMIC_RELAXED) >= version)
@@ -157,7 +163,7 @@ static void making_end(void)
 {
 	pthread_mutex_lock(&points.lock);
 	points.is_making = false;
-	if (points.wanted > points.captured)
+	if (points.wanted > captured_now())
 		pthread_cond_signal(&points.wake);
 	pthread_cond_broadcast(&points.settled_more);
 	pthread_mutex_unlock(&points.lock);
@@ -407,7 +413,7 @@ static void lead(evutil_socket_t fd, short which, void *arg)
 		want(w->needs);
 		return;
 	}
-	if (points.captured < w->needs)
+	if (captured_now() < w->needs)
 		point(w);
 	making_end();
 	settled_return(w);
@@ -456,8 +462,8 @@ static void wait_for_work(void)
 		until.tv_sec++;
 	}
 	if (pthread_cond_clockwait(&points.wake, &points.lock, CLOCK_MONOTONIC, &until) == ETIMEDOUT &&
-	    points.wanted <= points.captured)
-		points.wanted = points.captured + 1;
+	    points.wanted <= captured_now())
+		__atomic_store_n(&points.wanted, captured_now() + 1, __ATOMIC_RELAXED);
 }
 
 static void *thread_main(void *arg)
@@ -469,7 +475,7 @@ static void *thread_main(void *arg)
 		sched_setscheduler(0, SCHED_BATCH, &none);
 	pthread_mutex_lock(&points.lock);
 	while (!points.is_ending) {
-		if (points.wanted <= points.captured || points.is_making) {
+		if (points.wanted <= captured_now() || points.is_making) {
 			wait_for_work();
 			continue;
 		}
@@ -502,7 +508,7 @@ int spm_points_now(void)
 	int err;
 
 	pthread_mutex_lock(&points.lock);
-	version = points.captured + 1;
+	version = captured_now() + 1;
 	if (points.wanted < version)
 		__atomic_store_n(&points.wanted, version, __ATOMIC_RELAXED);
 	pthread_cond_signal(&points.wake);
