@@ -190,9 +190,9 @@ static int bucket_reach(struct spm_seeing *s, uint64_t *bucket)
 	for (unsigned all = 0; (bits = tag_of(word)); hash <<= bits) {
 		all += bits;
 		if (all > DEPTH_MAX || bits > NODE_BITS_MAX ||
-		    word_read(s->look, (uintptr_t)(node_of(word) + (hash >> (64 - bits))), &word))
+		    word_read(s->look, (word & ~UINT64_C(15)) + (hash >> (64 - bits)) * sizeof(word), &word))
 			return all > DEPTH_MAX || bits > NODE_BITS_MAX ? damaged() : -1;
-		visited(s, (uintptr_t)node_of(at));
+		visited(s, at & ~UINT64_C(15));
 		at = word;
 	}
 	*bucket = word;
@@ -274,7 +274,7 @@ static int array_next(struct spm_seeing *s, struct spm_seen *out)
 	if (i >= in_piece) {
 		if (in_chunk >> a->shift >= a->chunks)
 			return damaged();
-		if (word_read(s->look, (uintptr_t)(a->chunk + (in_chunk >> a->shift)), &base))
+		if (word_read(s->look, (uintptr_t)a->chunk + (in_chunk >> a->shift) * sizeof(base), &base))
 			return -1;
 		i = in_chunk & ((UINT64_C(1) << a->shift) - 1);
 	}
@@ -292,7 +292,7 @@ static int list_next(struct spm_seeing *s, struct spm_seen *out)
 
 	if (!s->next)
 		visited(s, (uintptr_t)s->header.list.owner);
-	if (!node)
+	if (!node || s->next >= s->count) /* one that leads round ends all the same */
 		return 0;
 	if (!has_bytes(s->look, node, sizeof(struct plist_node) + s->header.list.bytes))
 		return damaged();

@@ -6,9 +6,8 @@
  *
  * And memcachedb's hashtable (see_items.c): bucket after bucket.
  *
- * Nothing here believes what it reads: a structure is taken for one if its header's own marks are right; and no step leads back, so it ends, but
- * for a list that leads into itself, and a tree whose children are shared: elements are counted, and more than the
- * version has bytes end it with EUCLEAN.
+ * Nothing here believes what it reads: a structure is taken for one if its header's own marks are right; and no step leads back, so it ends. Of a
+ * tree whose children are shared elements are counted: more than the version has bytes are EUCLEAN.
  */
 #ifndef SPM_DS_SEE_H
 #define SPM_DS_SEE_H

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <softpm/look.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,7 +127,7 @@ static enum verdict verdict_of(int status)
 	return !WEXITSTATUS(status) ? GOOD : WEXITSTATUS(status) == STATUS_SKIP ? SKIPPED : BAD;
 }
 
-static enum verdict version_ask(const struct bisecting *b, const char *ref)
+static enum verdict command_ask(const struct bisecting *b, const char *ref)
 {
 	int pipes[2], status = 0, ignored;
 	pid_t contents, command;
@@ -143,6 +144,19 @@ static enum verdict version_ask(const struct bisecting *b, const char *ref)
 	if (contents > 0)
 		waitpid(contents, &ignored, 0);
 	return status == -1 ? BROKEN : verdict_of(status);
+}
+
+/* It is kept meanwhile: a program that goes on drops old ones. */
+static enum verdict version_ask(const struct bisecting *b, const char *ref)
+{
+	struct plook *look = pLookOpen(b->c->magic, ref);
+	enum verdict verdict;
+
+	if (!look)
+		complain("%s", pErrorMsg());
+	verdict = look ? command_ask(b, ref) : SKIPPED;
+	pLookClose(look);
+	return verdict;
 }
 
 static void verdict_tell(struct bisecting *b, const struct candidate *v, const char *ref)

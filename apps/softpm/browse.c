@@ -269,7 +269,8 @@ static int row_json(const struct row *r, void *arg)
 	struct browsing *b = arg;
 	char *path = step_path(r->before, r->step);
 
-	b->is_cut |= r->has_more == MORE_DEPTH || r->has_more == MORE_ELEMENTS || r->value->all > r->value->n ||
+	b->is_cut |= r->has_more == MORE_DEPTH || r->has_more == MORE_ELEMENTS || r->damage ||
+	             r->value->kind == VALUE_DAMAGE || r->value->all > r->value->n ||
 	             (inside_is_numbers(r->inside) && r->inside->count > b->limits.elements);
 	if (b->rows++ == b->rows_most) {
 		free(path);

@@ -178,8 +178,9 @@ static void members_compare(struct comparing *c, const struct place *old, const 
 	}
 }
 
+/* first: what the first of them is called. */
 static void elements_compare(struct comparing *c, const struct place *old, const struct place *new, uint64_t count,
-                             const char *path)
+                             int64_t first, const char *path)
 {
 	uint64_t bytes = new->type->bytes, window = bytes < WINDOW ? WINDOW / bytes : 1;
 
@@ -195,7 +196,7 @@ static void elements_compare(struct comparing *c, const struct place *old, const
 			a.address += k * bytes;
 			b.address += k * bytes;
 			a.bytes = b.bytes = bytes;
-			if (asprintf(&step, "%s[%" PRIu64 "]", path, k) < 0)
+			if (asprintf(&step, "%s[%" PRId64 "]", path, first + (int64_t)k) < 0)
 				out_of_memory();
 			places_compare(c, &a, &b, step);
 			free(step);
@@ -227,10 +228,10 @@ static void words_compare(struct comparing *c, const struct place *old, const st
 static void shapes_compare(struct comparing *c, enum shape shape, uint64_t count, const struct place *old,
                            const struct place *new, const char *path, bool is_led)
 {
-	if (shape == SHAPE_WORDS || !new->type)
+	if (shape == SHAPE_WORDS || !new->type || !old->type)
 		words_compare(c, old, new, path);
 	else if (shape == SHAPE_ELEMENTS)
-		elements_compare(c, old, new, count, path);
+		elements_compare(c, old, new, count, 0, path);
 	else if (shape == SHAPE_MEMBERS || shape == SHAPE_LIST)
 		members_compare(c, old, new, path, is_led);
 }
@@ -361,6 +362,15 @@ static void changed_tell(struct comparing *c, const struct told *t)
 		return;
 	}
 	old = place_before(c, &new);
+	if (t->shape ==
+	    SHAPE_ELEMENTS) { /* what leads there may lead to the middle: those before are [-1], [-2], ... */
+		uint64_t before = (new.address - t->object) / new.type->bytes;
+
+		new.address -= before *new.type->bytes;
+		old.address = new.address;
+		elements_compare(c, &old, &new, t->count + before, -(int64_t)before, t->path);
+		return;
+	}
 	shapes_compare(c, t->shape, t->count, &old, &new, t->path, t->is_led);
 }
 

@@ -12,6 +12,8 @@ struct waiting {
 	uint32_t node;
 	char *prefix; /* from the node to what has the children */
 	bool is_list, has_wanted;
+	uint64_t mark, lap,
+	        laps; /* list: an element before, to see circles by; how many came since, of how many until the next mark */
 };
 struct naming {
 	struct plook *look;
@@ -21,6 +23,8 @@ struct naming {
 	size_t nodes, nodes_room;
 	uint32_t *slot; /* node + 1, by object */
 	size_t slots;
+	uint64_t *part; /* elements of lists that are parts of objects met before: addresses, by hash; 0: free */
+	size_t parts, parts_room;
 	uint64_t *wanted; /* sorted */
 	bool *is_met;
 	size_t n, met;
@@ -272,22 +276,104 @@ static void place_note(struct naming *names, const struct place *p, uint32_t fro
 	}
 }
 
-/* False: it was met before, and what comes behind it, too. */
-static bool element_note(struct naming *names, const struct waiting *w, const struct child *child)
+/* Whether the list has led to this element before; sooner or later. */
+static bool is_circle(struct waiting *w, uint64_t element)
 {
-	struct named named = {.from = w->node, .kind = NAMED_OBJECT, .place = child->place, .shape = SHAPE_MEMBERS};
+	bool is_mark = element == w->mark;
+
+	if (w->lap++ == w->laps) {
+		w->mark = element;
+		w->laps = w->laps * 2 + 1;
+		w->lap = 0;
+	}
+	return is_mark;
+}
+
+static uint64_t *part_slot(uint64_t *slot, size_t room, uint64_t address)
+{
+	size_t i = (size_t)((address >> 3) * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (room - 1);
+
+	while (slot[i] && slot[i] != address)
+		i = (i + 1) & (room - 1);
+	return &slot[i];
+}
+
+/* Whether it was not met before. */
+static bool part_add(struct naming *names, uint64_t address)
+{
+	size_t room = names->parts_room ? names->parts_room * 2 : 256;
+	uint64_t *more;
+
+	if (names->parts >= names->parts_room / 2) {
+		more = calloc(room, sizeof(*more));
+		if (!more)
+			out_of_memory();
+		for (size_t i = 0; i < names->parts_room; i++)
+			if (names->part[i])
+				*part_slot(more, room, names->part[i]) = names->part[i];
+		free(names->part);
+		names->part = more;
+		names->parts_room = room;
+	}
+	more = part_slot(names->part, names->parts_room, address);
+	if (*more)
+		return false;
+	*more = address;
+	names->parts++;
+	return true;
+}
+
+/* One more element in an object that is asked for. */
+static void part_tell(struct naming *names, const struct waiting *w, struct named *named, const struct pobject *o,
+                      const char *step)
+{
+	char *path, *whole;
+
+	if (!names->fn || !is_wanted(names, o->address))
+		return;
+	named->object = o->address;
+	named->bytes = o->bytes;
+	path = naming_path(names, &names->node[w->node]);
+	whole = joined(path, step);
+	names->fn(named, &named->place, whole, names->arg);
+	free(whole);
+	free(path);
+}
+
+/* False: a list that goes on alike has it, and what comes behind it. Several elements may be parts of one object; or be elsewhere, too. */
+static bool element_note(struct naming *names, struct waiting *w, const struct child *child)
+{
+	struct named named = {.from = w->node,
+	                      .kind = NAMED_OBJECT,
+	                      .place = child->place,
+	                      .shape = SHAPE_MEMBERS,
+	                      .link = w->cursor.in.next_at + 1};
+	const struct named *met;
 	struct inside in;
 	struct pobject o;
+	char *step;
 
-	if (pLookObject(names->look, child->place.address, &o) != 1)
+	if (is_circle(w, child->place.address) || pLookObject(names->look, child->place.address, &o) != 1)
 		return false;
+	met = naming_find(names, o.address);
+	if (met && met->place.address == child->place.address)
+		return met->link != named.link;
+	if (met && !part_add(names, child->place.address))
+		return false;
+	step = joined(w->prefix, child->step);
+	w->has_wanted |= is_wanted(names, o.address);
+	if (met) {
+		part_tell(names, w, &named, &o, step);
+		if (place_open(names->look, &child->place, &in))
+			free(step);
+		else
+			inside_put(names, &in, w->node, step);
+		return true;
+	}
 	named.object = o.address;
 	named.bytes = o.bytes;
-	named.step = joined(w->prefix, child->step);
-	if (!node_add(names, &named)) {
-		free(named.step);
-		return false;
-	}
+	named.step = step;
+	node_add(names, &named);
 	if (!place_open(names->look, &child->place, &in))
 		inside_put(names, &in, (uint32_t)names->nodes - 1, joined("", ""));
 	return true;
@@ -392,6 +478,7 @@ void naming_free(struct naming *names)
 	free(names->queue);
 	free(names->node);
 	free(names->slot);
+	free(names->part);
 	free(names->wanted);
 	free(names->is_met);
 	free(names);

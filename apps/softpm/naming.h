@@ -26,6 +26,7 @@ struct named { /* an object */
 	bool is_led;        /* ->, not ., comes before its members */
 	enum shape shape;   /* of what is inside it, and of elements how many */
 	uint64_t count;
+	uint64_t link;      /* of a list's element: where the pointer to the next one is, + 1 */
 	char *step;         /* from there */
 	uint64_t all_bytes; /* with all objects that were met through it first: naming_sum */
 };

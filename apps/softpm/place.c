@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MEMBERS_DEEP = 64, RUN_BYTES = 32, TEXT_LEAST = 4, ZEROS_MOST = 16 << 20, KEY_BYTES = 200 };
+enum { MEMBERS_DEEP = 64, RUN_BYTES = 32, TEXT_LEAST = 4, KEY_BYTES = 200 };
 
 static const struct ptype type_void = {.kind = PTYPE_VOID, .name = "void"};
 static const struct ptype type_char = {.kind = PTYPE_CHAR, .name = "char", .bytes = 1};
@@ -288,19 +288,38 @@ static bool ends_flexible(const struct ptype *type)
 	return type->members && is_flexible(type->member[type->members - 1].type);
 }
 
+/* Of no type, if it has not the room for it. */
+static struct place type_that_fits(struct place p)
+{
+	if (p.type && p.type->kind != PTYPE_ARRAY && (!p.type->bytes || p.type->bytes > p.bytes))
+		p.type = NULL;
+	return p;
+}
+
+/* The object that a pointer leads into, as what the program said it is, if it did. */
+static struct place object_place(const struct inside *in)
+{
+	return (struct place){.address = in->object.address,
+	                      .bytes = in->object.bytes,
+	                      .type = in->object.type,
+	                      .is_plain = in->object.has_no_pointers != 0};
+}
+
 /* What a pointer to `type` leads to, which is in in->object. */
 static void led_open(struct plook *look, uint64_t target, const struct ptype *type, struct inside *in)
 {
-	struct place p = place_at(look, target, type);
-	uint64_t room = p.type && p.type->bytes ? p.bytes / p.type->bytes : 0;
+	struct place p = type_that_fits(place_at(look, target, type));
+	uint64_t room;
 
 	in->is_led = true;
-	if (p.type && room == 0 && p.type->kind != PTYPE_ARRAY)
-		p.type = NULL; /* it is not what the type says: smaller */
+	if (!p.type &&
+	    !seen_open(look, &p, in)) /* all of it: what leads into its middle says nothing of where it begins */
+		p = type_that_fits(object_place(in));
 	if (!p.type || p.type->kind == PTYPE_ARRAY) {
 		there_open(look, &p, in);
 		return;
 	}
+	room = p.bytes / p.type->bytes;
 	if (is_record(p.type) && link_find(p.type, &in->next_at)) {
 		in->shape = SHAPE_LIST;
 		in->of = p;
@@ -308,12 +327,13 @@ static void led_open(struct plook *look, uint64_t target, const struct ptype *ty
 		return;
 	}
 	/* Of small ones there is room for one more in the smallest object. */
-	if (is_record(p.type) && (room == 1 || ends_flexible(p.type) ||
-	                          (p.bytes <= 64 && is_zero(look, target + p.type->bytes, p.bytes - p.type->bytes)))) {
+	if (is_record(p.type) &&
+	    (room == 1 || ends_flexible(p.type) ||
+	     (p.bytes <= 64 && is_zero(look, p.address + p.type->bytes, p.bytes - p.type->bytes)))) {
 		there_open(look, &p, in);
 		return;
 	}
-	if (room > 1 && p.bytes <= 16 && is_zero(look, target + p.type->bytes, p.bytes - p.type->bytes))
+	if (room > 1 && p.bytes <= 16 && is_zero(look, p.address + p.type->bytes, p.bytes - p.type->bytes))
 		room = 1;
 	elements_open(&p, p.type, room, in);
 }
@@ -422,6 +442,11 @@ static int list_next(struct cursor *c, struct child *out, const char **why)
 
 	if (!c->link)
 		return 0;
+	if (c->next / 512 > pLookVersion(c->look)->pages) {
+		*why = "the list leads in circles: it has more elements than the version has words";
+		c->link = 0;
+		return -1;
+	}
 	out->place = place_at(c->look, c->link, type);
 	if (out->place.bytes < type->bytes) {
 		*why = "the list leads to where there is no such element";
@@ -575,31 +600,37 @@ static void run_see(struct cursor *c, struct child *out, const unsigned char *by
 	c->next += length;
 }
 
+/* The first byte of a word that is not zero; n: there is none. */
+static uint64_t zeros_pass(const unsigned char *bytes, uint64_t n, unsigned in_word)
+{
+	for (uint64_t i = 0; i < n; i++)
+		if (bytes[i])
+			return i < 8 - in_word ? 0 : i - (i + in_word) % 8;
+	return n;
+}
+
 static int words_next(struct cursor *c, struct child *out, const char **why)
 {
 	unsigned char bytes[256];
-	uint64_t end = c->next + ZEROS_MOST;
 
-	for (; c->next < c->in.of.bytes && c->next < end; c->next = c->next / 8 * 8 + 8) {
-		uint64_t n = least(c->in.of.bytes - c->next, sizeof(bytes)), word = 0;
+	while (c->next < c->in.of.bytes) {
+		uint64_t n = least(c->in.of.bytes - c->next, sizeof(bytes)), zeros;
 
-		if (pLookRead(c->look, c->in.of.address + c->next, &word, least(n, 8)) ||
-		    (word && pLookRead(c->look, c->in.of.address + c->next, bytes, n))) {
+		if (pLookRead(c->look, c->in.of.address + c->next, bytes, n)) {
 			*why = pErrorMsg();
-			c->next = (c->next / 4096 + 1) * 4096; /* those behind may be whole */
+			c->next += 4096 - (c->in.of.address + c->next) % 4096; /* pages behind may be whole */
 			return -1;
 		}
-		if (!word)
+		zeros = zeros_pass(bytes, n, c->next % 8);
+		if (zeros) {
+			c->next += zeros;
 			continue;
+		}
 		snprintf(out->step, sizeof(out->step), "+%llu", (unsigned long long)c->next);
 		run_see(c, out, bytes, n);
 		return 1;
 	}
-	if (c->next >= c->in.of.bytes)
-		return 0;
-	*why = "so many zeros that the rest was not looked at";
-	c->next = c->in.of.bytes;
-	return -1;
+	return 0;
 }
 
 int cursor_next(struct cursor *c, struct child *out, const char **why)

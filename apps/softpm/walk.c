@@ -1,7 +1,7 @@
 /* walk.c - see walk.h.
  *
  *   frames    the way down: of each place that is being told, a cursor at the child that comes next
- *   seen      by object: which parts of it were told, as what, by which path
+ *   seen      by object: which parts of it were told, as what, by which path; lists' elements, of which an object may have many, by page
  *   later     what lay too deep
  */
 #include "walk.h"
@@ -10,12 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COUNT_MOST = 10000 }; /* elements of a list that are not told but counted */
+enum { COUNT_MOST = 10000, SEEN_PAGE = 4096 }; /* elements of a list that are not told but counted */
 
 struct part { /* of an object: [from, end) was told as that type */
 	uint64_t object, from, end;
+	uint64_t key; /* by which it is found: the object, or the page + 1 */
 	const struct ptype *type;
 	const struct step *step; /* of the pointer that led there or, !is_led, of the place itself */
+	bool is_array;           /* of that type, one behind another */
 	bool is_led, is_alias;   /* alias: of an element of one list that was told before, in another */
 	uint64_t link;           /* of an element: where the pointer to the next one is, + 1 */
 	size_t before;           /* another one of the object + 1 */
@@ -73,11 +75,16 @@ static const struct step *step_keep(struct walking *w, const struct step *before
 
 /* ---- what was seen ---- */
 
-static size_t *seen_slot(const struct seen *s, uint64_t object)
+static uint64_t page_key(uint64_t address)
 {
-	size_t i = (size_t)((object >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (s->slots - 1);
+	return address / SEEN_PAGE * SEEN_PAGE + 1;
+}
 
-	while (s->slot[i] && s->part[s->slot[i] - 1].object != object)
+static size_t *seen_slot(const struct seen *s, uint64_t key)
+{
+	size_t i = (size_t)((key >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (s->slots - 1);
+
+	while (s->slot[i] && s->part[s->slot[i] - 1].key != key)
 		i = (i + 1) & (s->slots - 1);
 	return &s->slot[i];
 }
@@ -92,46 +99,74 @@ static void seen_grow(struct seen *s)
 	if (!s->slot)
 		out_of_memory();
 	for (size_t i = 0; i < s->n; i++)
-		*seen_slot(s, s->part[i].object) = i + 1;
+		*seen_slot(s, s->part[i].key) = i + 1;
+}
+
+/* One that tells a type, if there is any. */
+static const struct part *seen_under(const struct walking *w, uint64_t key, uint64_t address)
+{
+	const struct part *found = NULL;
+
+	for (size_t i = w->seen.slots ? *seen_slot(&w->seen, key) : 0; i; i = w->seen.part[i - 1].before) {
+		const struct part *p = &w->seen.part[i - 1];
+
+		if (p->is_alias || address - p->from >= p->end - p->from)
+			continue;
+		if (p->type)
+			return p;
+		found = p;
+	}
+	return found;
 }
 
 static const struct part *seen_find(const struct walking *w, uint64_t object, uint64_t address)
 {
-	for (size_t i = w->seen.slots ? *seen_slot(&w->seen, object) : 0; i; i = w->seen.part[i - 1].before)
-		if (!w->seen.part[i - 1].is_alias &&
-		    address - w->seen.part[i - 1].from < w->seen.part[i - 1].end - w->seen.part[i - 1].from)
-			return &w->seen.part[i - 1];
-	return NULL;
+	const struct part *p = seen_under(w, object, address);
+
+	return p ? p : seen_under(w, page_key(address), address);
 }
 
 /* As an element of a list that goes on alike: what comes behind was seen, too. */
 static bool seen_linked(const struct walking *w, const struct part *element)
 {
-	for (size_t i = w->seen.slots ? *seen_slot(&w->seen, element->object) : 0; i; i = w->seen.part[i - 1].before)
+	for (size_t i = w->seen.slots ? *seen_slot(&w->seen, element->key) : 0; i; i = w->seen.part[i - 1].before)
 		if (w->seen.part[i - 1].from == element->from && w->seen.part[i - 1].link == element->link)
 			return true;
 	return false;
 }
 
-static void seen_add(struct walking *w, const struct part *part)
+static void seen_put(struct walking *w, const struct part *part, uint64_t key)
 {
 	struct seen *s = &w->seen;
 	size_t *slot;
 
 	seen_grow(s);
 	s->part = grown(s->part, s->n, &s->room, sizeof(*s->part));
-	slot = seen_slot(s, part->object);
+	slot = seen_slot(s, key);
 	s->part[s->n] = *part;
+	s->part[s->n].key = key;
 	s->part[s->n++].before = *slot;
 	*slot = s->n;
+}
+
+static void seen_add(struct walking *w, const struct part *part)
+{
+	seen_put(w, part, part->key);
+	if (part->key != part->object && page_key(part->end - 1) != part->key)
+		seen_put(w, part, page_key(part->end - 1));
 }
 
 /* What it is called that lies there; to be freed. */
 static char *part_path(const struct part *p, uint64_t address)
 {
-	char within[STEP_BYTES];
+	char within[STEP_BYTES + 32];
+	uint64_t offset = address - p->from, n = 0;
 
-	path_within(p->type, address - p->from, p->is_led, within, sizeof(within));
+	if (p->is_array && offset) {
+		n = (uint64_t)snprintf(within, sizeof(within), "[%llu]", (unsigned long long)(offset / p->type->bytes));
+		offset %= p->type->bytes;
+	}
+	path_within(p->type, offset, p->is_led && !n, within + n, STEP_BYTES);
 	return step_path(p->step, within);
 }
 
@@ -140,22 +175,45 @@ static const struct part *seen_already(const struct walking *w, const struct ins
 {
 	const struct part *p;
 
-	if (!in->is_led)
+	if (!in->is_led || in->shape == SHAPE_LEAF)
 		return NULL;
 	p = seen_find(w, in->object.address, in->of.address);
 	return p && (p->type || !in->of.type) ? p : NULL;
 }
 
-static void inside_note(struct walking *w, const struct inside *in, const struct step *step)
+/* Elements up to those that were told already: an array is told once, whichever of its elements are pointed to, and in whatever order. */
+static bool is_clipped(struct walking *w, struct inside *in, const struct part *part)
+{
+	uint64_t bytes = in->shape == SHAPE_ELEMENTS ? in->of.type->bytes : 0;
+
+	for (size_t i = w->seen.slots && bytes ? *seen_slot(&w->seen, part->key) : 0; i;
+	     i = w->seen.part[i - 1].before) {
+		struct part *told = &w->seen.part[i - 1];
+
+		if (told->type != part->type || !told->is_led || told->end != part->end || told->from <= part->from ||
+		    (told->from - part->from) % bytes)
+			continue;
+		if (!inside_is_numbers(in))
+			in->count = (told->from - part->from) / bytes;
+		told->from = part->from;
+		told->step = part->step;
+		return true;
+	}
+	return false;
+}
+
+static void inside_note(struct walking *w, struct inside *in, const struct step *step)
 {
 	struct part part = {.object = in->object.address,
+	                    .key = in->object.address,
 	                    .from = in->of.address,
 	                    .end = in->object.address + in->object.bytes,
 	                    .type = in->of.type,
 	                    .step = step,
+	                    .is_array = in->shape == SHAPE_ELEMENTS,
 	                    .is_led = true};
 
-	if (in->is_led && in->shape != SHAPE_LIST)
+	if (in->is_led && in->shape != SHAPE_LIST && !is_clipped(w, in, &part))
 		seen_add(w, &part);
 }
 
@@ -171,6 +229,7 @@ static struct part element_part(struct walking *w, const struct cursor *c, const
 
 	if (pLookObject(w->look, child->place.address, &o) == 1)
 		part.object = o.address;
+	part.key = child->place.bytes <= SEEN_PAGE ? page_key(part.from) : part.object;
 	return part;
 }
 
@@ -250,9 +309,8 @@ static void later_add(struct walking *w, const struct inside *in)
 }
 
 /* Goes in, if there is anything; what the row is to tell of it. */
-static void row_enter(struct walking *w, struct row *row, const struct step *before, uint64_t from)
+static void row_enter(struct walking *w, struct row *row, struct inside *in, const struct step *before, uint64_t from)
 {
-	const struct inside *in = row->inside;
 	const struct step *step;
 
 	if (in->shape == SHAPE_LEAF)
@@ -312,7 +370,7 @@ static int place_tell(struct walking *w, const struct place *place, const struct
 	if (part)
 		row.seen = path = part_path(part, inside.of.address);
 	else if (!is_link)
-		row_enter(w, &row, before, from);
+		row_enter(w, &row, &inside, before, from);
 	result = row_tell(w, &row);
 	value_free(&value);
 	free(path);

@@ -20,6 +20,9 @@ for kind in typed untyped; do
 	"$cc" -std=gnu17 -g -O1 $flags $define -I"$SOFTPM_SOURCE/containers" -o $kind "$folder/graph.c" -L"$SOFTPM_BUILD" -lsoftpm \
 		-Wl,-rpath,"$SOFTPM_BUILD"
 done
+# A debug build's objects have a guard word behind them.
+guards=
+! grep -q '^SPM_DEBUG:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" || guards=guards
 seed=${GRAPH_SEED:-$(date +%s)}
 echo "GRAPH_SEED=$seed"
 for i in $(seq "${GRAPHS:-6}"); do
@@ -27,7 +30,7 @@ for i in $(seq "${GRAPHS:-6}"); do
 	rm -f typed.vol untyped.vol
 	SOFTPM_VOLUME=typed.vol ./typed $((seed + i)) $nodes >program
 	timeout 120 "$SOFTPM_BUILD/softpm" -v typed.vol browse --json --all >browse
-	python3 "$folder/compare.py" program browse
+	python3 "$folder/compare.py" program browse $guards
 	# Without types: every object that the program came by is told.
 	SOFTPM_VOLUME=untyped.vol ./untyped $((seed + i)) $nodes | sed -n 's/.* "\(0x6a[0-9a-f]*\)"$/\1/p' | sort -u >objects
 	timeout 120 "$SOFTPM_BUILD/softpm" -v untyped.vol browse --json --all | sed -n 's/.*"to": "\(0x6a[0-9a-f]*\)".*/\1/p' | sort -u >told

@@ -204,5 +204,6 @@ int main(int argc, char **argv)
 	pointer_print(&root->other, root->other);
 	pointer_print(&root->list, root->list);
 	printf("%p %u\n", (const void *)&root->count, root->count);
-	return 0;
+	free(all);
+	return pVClose() ? 1 : 0;
 }

@@ -237,5 +237,5 @@ int main(int argc, char **argv)
 		if (!pPointSync(id))
 			return fprintf(stderr, "zoo: %s\n", pErrorMsg()), 1;
 	}
-	return 0;
+	return pVClose() ? 1 : 0;
 }
