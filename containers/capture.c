@@ -337,7 +337,8 @@ static int capture_stopped(struct container *c, bool is_full, bool can_clone, bo
 	return 0;
 }
 
-int spm_capture_look(struct container *c, bool *has_changes)
+/* While everybody stands still, with what was written and freed by then routed to the containers. What fn gives, or -errno. */
+static int look(int (*fn)(struct container *c), struct container *c)
 {
 	int lost = 0, err;
 
@@ -348,12 +349,54 @@ int spm_capture_look(struct container *c, bool *has_changes)
 	if (!err) {
 		spm_heap_each_watched_run(run_collect, &lost);
 		spm_heap_drain_freed(span_freed, NULL);
-		err = spm_trace_incremental(c->marks, c->root, &c->hints, false);
-		*has_changes = spm_marks_touched(c->marks) > 0;
+		err = fn(c);
 		spm_stop_end();
 	}
 	spm_capture_end();
 	return err;
+}
+
+static int trace(struct container *c)
+{
+	return spm_trace_incremental(c->marks, c->root, &c->hints, false);
+}
+
+/* 1: something differs, or may; 0: nothing does. */
+static int changes_trace(struct container *c)
+{
+	int err = trace(c);
+
+	return err ? err : spm_marks_touched(c->marks) > 0;
+}
+
+int spm_capture_look(struct container *c, bool *has_changes)
+{
+	int result = look(changes_trace, c);
+
+	*has_changes = result > 0;
+	return result < 0 ? result : 0;
+}
+
+static void container_reach(struct container *c, void *arg)
+{
+	int *err = arg;
+
+	if (!*err && !c->is_inherited && !c->is_view)
+		*err = trace(c);
+}
+
+static int all_reach(struct container *c)
+{
+	int err = 0;
+
+	(void)c;
+	spm_container_each(container_reach, &err);
+	return err;
+}
+
+int spm_capture_reach(void)
+{
+	return look(all_reach, NULL);
 }
 
 int spm_capture(struct container *c)

@@ -247,6 +247,9 @@ int spm_image_write(struct container *c, bool is_forced, int64_t *version);
 /* 1: it would be one; 0: the newest version is the same; or -errno. What the image held goes into the next one. */
 int spm_image_is_news(struct container *c);
 
+/* Marks have what was reachable from the containers that this process writes, at one instant, whether a point has found it or not; what
+ * was freed until then is routed to all. 0 or -errno: if marks lack something, a later trace finds it. */
+int spm_capture_reach(void);
 /* Routes what was freed until now to the containers, so that hints given from here on are not taken for those of freed
  * objects. 0 or -errno. */
 int spm_capture_drain(void);

@@ -455,12 +455,18 @@ static void span_forget(struct span *s, const struct slotset *live, void *arg)
 			spm_heap_free((void *)(uintptr_t)spm_slot_address(s, i));
 }
 
-/* What the program has freed since the last point may be another's by now. If that can't be told, all stays. */
+/* What was made since the last point goes, too; what another container has come to since its own last point stays. What the program has freed
+ * may be another's by now. If all that can't be told, all stays. */
 void spm_container_forget(struct container *c)
 {
-	if (c->lazy)
+	int err = !c->id ? 0 : c->is_inherited ? spm_capture_drain() : spm_capture_reach();
+
+	if (c->lazy) {
 		lazy_end(c);
-	if (c->id && spm_capture_drain())
+		if (c->id && !err)
+			err = spm_capture_drain(); /* that may have taken its time */
+	}
+	if (err)
 		return;
 	spm_capture_begin();
 	spm_marks_each_span(c->marks, span_forget, c);

@@ -553,7 +553,8 @@ static void message_is_good(int error, int expected, const char *before)
 
 static void reopen(void)
 {
-	pVClose(); /* it may say once more what failed */
+	pVClose();      /* it may say once more what failed */
+	book[3] = NULL; /* all are gone */
 	EXPECT(!pVOpen(volume));
 	for (int magic = 1; magic <= 2; magic++) {
 		if (restore(magic)) {

@@ -821,6 +821,71 @@ static void attributes_travel_with_the_versions(void **state)
 	in_process(attributes, scratch("attr.vol"));
 }
 
+/* A row of two objects, of which the second is large. */
+static struct pair *row_make(void)
+{
+	struct pair *p = pCalloc(1, sizeof(*p));
+
+	p->next = pCalloc(1, 8 << 20);
+	return p;
+}
+
+static bool row_is_there(const struct pair *p, const struct pair *next)
+{
+	return pReadable(p) && pReadable(next);
+}
+
+static int forgotten(const char *volume)
+{
+	struct pair *old, *a, *b, *old_next, *a_next, *moved;
+	struct pair *root, *other;
+	int id, other_id;
+	void *at;
+
+	EXPECT(!pVOpen(volume));
+	other_id = pCAlloc(2, sizeof(*other), &at);
+	other = at;
+	EXPECT(other_id > 0 && pPointSync(other_id) == 1);
+	for (unsigned round = 0; round < 20; round++) { /* never a point */
+		id = pCAlloc(1, sizeof(*root), &at);
+		EXPECT(id > 0);
+		root = at;
+		root->next = a = row_make();
+		a_next = a->next;
+		pCFree(id);
+		EXPECT(!pReadable(root) && !pReadable(a) && !pReadable(a_next));
+	}
+	id = pCAlloc(1, sizeof(*root), &at);
+	root = at;
+	root->next = old = row_make();
+	old_next = old->next;
+	EXPECT(id > 0 && pPointSync(id) == 1);
+	moved = old->secret = row_make();
+	EXPECT(pPointSync(id) == 2);
+	root->secret = a = row_make(); /* since the point */
+	a_next = a->next;
+	b = row_make(); /* the program's own */
+	b->secret = a;
+	old->secret = NULL;
+	other->next = moved; /* what no point of the other has found */
+	pCFree(id);
+	EXPECT(!row_is_there(old, old_next) && !pReadable(a) && !pReadable(a_next));
+	EXPECT(row_is_there(b, b->next) && row_is_there(moved, moved->next));
+	EXPECT(pPointSync(other_id) == 2);
+	pCFree(other_id);
+	other_id = pCRestore(2, &at);
+	other = at;
+	EXPECT(other_id > 0 && row_is_there(other->next, other->next->next));
+	EXPECT(!pVClose());
+	return 0;
+}
+
+static void what_only_a_container_had_goes_with_it(void **state)
+{
+	(void)state;
+	in_process(forgotten, scratch("forgotten.vol"));
+}
+
 static int note_stored(const struct pversion *v, void *arg)
 {
 	*(uint64_t *)arg = v->stored_pages;
@@ -987,6 +1052,7 @@ int main(void)
 	        cmocka_unit_test(pointers_out_of_the_heap_are_mended_or_null),
 	        cmocka_unit_test(containers_made_at_the_same_place_restore_together),
 	        cmocka_unit_test(shared_data_is_stored_by_each_container),
+	        cmocka_unit_test(what_only_a_container_had_goes_with_it),
 	        cmocka_unit_test(a_slice_is_not_moved_to_where_another_belongs),
 	        cmocka_unit_test(a_slice_is_not_moved_to_where_its_own_neighbours_belong),
 	        cmocka_unit_test(damage_is_told_with_the_newest_whole_version),
