@@ -106,7 +106,8 @@ struct container {
 	pthread_cond_t work;                    /* for the worker: is_handed_over, is_ending, upkeep_ns */
 	bool is_worker_asleep, is_worker_batch; /* batch: it gives way, see point.c */
 	bool is_busy;                           /* somebody captures or writes */
-	bool is_handed_over;                    /* the image waits for the worker, or the worker writes it */
+	bool is_handed_over;                    /* the image waits for who writes it: the worker, or pSync if that is first */
+	bool is_taken;                          /* somebody does */
 	bool is_ending;
 	bool is_halted, is_tended; /* the worker is to do nothing; is at its upkeep */
 	unsigned users;            /* calls in progress that hold a reference */

@@ -5,7 +5,7 @@
  *                      |                    ^                for all that were waiting by then
  *                      v                    |                  |
  *                 handed over: the worker   +------------------+
- *                 writes ----------------> idle
+ *                 (or pSync) writes -----> idle
  *
  * is_busy is the baton: whoever sets it owns the image until it is cleared. Callers of pPointSync that arrive while
  * somebody is busy queue up (group.h); the next leader takes them all, for its capture comes after their arrival,
@@ -220,6 +220,30 @@ int64_t pPoint(int cID)
 	return pPointMsg(cID, NULL);
 }
 
+/* By the worker, or by pSync if it comes first: who waits for the version need not wait for another thread to be woken, which on busy
+ * processors takes longer than the write. */
+static void handed_over_write(struct container *c)
+{
+	int64_t version = 0;
+	char why[512] = "";
+	int err;
+
+	c->is_taken = true;
+	err = write_image(c, true, &version, why);
+	if (err) {
+		c->failed = err;
+		c->is_failure_told = false;
+		memcpy(c->failed_message, why, sizeof(why));
+		c->newest = c->durable;
+		c->is_attr_changed = true; /* perhaps they were in it */
+	} else {
+		c->newest = c->durable = version;
+	}
+	spm_version_number_settle(c, c->newest);
+	c->is_handed_over = c->is_taken = false;
+	busy_end(c);
+}
+
 int pSync(int cID)
 {
 	struct container *c = spm_container_get(cID);
@@ -229,6 +253,8 @@ int pSync(int cID)
 	if (!c)
 		return -1;
 	spm_container_lock(c);
+	if (c->is_handed_over && !c->is_taken)
+		handed_over_write(c);
 	while (c->is_busy)
 		wait_changed(c);
 	err = c->failed;
@@ -353,27 +379,10 @@ static void worker_give_way(void)
 
 static void worker_write(struct container *c)
 {
-	int64_t version = 0;
-	char why[512] = "";
-	int err;
-
 	if (!c->is_worker_batch)
 		worker_give_way();
 	c->is_worker_batch = true;
-	err = write_image(c, true, &version, why);
-
-	if (err) {
-		c->failed = err;
-		c->is_failure_told = false;
-		memcpy(c->failed_message, why, sizeof(why));
-		c->newest = c->durable;
-		c->is_attr_changed = true; /* perhaps they were in it */
-	} else {
-		c->newest = c->durable = version;
-	}
-	spm_version_number_settle(c, c->newest);
-	c->is_handed_over = false;
-	busy_end(c);
+	handed_over_write(c);
 }
 
 static enum collapse worker_collapse(struct container *c)
@@ -470,11 +479,11 @@ void *spm_worker_main(void *arg)
 	spm_stop_exempt_self();
 	pthread_mutex_lock(&c->lock);
 	while (!c->is_ending || c->is_handed_over) {
-		if (c->is_handed_over)
+		if (c->is_handed_over && !c->is_taken)
 			worker_write(c);
 		if (c->upkeep_ns && spm_now_ns() >= c->upkeep_ns && !c->is_halted)
 			worker_upkeep(c);
-		else if (!c->is_handed_over && !c->is_ending)
+		else if (c->is_handed_over ? c->is_taken : !c->is_ending)
 			worker_wait(c);
 	}
 	pthread_mutex_unlock(&c->lock);

@@ -725,7 +725,7 @@ static void container_inherit(struct container *c)
 {
 	locks_init(c);
 	spm_image_leave(&c->image);
-	c->is_busy = c->is_handed_over = c->is_halted = c->is_tended = c->is_forking = false;
+	c->is_busy = c->is_handed_over = c->is_taken = c->is_halted = c->is_tended = c->is_forking = false;
 	c->is_worker_asleep = c->is_worker_batch = c->is_upkeep_far = false;
 	c->upkeep_ns = 0;
 	c->users = 0;

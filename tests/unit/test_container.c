@@ -731,12 +731,17 @@ static int worker_policy(const char *volume)
 {
 	DIR *tasks;
 	struct dirent *d;
+	struct pstats stats;
 	int id, workers = 0;
 	void *root;
 
 	EXPECT(!pVOpen(volume));
 	id = pCAlloc(1, 100, &root);
-	EXPECT(id > 0 && pPoint(id) == 1 && !pSync(id));
+	EXPECT(id > 0 && pPoint(id) == 1);
+	do /* pSync would write it, were it first */
+		EXPECT(!usleep(1000) && !pStats(1, &stats));
+	while (stats.queue);
+	EXPECT(!pSync(id));
 	tasks = opendir("/proc/self/task");
 	EXPECT(tasks);
 	while ((d = readdir(tasks)))
