@@ -42,8 +42,6 @@ struct pages {
 };
 
 void *spm_pages_new(int magic, int *id); /* its root; NULL and errno */
-/* What pCFree would not find, as no version has it. */
-void spm_pages_free(struct pages *p);
 /* Those of a container that was opened, from its root on, which may still be on its way. 0; -EINVAL: it holds no database; -EUCLEAN: it is
  * damaged. */
 int spm_pages_open(struct pages *p, void *root);
@@ -88,7 +86,6 @@ struct store {
 	_Atomic unsigned users;
 	int process;
 	struct pages pages;
-	bool is_new; /* no version has it */
 	pthread_mutex_t lock;
 	pthread_cond_t unlocked;
 	unsigned waiting;          /* for unlocked */

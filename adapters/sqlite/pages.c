@@ -223,14 +223,6 @@ static bool line_differs(const unsigned char *a, const unsigned char *b)
 	return differ != 0;
 }
 
-void spm_pages_free(struct pages *p)
-{
-	chunks_drop(p->root, 0);
-	pFree(p->root->chunk);
-	pFree(p->root->header);
-	pFree(p->root);
-}
-
 /* Whether any differed. */
 static bool lines_copy(unsigned char *to, const unsigned char *from, int64_t n)
 {

@@ -91,12 +91,10 @@ static int lead(struct store *s, int (*make)(struct store *s))
 	p->has_leader = true;
 	p->is_unsaved = false;
 	rc = make(s);
-	if (!rc) {
+	if (!rc)
 		p->durable = upto;
-		s->is_new = false;
-	} else if (p->early > p->durable) {
+	else if (p->early > p->durable)
 		p->lost = rc;
-	}
 	p->is_unsaved |= rc && was_unsaved;
 	spm_points_go_on(s);
 	return rc;

@@ -165,8 +165,7 @@ static int container_open(struct store *s, const struct store_name *name)
 	int *id = &s->pages.id, err;
 
 	*id = s->is_view ? view_open(s, name->ref, &root) : pCRestore(s->magic, &root);
-	s->is_new = !*id && errno == ENOENT && name->may_create && !s->is_view;
-	if (s->is_new)
+	if (!*id && errno == ENOENT && name->may_create && !s->is_view)
 		root = spm_pages_new(s->magic, id);
 	if (!*id || !root)
 		return spm_sqlite_code(SQLITE_CANTOPEN);
@@ -312,8 +311,6 @@ static void store_end(struct store *s)
 	pthread_mutex_lock(&s->lock);
 	spm_points_end(s);
 	pthread_mutex_unlock(&s->lock);
-	if (s->is_new)
-		spm_pages_free(&s->pages);
 	store_free(s);
 }
 
