@@ -4,6 +4,7 @@
 #include "container.h"
 #include "expect.h"
 #include "heap/class.h"
+#include "heap/guard.h"
 #include "heap/heap.h"
 #include "process.h"
 #include "scratch.h"
@@ -26,7 +27,7 @@ struct world {
 };
 
 /* What the program sees itself, when it makes a version. */
-struct shot_object {
+struct shot_object { /* bytes: that the program may use: less in debug builds, which guard what comes behind */
 	uint64_t address, bytes;
 	bool has_no_pointers;
 	unsigned char *content;
@@ -148,7 +149,7 @@ static int object_listed(const struct pobject *o, void *arg)
 	struct listing *l = arg;
 	const struct shot_object *e = &l->shot->object[l->next++];
 
-	return l->next > l->shot->n || o->address != e->address || o->bytes != e->bytes ||
+	return l->next > l->shot->n || o->address != e->address || o->bytes != e->bytes + SPM_GUARD_BYTES ||
 	       !o->has_no_pointers != !e->has_no_pointers || o->type;
 }
 
@@ -223,7 +224,8 @@ static int object_is_right(struct plook *look, const struct shot_object *e)
 	struct pobject o;
 	unsigned char byte;
 
-	EXPECT(pLookObject(look, e->address, &o) == 1 && o.address == e->address && o.bytes == e->bytes);
+	EXPECT(pLookObject(look, e->address, &o) == 1 && o.address == e->address &&
+	       o.bytes == e->bytes + SPM_GUARD_BYTES);
 	EXPECT(pLookObject(look, e->address + in, &o) == 1 && o.address == e->address);
 	EXPECT(pLookObject(look, e->address + e->bytes - 1, &o) == 1 && o.address == e->address);
 	EXPECT(!pLookRead(look, e->address + in, &byte, 1));
