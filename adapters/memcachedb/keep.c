@@ -278,9 +278,10 @@ void spm_keep_new(void)
 	strcpy(attr->type, "struct cache");
 	attr->stop_threads = 0;                                /* gates do that */
 	attr->full_trace_every = 0;                            /* nothing becomes unreachable without being freed */
-	if (pCSetAttr(spm_port.id, attr) && errno == ENOENT) { /* built without debug information */
-		attr->type[0] = 0;
-		pCSetAttr(spm_port.id, attr);
+	if (pCSetAttr(spm_port.id, attr)) {
+		attr->type[0] = 0; /* this program has no debug information */
+		if (errno != ENOENT || pCSetAttr(spm_port.id, attr))
+			spm_port_die(spm_port.volume);
 	}
 	pCAttrFree(attr);
 }
