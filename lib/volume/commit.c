@@ -756,7 +756,7 @@ static bool wants_index(struct chain *c, unsigned weight)
 
 static bool wants_room(const struct chain *c)
 {
-	return c->free_blocks < AHEAD_BLOCKS;
+	return c->free_blocks < AHEAD_BLOCKS || c->lacks_places;
 }
 
 static int commit_locked(struct chain *c, struct change_source *source, bool force, struct version_info *info)
@@ -796,7 +796,7 @@ int spm_chain_commit_from(struct chain *c, struct change_source *source, bool fo
 	pthread_mutex_lock(&c->lock);
 	err = commit_locked(c, source, force, info);
 	again = !err && (wants_map(c, 4) || wants_index(c, 4));
-	c->has_work = wants_room(c) || wants_map(c, 1) || wants_index(c, 1) || spm_has_early_drops(c) ||
+	c->has_work = wants_room(c) || c->is_cold || wants_map(c, 1) || wants_index(c, 1) || spm_has_early_drops(c) ||
 	              spm_retention_is_due(c, c->newest.time_ns);
 	pthread_mutex_unlock(&c->lock);
 	if (again && !pthread_mutex_trylock(&c->maintain_lock)) { /* maintain did not come to it, and is not at it */
@@ -826,7 +826,7 @@ int spm_chain_commit(struct chain *c, struct page_change *changes, size_t n, boo
 	return spm_chain_commit_from(c, &a.source, force, info);
 }
 
-enum work { WORK_NONE, WORK_GROW, WORK_MAP, WORK_INDEX, WORK_NOTE };
+enum work { WORK_NONE, WORK_GROW, WORK_WARM, WORK_MAP, WORK_INDEX, WORK_NOTE };
 
 static enum work work_next(struct chain *c, bool idle)
 {
@@ -835,6 +835,8 @@ static enum work work_next(struct chain *c, bool idle)
 	pthread_mutex_lock(&c->lock);
 	if (wants_room(c))
 		work = WORK_GROW;
+	else if (c->is_cold)
+		work = WORK_WARM;
 	else if (wants_map(c, 1))
 		work = WORK_MAP;
 	else if (wants_index(c, 1) || spm_has_early_drops(c) || spm_retention_is_due(c, spm_now_real_ns()))
@@ -871,6 +873,8 @@ int spm_chain_maintain(struct chain *c, bool idle, bool *again)
 	work = work_next(c, idle);
 	if (work == WORK_GROW)
 		err = spm_free_grow(c);
+	else if (work == WORK_WARM)
+		spm_free_warm(c);
 	else if (work == WORK_MAP || work == WORK_INDEX)
 		err = spm_index_write(c, work == WORK_MAP);
 	else if (work == WORK_NOTE)

@@ -51,6 +51,7 @@ int spm_free_add_extent(struct chain *c, uint64_t first_block, bool is_first)
 	more[i].free[0] &= ~bits_of(0, (unsigned)reserved);
 	more[i].free_count = EXTENT_BLOCKS - (unsigned)reserved;
 	more[i].longest_most = EXTENT_BLOCKS;
+	more[i].cold_from = EXTENT_BLOCKS;
 	c->free_blocks += more[i].free_count;
 	return 0;
 }
@@ -210,25 +211,27 @@ static unsigned extents_wanted(const struct chain *c, uint64_t blocks)
 	return wanted > GROUP_EXTENTS - 1 ? GROUP_EXTENTS - 1 : (unsigned)wanted;
 }
 
-static int extents_add(struct chain *c, uint64_t first, unsigned n)
+static int extents_add(struct chain *c, uint64_t first, unsigned n, unsigned cold_from)
 {
 	int err = 0;
 
-	for (unsigned i = 0; !err && i < n; i++)
-		err = spm_free_add_extent(c, first + i * EXTENT_BLOCKS, false);
+	for (uint64_t block = first; !err && block < first + n * (uint64_t)EXTENT_BLOCKS; block += EXTENT_BLOCKS) {
+		err = spm_free_add_extent(c, block, false);
+		if (!err)
+			extent_of(c, block)->cold_from = cold_from;
+	}
 	return err;
 }
 
-/* Those for a large commit are about to be written anyway: no zeros before. */
+/* Those for a commit that is being written: it does not wait for zeros. What it leaves free gets them later. */
 static int extents_more(struct chain *c, uint64_t blocks)
 {
 	unsigned got;
 	uint64_t first;
 	int err = spm_extents_take(c->volume, c->id, c->magic, 0, NULL, NULL, extents_wanted(c, blocks), &first, &got);
 
-	if (!err && blocks < EXTENT_BLOCKS)
-		spm_extents_warm(c->volume, first, got);
-	return err ? err : extents_add(c, first, got);
+	c->is_cold |= !err;
+	return err ? err : extents_add(c, first, got, 0);
 }
 
 int spm_free_grow(struct chain *c)
@@ -239,15 +242,52 @@ int spm_free_grow(struct chain *c)
 
 	pthread_mutex_lock(&c->lock);
 	wanted = extents_wanted(c, 1);
+	c->lacks_places = false;
 	pthread_mutex_unlock(&c->lock);
 	err = spm_extents_take(c->volume, c->id, c->magic, 0, NULL, NULL, wanted, &first, &got);
 	if (err)
 		return err;
 	spm_extents_warm(c->volume, first, got);
 	pthread_mutex_lock(&c->lock);
-	err = extents_add(c, first, got);
+	err = extents_add(c, first, got, EXTENT_BLOCKS);
 	pthread_mutex_unlock(&c->lock);
 	return err;
+}
+
+/* The next free blocks that were never written, at most `most`: taken. Of none if there are none. */
+static struct block_run cold_take(struct chain *c, unsigned most)
+{
+	struct block_run run = {0};
+
+	for (size_t i = 0; i < c->extents && !run.blocks; i++)
+		for (struct extent *e = &c->extent[i]; e->cold_from < EXTENT_BLOCKS; e->cold_from++) {
+			bool is_cold = is_free(e, e->cold_from);
+
+			if (run.blocks == most || (run.blocks && !is_cold))
+				break;
+			if (!is_cold)
+				continue;
+			set_free(c, e, e->cold_from, false);
+			run.block = run.blocks++ ? run.block : e->first + e->cold_from;
+		}
+	c->is_cold = run.blocks;
+	return run;
+}
+
+void spm_free_warm(struct chain *c)
+{
+	enum { WARM_BLOCKS = 64 };
+	struct block_run run;
+
+	pthread_mutex_lock(&c->lock);
+	run = cold_take(c, WARM_BLOCKS);
+	pthread_mutex_unlock(&c->lock);
+	if (!run.blocks)
+		return;
+	spm_blocks_warm(c->volume, run.block, run.blocks);
+	pthread_mutex_lock(&c->lock);
+	spm_free_give(c, run.block, run.blocks);
+	pthread_mutex_unlock(&c->lock);
 }
 
 /* A search for `least` free blocks in a row; `run` blocks before the present one are free. */
@@ -391,11 +431,10 @@ static bool is_roomy_for_places(const struct chain *c)
 
 int spm_free_take_place(struct chain *c, uint64_t wanted, uint64_t least, uint64_t most, struct block_run *run)
 {
-	uint64_t enough = is_roomy_for_places(c) ? least : wanted;
-
-	for (uint64_t n = wanted; n >= enough; n = n / 2 > enough || n == enough ? n / 2 : enough)
+	for (uint64_t n = wanted; n >= least; n = n / 2 > least || n == least ? n / 2 : least)
 		if (cursor_find(c, n)) {
 			*run = cursor_take(c, most);
+			c->lacks_places = n < wanted && !is_roomy_for_places(c);
 			return 0;
 		}
 	return spm_free_take(c, wanted, most, run);

@@ -80,6 +80,7 @@ struct extent {
 	uint64_t free[EXTENT_BLOCKS / 64];
 	unsigned free_count;
 	unsigned longest_most; /* no run within it is longer than this */
+	unsigned cold_from;    /* what is free there, from here on, was never written */
 };
 
 struct segment {
@@ -144,6 +145,8 @@ struct chain {
 	uint64_t seq, last_sum;
 	struct block_run next[2];
 	uint64_t place_blocks; /* that small commits took lately, at most */
+	bool lacks_places;     /* as long as these: more extents are due */
+	bool is_cold;          /* an extent may have a cold_from */
 	struct version_info newest;
 	uint64_t record_bytes_since_map;
 	_Atomic uint64_t pinned_seq; /* of a reader: what it pins; 0: nothing */
@@ -178,8 +181,9 @@ void spm_blocks_expect(struct volume *v, uint64_t block, uint64_t blocks);
 int spm_blocks_write(struct volume *v, uint64_t block, const void *buffer, uint64_t blocks);
 int spm_blocks_write_durable(struct volume *v, uint64_t block, const void *buffer, uint64_t blocks);
 int spm_volume_flush(struct volume *v);
-/* Extents that nobody uses yet: writing to them durably will cost no more than it does later. If that fails, only speed is lost;
- * a trouble that stays shows at the next commit. */
+/* Blocks, or extents, that nobody uses: writing to them durably will cost no more than it does later. If that fails, only speed is
+ * lost; a trouble that stays shows at the next commit. */
+void spm_blocks_warm(struct volume *v, uint64_t block, uint64_t blocks);
 void spm_extents_warm(struct volume *v, uint64_t first_block, unsigned n);
 int spm_volume_bytes(struct volume *v, uint64_t *bytes);
 /* What the table keeps of a branch's name: others need not be looked at. */
@@ -233,8 +237,8 @@ int spm_space_set(struct extent *space, size_t n, uint64_t block, uint64_t block
 /* At least `least` and up to `most` free blocks in a row, after the last ones taken. Takes extents if there are none so
  * long; if the volume is full, what there is. */
 int spm_free_take(struct chain *c, uint64_t least, uint64_t most, struct block_run *run);
-/* The place for a record: of `wanted` blocks or more, to `most`; but a chain that has twice the room that it must have
- * makes do with `least`. */
+/* The place for a record: of `wanted` blocks or more, to `most`; or of fewer, to `least`: then a chain that has not plenty of room is
+ * noted to lack places, and grows off the commit path. */
 int spm_free_take_place(struct chain *c, uint64_t wanted, uint64_t least, uint64_t most, struct block_run *run);
 /* Up to `most` for pages: long runs are preferred, but holes are filled before the chain is twice what it must be. If it must
  * grow, then for `wanted`. */
@@ -247,6 +251,9 @@ void spm_free_extend(struct chain *c, uint64_t most, struct block_run *run);
 size_t spm_free_forget(struct chain *c, uint64_t *first);
 /* Takes more extents off the commit path: called without chain->lock, which is not held while the volume grows. */
 int spm_free_grow(struct chain *c);
+/* Writes zeros to some of what commits took and left cold; off the commit path likewise, with maintain_lock held: an index that is written
+ * meanwhile would take these blocks for used. */
+void spm_free_warm(struct chain *c);
 
 /* chain.c */
 int spm_lists_prepare(struct chain *c, size_t deads, size_t records);     /* so many adds will not fail */

@@ -411,16 +411,21 @@ out:
 	return err;
 }
 
-void spm_extents_warm(struct volume *v, uint64_t first_block, unsigned n)
+void spm_blocks_warm(struct volume *v, uint64_t block, uint64_t blocks)
 {
 	const struct driver_ops *ops = v->driver->ops;
-	uint64_t from = first_block % GROUP_BLOCKS ? first_block : first_block + GROUP_RESERVED_BLOCKS;
-	uint64_t blocks = first_block + (uint64_t)n * EXTENT_BLOCKS - from;
 
 	if (!ops->warm)
 		return;
-	ops->warm(v->driver, from * SPM_BLOCK_BYTES, blocks * SPM_BLOCK_BYTES);
+	ops->warm(v->driver, block * SPM_BLOCK_BYTES, blocks * SPM_BLOCK_BYTES);
 	spm_volume_flush(v); /* or the zeros might come after what is written there next */
+}
+
+void spm_extents_warm(struct volume *v, uint64_t first_block, unsigned n)
+{
+	uint64_t from = first_block % GROUP_BLOCKS ? first_block : first_block + GROUP_RESERVED_BLOCKS;
+
+	spm_blocks_warm(v, from, first_block + (uint64_t)n * EXTENT_BLOCKS - from);
 }
 
 /* One pass over all tables under the lock: `change` says whether it changed the entry. */
