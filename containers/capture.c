@@ -135,11 +135,11 @@ static void buffer_settle(void *p, size_t entry, size_t keep, size_t most)
 		madvise(p, kept, MADV_POPULATE_WRITE); /* older kernels: the next point takes the faults */
 }
 
-/* As many pages as the last point had, and half as many again, are ready for the next; never more than 256 MiB. */
+/* As many pages as the largest of the latest points had, and half as many again, are ready for the next; never more than 256 MiB. */
 void spm_image_settle(struct image *image)
 {
 	const size_t least = 64, most = 65536;
-	size_t keep = image->pages_last + image->pages_last / 2;
+	size_t keep = image->pages_latest + image->pages_latest / 2;
 
 	ran_last = pthread_self();
 	keep = keep < least ? least : keep > most ? most : keep;

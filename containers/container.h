@@ -53,7 +53,7 @@ struct frozen_run {
 struct image {
 	struct frozen_run *frozen; /* address space for one entry a heap page; filled as far as `runs` */
 	unsigned char *copies;     /* 4096 bytes for each of their pages */
-	size_t runs, pages, pages_most, pages_last;
+	size_t runs, pages, pages_most, pages_latest;
 	struct memory_clone
 	        clone; /* if there is one, it has the pages, and the beginning of `copies` is for batches of them */
 	uint64_t *excluded; /* then: places to be zero in the copies */

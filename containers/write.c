@@ -65,12 +65,14 @@ int spm_image_is_news(struct container *c)
 	return result;
 }
 
-/* What the next point should find in memory: of pages that a clone kept there are no copies. */
+/* What the next point should find in memory: room for the largest of the latest, since points of a small change and of a larger one take
+ * turns where they are asynchronous. Of pages that a clone kept there are no copies. */
 static void image_note(struct image *image, bool was_cloned)
 {
 	size_t most = was_cloned && image->pages < CHANGES_COPIES ? CHANGES_COPIES : image->pages;
+	size_t copies = was_cloned ? 0 : image->pages, before = image->pages_latest - (image->pages_latest + 15) / 16;
 
-	image->pages_last = was_cloned ? 0 : image->pages;
+	image->pages_latest = copies > before ? copies : before;
 	if (most > image->pages_most)
 		image->pages_most = most;
 }

@@ -65,8 +65,9 @@ struct points {
 	bool is_unsaved; /* some transaction is in no version yet */
 	bool is_ahead;   /* so far has one that may yet be rolled back; of this level */
 	int level_ahead;
-	uint64_t due_ns; /* when it is to be in one */
-	int failed;      /* SQLite code of a point that failed, until it is told */
+	uint64_t due_ns;   /* when it is to be in one */
+	uint64_t begun_ns; /* when the last one was begun */
+	int failed;        /* SQLite code of a point that failed, until it is told */
 
 	pthread_cond_t made; /* durable, has_leader, lost, is_torn */
 	bool has_leader;     /* somebody makes a version */

@@ -211,31 +211,28 @@ int spm_pages_resize(struct pages *p, int64_t bytes)
 	return err;
 }
 
-static bool line_differs(const unsigned char *a, const unsigned char *b)
+static int64_t least(int64_t a, int64_t b)
 {
-	enum { WORDS = LINE_BYTES / 8 };
-	uint64_t x[WORDS], y[WORDS], differ = 0;
-
-	memcpy(x, a, LINE_BYTES);
-	memcpy(y, b, LINE_BYTES);
-	for (unsigned i = 0; i < WORDS; i++)
-		differ |= x[i] ^ y[i];
-	return differ != 0;
+	return a < b ? a : b;
 }
 
-/* Whether any differed. */
+/* Whether any differed. libc compares 512 bytes in a third of the time that it takes for eight lines. */
 static bool lines_copy(unsigned char *to, const unsigned char *from, int64_t n)
 {
-	bool have_differed = n % LINE_BYTES;
-	int64_t i = 0;
+	enum { LINES_BYTES = 8 * LINE_BYTES };
+	bool have_differed = false;
 
-	for (; i + LINE_BYTES <= n; i += LINE_BYTES)
-		if (line_differs(to + i, from + i)) {
-			memcpy(to + i, from + i, LINE_BYTES);
-			have_differed = true;
+	for (int64_t i = 0, size; i < n; i += size) {
+		size = least(n - i, LINES_BYTES);
+		if (!memcmp(to + i, from + i, (size_t)size))
+			continue;
+		have_differed = true;
+		for (int64_t j = i, end = i + size, line; j < end; j += line) {
+			line = least(end - j, LINE_BYTES);
+			if (memcmp(to + j, from + j, (size_t)line) != 0)
+				memcpy(to + j, from + j, (size_t)line);
 		}
-	if (i < n)
-		memcpy(to + i, from + i, (size_t)(n - i));
+	}
 	return have_differed;
 }
 
@@ -251,7 +248,7 @@ int spm_pages_write(struct pages *p, const unsigned char *from, int64_t n, int64
 
 		if (!to)
 			return -errno;
-		piece = piece < n ? piece : n;
+		piece = least(piece, n);
 		if (lines_copy(to, from, piece))
 			pDirty(to, (size_t)piece);
 	}

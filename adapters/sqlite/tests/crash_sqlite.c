@@ -160,12 +160,57 @@ static void off_keeps_order_and_wholeness(void **state)
 	kills(scratch("off.vol"), test_number("SOFTPM_KILLS", 60) / 3);
 }
 
+static void inserts_twice(const char *volume, int out)
+{
+	sqlite3 *db = db_open(volume, "");
+
+	run(db, "CREATE TABLE t(a); PRAGMA synchronous = NORMAL; INSERT INTO t VALUES(1); INSERT INTO t VALUES(2)");
+	need(write(out, "x", 1) == 1, "pipe", NULL);
+	pause();
+}
+
+static int64_t rows_in_newest_version(const char *volume)
+{
+	sqlite3 *db = db_open(volume, "&mode=ro");
+	int64_t rows = number(db, "SELECT count(*) FROM t");
+
+	sqlite3_close(db);
+	return rows;
+}
+
+/* Nothing else happens that could take it along. */
+static int second_is_there_soon(const char *volume)
+{
+	unsigned ms = 0;
+
+	while (rows_in_newest_version(volume) < 2 && ms++ < 10000)
+		usleep(1000);
+	need(ms < 10000, "what ended with NORMAL is in no version", NULL);
+	return 0;
+}
+
+static void normal_is_soon_in_a_version_though_another_was_just_made(void **state)
+{
+	const char *volume = scratch("soon.vol");
+	char told;
+	int in;
+	pid_t child = victim(inserts_twice, volume, &in);
+
+	(void)state;
+	need(read(in, &told, 1) == 1, "child", NULL);
+	in_process(second_is_there_soon, volume);
+	kill_9(child);
+	in_process(second_is_there_soon, volume);
+	close(in);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(full_loses_nothing_that_was_told),
 	        cmocka_unit_test(normal_keeps_order_and_wholeness),
 	        cmocka_unit_test(off_keeps_order_and_wholeness),
+	        cmocka_unit_test(normal_is_soon_in_a_version_though_another_was_just_made),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
