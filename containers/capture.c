@@ -337,66 +337,82 @@ static int capture_stopped(struct container *c, bool is_full, bool can_clone, bo
 	return 0;
 }
 
-/* While everybody stands still, with what was written and freed by then routed to the containers. What fn gives, or -errno. */
-static int look(int (*fn)(struct container *c), struct container *c)
+/* While everybody stands still (`stop`), or spans are held, with what was written and freed by then routed to the containers. What fn gives, or
+ * -errno. */
+static int look(int (*fn)(struct container *c, bool others_run), struct container *c, bool stop)
 {
 	int lost = 0, err;
 
 	spm_capture_begin();
 	err = spm_track_init();
-	if (!err)
+	if (!err && stop)
 		err = spm_stop_begin();
 	if (!err) {
+		if (!stop)
+			spm_heap_hold();
 		spm_heap_each_watched_run(run_collect, &lost);
 		spm_heap_drain_freed(span_freed, NULL);
-		err = fn(c);
-		spm_stop_end();
+		err = fn(c, !stop);
+		if (stop)
+			spm_stop_end();
+		else
+			spm_heap_let_go();
 	}
 	spm_capture_end();
 	return err;
 }
 
-static int trace(struct container *c)
+bool spm_capture_stops(const struct container *c)
 {
-	return spm_trace_incremental(c->marks, c->root, &c->hints, false);
+	return c->attr.stop_threads || !spm_heap_can_hold();
+}
+
+static int trace(struct container *c, bool others_run)
+{
+	return spm_trace_incremental(c->marks, c->root, &c->hints, others_run);
 }
 
 /* 1: something differs, or may; 0: nothing does. */
-static int changes_trace(struct container *c)
+static int changes_trace(struct container *c, bool others_run)
 {
-	int err = trace(c);
+	int err = trace(c, others_run);
 
 	return err ? err : spm_marks_touched(c->marks) > 0;
 }
 
 int spm_capture_look(struct container *c, bool *has_changes)
 {
-	int result = look(changes_trace, c);
+	int result = look(changes_trace, c, spm_capture_stops(c));
 
 	*has_changes = result > 0;
 	return result < 0 ? result : 0;
 }
 
+struct reach {
+	bool others_run;
+	int err;
+};
+
 static void container_reach(struct container *c, void *arg)
 {
-	int *err = arg;
+	struct reach *r = arg;
 
-	if (!*err && !c->is_inherited && !c->is_view)
-		*err = trace(c);
+	if (!r->err && !c->is_inherited && !c->is_view)
+		r->err = trace(c, r->others_run);
 }
 
-static int all_reach(struct container *c)
+static int all_reach(struct container *c, bool others_run)
 {
-	int err = 0;
+	struct reach r = {others_run, 0};
 
 	(void)c;
-	spm_container_each(container_reach, &err);
-	return err;
+	spm_container_each(container_reach, &r);
+	return r.err;
 }
 
-int spm_capture_reach(void)
+int spm_capture_reach(bool stop)
 {
-	return look(all_reach, NULL);
+	return look(all_reach, NULL, stop);
 }
 
 int spm_capture(struct container *c)

@@ -106,8 +106,8 @@ struct container {
 	pthread_cond_t work;                    /* for the worker: is_handed_over, is_ending, upkeep_ns */
 	bool is_worker_asleep, is_worker_batch; /* batch: it gives way, see point.c */
 	bool is_busy;                           /* somebody captures or writes */
-	bool is_handed_over;                    /* the image waits for who writes it: the worker, or pSync if that is first */
-	bool is_taken;                          /* somebody does */
+	bool is_handed_over; /* the image waits for who writes it: the worker, or pSync if that is first */
+	bool is_taken;       /* somebody does */
 	bool is_ending;
 	bool is_halted, is_tended; /* the worker is to do nothing; is at its upkeep */
 	unsigned users;            /* calls in progress that hold a reference */
@@ -249,8 +249,11 @@ int spm_image_write(struct container *c, bool is_forced, int64_t *version);
 int spm_image_is_news(struct container *c);
 
 /* Marks have what was reachable from the containers that this process writes, at one instant, whether a point has found it or not; what
- * was freed until then is routed to all. 0 or -errno: if marks lack something, a later trace finds it. */
-int spm_capture_reach(void);
+ * was freed until then is routed to all. Not at one instant, if the others are not to `stop`. 0 or -errno: if marks lack something, a later
+ * trace finds it. */
+int spm_capture_reach(bool stop);
+/* Whether its threads are to be stopped for what looks at its memory. */
+bool spm_capture_stops(const struct container *c);
 /* Routes what was freed until now to the containers, so that hints given from here on are not taken for those of freed
  * objects. 0 or -errno. */
 int spm_capture_drain(void);

@@ -455,11 +455,27 @@ static void span_forget(struct span *s, const struct slotset *live, void *arg)
 			spm_heap_free((void *)(uintptr_t)spm_slot_address(s, i));
 }
 
+static void stop_note(struct container *c, void *arg)
+{
+	*(bool *)arg |= !c->is_inherited && !c->is_view && spm_capture_stops(c);
+}
+
+/* Of all containers: each of them is looked through. */
+static int all_reach(void)
+{
+	bool stop = false;
+
+	pthread_mutex_lock(&table_lock);
+	spm_container_each(stop_note, &stop);
+	pthread_mutex_unlock(&table_lock);
+	return spm_capture_reach(stop);
+}
+
 /* What was made since the last point goes, too; what another container has come to since its own last point stays. What the program has freed
  * may be another's by now. If all that can't be told, all stays. */
 void spm_container_forget(struct container *c)
 {
-	int err = !c->id ? 0 : c->is_inherited ? spm_capture_drain() : spm_capture_reach();
+	int err = !c->id ? 0 : c->is_inherited ? spm_capture_drain() : all_reach();
 
 	if (c->lazy) {
 		lazy_end(c);

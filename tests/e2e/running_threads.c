@@ -153,13 +153,14 @@ static void points_beside_running_threads(const char *volume)
 		EXPECT(version > before);
 		before = version;
 	}
-	is_over = true;
-	EXPECT(write(poll_pipe[1], "x", 1) == 1);
-	for (unsigned i = 0; i < QUIET + 2; i++)
-		pthread_join(thread[i], NULL);
-	EXPECT(!poll_is_interrupted);
 	EXPECT(!pSync(id));
-	_exit(0); /* as a crash: the version is the last point's */
+	is_over = true;
+	for (unsigned i = 0; i < QUIET + 1; i++)
+		pthread_join(thread[i], NULL);
+	EXPECT(!pVClose()); /* the version is the last point's */
+	EXPECT(write(poll_pipe[1], "x", 1) == 1);
+	pthread_join(thread[QUIET + 1], NULL);
+	EXPECT(!poll_is_interrupted);
 }
 
 static void see_what_was_quiet(const char *volume)
