@@ -88,9 +88,11 @@ int pCSetAttr(int cID, const struct cattr *attr)
 	c = spm_container_get(cID);
 	if (!c)
 		return -1;
+	spm_typing_lock();
 	err = spm_typing_read(c, attr, __builtin_return_address(0), &types, &are_same);
 	if (!err)
 		attr_set(c, attr, types, are_same);
+	spm_typing_unlock();
 	spm_container_put(c);
 	return err;
 }

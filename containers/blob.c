@@ -156,6 +156,15 @@ int spm_blob_read(struct chain *chain, int magic, uint64_t pages, unsigned char 
 	return err;
 }
 
+/* Of objects' types only what is among the roots. */
+bool spm_hints_fit(const struct hints *h, const struct types *types)
+{
+	for (size_t i = 0; i < h->typed_count; i++)
+		if (!types || h->typed[i] >> HINTS_TYPE_BIT >= types->roots)
+			return false;
+	return true;
+}
+
 int spm_blob_load(struct container *c, uint64_t pages)
 {
 	struct types *types = NULL;
@@ -168,7 +177,7 @@ int spm_blob_load(struct container *c, uint64_t pages)
 	if (spm_typing_load(c->magic, &parts, &types))
 		err = -1;
 	else if (spm_outside_load(c->outside, parts.table, parts.table_bytes) ||
-	         spm_hints_load(&c->hints, parts.hints, parts.hints_bytes))
+	         spm_hints_load(&c->hints, parts.hints, parts.hints_bytes) || !spm_hints_fit(&c->hints, types))
 		err = malformed(c->magic);
 	free(blob);
 	if (err)

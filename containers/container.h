@@ -272,15 +272,22 @@ struct blob_parts {
 };
 /* What the chain's version has: *blob is to be freed, and *parts is of it (none if there are no pages). 0, or -1 and the error is set. */
 int spm_blob_read(struct chain *chain, int magic, uint64_t pages, unsigned char **blob, struct blob_parts *parts);
+/* Whether the types have all roots that are told of objects. NULL: there are none. */
+bool spm_hints_fit(const struct hints *h, const struct types *types);
 /* Swap and marks are known now: hints get addresses of this process. Those of objects that were not reachable go: others will get
  * their places. */
 void spm_blob_settle(struct container *c);
 
-/* typing.c: what the root is, as pCSetAttr says. */
+/* typing.c: what the root is, as pCSetAttr says; telling.c: what pointers and unions are beside that. */
 /* *out: the types that a version has, NULL if none. 0, or -1 and the error is set. */
 int spm_typing_load(int magic, const struct blob_parts *parts, struct types **out);
 /* The container's; takes them over. NULL: none. */
 void spm_typing_set(struct container *c, struct types *types);
+/* Whoever makes the types of a container anew from those that it has holds this: before c->lock. */
+void spm_typing_lock(void);
+void spm_typing_unlock(void);
+/* A failure to read a type, of lib/types. -1. */
+int spm_typing_fail(const char *type, int err, const char *why);
 /* attr->type is to be the container's type. *out: its types, NULL if it has them already (*is_same) or there is no type. caller: an address
  * in the module where the name is looked up first. 0, or -1 and the error is set. */
 int spm_typing_read(struct container *c, const struct cattr *attr, const void *caller, struct types **out,

@@ -221,11 +221,28 @@ static int place_look(struct walk *w, const struct place *p)
 	return err;
 }
 
+/* What the program told of objects by themselves. */
+static int told_follow(struct walk *w)
+{
+	const struct hints *h = &w->c->hints;
+	int err = 0;
+
+	for (size_t i = 0; i < h->typed_count && !err; i++) {
+		const struct ptype *type = w->old->all_roots[h->typed[i] >> HINTS_TYPE_BIT].type;
+
+		if (type)
+			err = follow(w, spm_hints_typed_address(h->typed[i]), type);
+	}
+	return err;
+}
+
 int spm_grown_check(struct container *c, const struct types *old, const struct types_comparison *grown)
 {
 	struct walk w = {.c = c, .old = old, .grown = grown};
 	int err = leads_make(&w) ? follow(&w, c->root, &old->type[0]) : no_memory(&w);
 
+	if (!err)
+		err = told_follow(&w);
 	while (w.todos && !err) {
 		struct place p = w.todo[--w.todos];
 

@@ -14,6 +14,7 @@
 #include "heap/class.h"
 #include "refs.h"
 #include "softpm/look.h"
+#include "types/rules.h"
 #include "volume/source.h"
 
 #include <errno.h>
@@ -45,7 +46,9 @@ struct plook {
 	unsigned char *blob;
 	struct blob_parts parts; /* of it */
 	bool blob_was_read;
-	struct types *types;     /* NULL: not asked for yet, or none */
+	struct types *types; /* NULL: not asked for yet, or none */
+	struct hints hints;  /* of them only the types of objects matter */
+	bool hints_were_read;
 	struct outside *outside; /* NULL: not asked for yet, or damaged */
 	char word[LOOK_WORD_BYTES];
 };
@@ -124,11 +127,37 @@ static bool slot_is_live(const struct look_span *span, uint64_t slot)
 	return slot < span->slots && slotset_has(&span->live, (unsigned)slot);
 }
 
-static struct pobject object_of(const struct look_span *span, uint64_t slot)
+static const struct types *types_see(struct plook *look);
+static int blob_see(struct plook *look);
+
+/* Read when an object is first asked for; if they can't be had, nobody told of any. */
+static void hints_see(struct plook *look)
 {
-	return (struct pobject){.address = spm_page_address((pageno_t)span->first) + slot * span->slot_bytes,
+	const struct types *t;
+	int error = errno;
+
+	if (look->hints_were_read)
+		return;
+	look->hints_were_read = true;
+	t = types_see(look);
+	if (t && look->parts.hints_bytes &&
+	    (spm_hints_load(&look->hints, look->parts.hints, look->parts.hints_bytes) ||
+	     !spm_hints_fit(&look->hints, t)))
+		spm_hints_free(&look->hints);
+	errno = error;
+}
+
+static struct pobject object_of(struct plook *look, const struct look_span *span, uint64_t slot)
+{
+	uint64_t address = spm_page_address((pageno_t)span->first) + slot * span->slot_bytes;
+	int root;
+
+	hints_see(look);
+	root = spm_hints_type_of(&look->hints, address);
+	return (struct pobject){.address = address,
 	                        .bytes = span->slot_bytes,
-	                        .has_no_pointers = (span->flags & HEAP_NOPTR) != 0};
+	                        .has_no_pointers = (span->flags & HEAP_NOPTR) != 0,
+	                        .type = root < 0 ? NULL : look->types->all_roots[root].type};
 }
 
 int pLookObject(struct plook *look, uint64_t address, struct pobject *out)
@@ -142,7 +171,7 @@ int pLookObject(struct plook *look, uint64_t address, struct pobject *out)
 	slot = (address - spm_page_address((pageno_t)span.first)) / span.slot_bytes;
 	if (!slot_is_live(&span, slot))
 		return 0;
-	*out = object_of(&span, slot);
+	*out = object_of(look, &span, slot);
 	return 1;
 }
 
@@ -153,10 +182,10 @@ struct look_telling {
 	void *arg;
 };
 
-static int span_tell(const struct look_span *span, const struct look_telling *t)
+static int span_tell(struct plook *look, const struct look_span *span, const struct look_telling *t)
 {
 	for (uint64_t slot = 0; slot < span->slots; slot++) {
-		struct pobject object = object_of(span, slot);
+		struct pobject object = object_of(look, span, slot);
 		int result;
 
 		if (!slot_is_live(span, slot) || object.address < t->from)
@@ -179,7 +208,7 @@ static int run_tell(struct plook *look, const struct source_run *r, struct look_
 		if (span.first < t->behind)
 			return look_damaged(look, span.first);
 		t->behind = span.first + span.pages;
-		result = span_tell(&span, t);
+		result = span_tell(look, &span, t);
 		if (result)
 			return result;
 	}
@@ -410,6 +439,19 @@ const struct ptype *pLookTypeNamed(const struct plook *look, const char *name)
 	return t ? spm_types_named(t, name) : NULL;
 }
 
+int pLookHolds(struct plook *look, const struct pmember *of, uint64_t address, const struct pmember **out)
+{
+	unsigned char tag[8] = {0};
+	unsigned n;
+
+	if (!of->choice)
+		return 0;
+	n = spm_types_tag_bytes(of->choice);
+	if (n > sizeof(tag) || pLookRead(look, address + (uint64_t)of->choice->tag_at, tag, n))
+		return -1;
+	return spm_types_holds(of->choice, tag, n, 0 - (uint64_t)of->choice->tag_at, out);
+}
+
 /* ---- the version ---- */
 
 const struct pversion *pLookVersion(const struct plook *look)
@@ -466,6 +508,7 @@ void pLookClose(struct plook *look)
 		return;
 	if (look->outside)
 		spm_outside_free(look->outside);
+	spm_hints_free(&look->hints);
 	spm_types_free(look->types);
 	free(look->blob);
 	spm_pages_unmap(look->content, content_bytes);
@@ -512,11 +555,25 @@ static int root_makes_sense(struct plook *look)
 	return 0;
 }
 
+static bool hints_make_sense(struct plook *look)
+{
+	struct hints h = {0};
+	int err = !look->parts.hints_bytes ? 0 : spm_hints_load(&h, look->parts.hints, look->parts.hints_bytes);
+	bool do_fit = !err && spm_hints_fit(&h, look->types);
+
+	spm_hints_free(&h);
+	if (!do_fit)
+		spm_fail(err == -ENOMEM ? ENOMEM : EUCLEAN, "container %d is damaged: its hints are malformed",
+		         look->magic);
+	return do_fit;
+}
+
 int spm_look_check(int magic, const char *ref)
 {
 	struct plook *look = pLookOpen(magic, ref);
 	bool is_right = look && !pLookSpans(look, span_passed, NULL) && !pages_make_sense(look) &&
-	                !root_makes_sense(look) && !outside_see(look) && (!look->parts.types_bytes || types_see(look));
+	                !root_makes_sense(look) && !outside_see(look) &&
+	                (!look->parts.types_bytes || types_see(look)) && hints_make_sense(look);
 
 	pLookClose(look);
 	return is_right ? 0 : errno == EUCLEAN ? 1 : -1;

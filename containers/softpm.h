@@ -160,6 +160,38 @@ SOFTPM_API int pCSetAttr(int cID, const struct cattr *attr);
 SOFTPM_API struct cattr *pCGetAttr(int magic);
 SOFTPM_API void pCAttrFree(struct cattr *attr);
 
+/* What types don't say, where a container has one (cattr.type): so that what only a void *, a char * or a union leads to is known, to people
+ * who look at versions and to whatever else goes by types. All of it is kept with each version, and is told again without harm or cost: what is
+ * known already changes nothing. Types are named as in cattr.type; one that is named for the first time is looked for as that is, with the
+ * debug information. All three wait for the point in progress, and make the next point a version; NULL instead of a type or tag takes back what
+ * was told. A type that the program was built without later says nothing then; one that changed is noticed by who restores (pCRestore,
+ * EPROTOTYPE), as the root's.
+ *
+ * EINVAL: the container has no type; the type has no size; ENOENT: there is no such type; E2BIG: more than 1,000 types, or rules for fields, or
+ * 65,536 cases, or all types together take more than 16 MiB. On failure all is as it was. */
+
+/* The object that begins at ptr (what pMalloc returned) is a `type`: it holds until it is freed, also by a pRealloc that moves it, wherever a
+ * restore puts it. It need not be reachable yet. Takes some 30 bytes of memory for each object, and writes 8 for each in a version in which one was told of, or one
+ * of those was freed: for many objects alike that one field leads to, pCSetFieldType is cheaper. EINVAL: no object of the heap begins at
+ * ptr, or it is smaller than the type. */
+SOFTPM_API int pCSetType(int cID, const void *ptr, const char *type);
+/* A field that is a pointer, an array of such, or leads to such, leads to a `type` in the end: pCSetFieldType(id, "struct node.data", "struct foo") for
+ * struct node { void *data; }. Members of structs within are named as in C: "struct pair.a.data" tells only of the struct node that is in struct pair.
+ * ENOENT: there is no such field, or it is no pointer. */
+SOFTPM_API int pCSetFieldType(int cID, const char *field, const char *type);
+/* Of a union that is a field, which member holds: that of the case whose value the tag has, a field of the same struct (an integer, enum or bool,
+ * also a bit field). member NULL: none holds. A value that is in no case: any may hold. An anonymous union is named by its struct alone. Of
+ *
+ *     struct value { enum kind kind; union { long number; struct text *text; } u; };
+ *
+ * pCSetUnion(id, "struct value.u", "kind", (struct pcase[]){{NUMBER, "number"}, {TEXT, "text"}}, 2) tells all there is to know.
+ * ENOENT: there is no such union, tag or member. */
+struct pcase {
+	int64_t value;
+	const char *member;
+};
+SOFTPM_API int pCSetUnion(int cID, const char *field, const char *tag, const struct pcase *cases, size_t n);
+
 /* Drops at the next point whatever became unreachable without being freed. That point's pause grows with the container. */
 SOFTPM_API int pFullTrace(int cID);
 /* Pointers that led out of the heap at the last point and will be NULL after a restore: fn(address of the pointer, its value,

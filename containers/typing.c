@@ -37,6 +37,8 @@ void spm_typing_set(struct container *c, struct types *types)
 {
 	spm_types_free(c->types);
 	c->types = types;
+	if (!types)
+		spm_hints_untype_all(&c->hints); /* they speak of types by number */
 	snprintf(c->attr.type, sizeof(c->attr.type), "%s", types ? types->root : "");
 }
 
@@ -51,7 +53,7 @@ static bool is_known(struct container *c, const char *type)
 	return is;
 }
 
-static int failure_tell(const char *type, int err, const char *why)
+int spm_typing_fail(const char *type, int err, const char *why)
 {
 	switch (err) {
 	case -ENODATA:
@@ -85,14 +87,19 @@ static int types_get(const struct container *c, const char *type, const void *ca
 	char why[400];
 	void *bytes;
 	size_t n;
-	int err = spm_types_read(type, &near, &bytes, &n, why, sizeof(why));
+	int err;
 
-	if (!err) {
-		err = spm_types_load(bytes, n, out);
-		free(bytes);
+	if (c->types) {
+		err = spm_types_reread(c->types, type, NULL, &near, out, why, sizeof(why));
+	} else {
+		err = spm_types_read(type, &near, &bytes, &n, why, sizeof(why));
+		if (!err) {
+			err = spm_types_load(bytes, n, out);
+			free(bytes);
+		}
 	}
 	if (err)
-		return failure_tell(type, err, why);
+		return spm_typing_fail(type, err, why);
 	if (!size_check(c, *out))
 		return 0;
 	spm_types_free(*out);
@@ -149,7 +156,8 @@ static bool here_borrow(const struct container *c, struct types **out)
 	if (!other)
 		return false;
 	pthread_mutex_lock(&other->lock);
-	if (other->types && !strcmp(other->types->root, c->types->root) && spm_types_are_here(other->types))
+	if (other->types && other->types->roots == 1 && c->types->roots == 1 && !other->types->rules &&
+	    !c->types->rules && !strcmp(other->types->root, c->types->root) && spm_types_are_here(other->types))
 		has = !spm_types_load(other->types->bytes, other->types->n, out);
 	pthread_mutex_unlock(&other->lock);
 	spm_container_put(other);
@@ -161,17 +169,11 @@ static int here_read(const struct container *c, struct types **out)
 {
 	struct types_near near = {.module = &c->types->module[0]};
 	char why[400];
-	void *bytes;
-	size_t n;
 	int err;
 
 	if (here_borrow(c, out))
 		return 0;
-	err = spm_types_read(c->types->root, &near, &bytes, &n, why, sizeof(why));
-	if (!err) {
-		err = spm_types_load(bytes, n, out);
-		free(bytes);
-	}
+	err = spm_types_reread(c->types, NULL, NULL, &near, out, why, sizeof(why));
 	if (err == -ENOMEM)
 		return spm_fail(ENOMEM, "container %d: no memory to look whether its types are those of the program",
 		                c->magic);

@@ -33,14 +33,19 @@ SOFTPM_API const struct ptype *pLookType(const struct plook *look);
 /* The type of that name ("struct foo", "foo_t") among those that the root's leads to, or NULL. */
 SOFTPM_API const struct ptype *pLookTypeNamed(const struct plook *look, const char *name);
 
+/* Which member of a union holds, which is the member `of` of something, and lies at the address: 1: *out, NULL: none of them; 0: nobody told
+ * (pCSetUnion), or not of the number that is there; -1: damage. */
+SOFTPM_API int pLookHolds(struct plook *look, const struct pmember *of, uint64_t address, const struct pmember **out);
+
 struct pobject {
 	uint64_t address, bytes;  /* what pUsableSize says: at least what was asked for */
 	int has_no_pointers;      /* from pMallocNoPtr */
-	const struct ptype *type; /* NULL: nobody told; follow the root's type */
+	const struct ptype *type; /* by pCSetType; good until pLookClose. NULL: nobody told; follow the root's type */
 };
 /* The object that the address lies in, anywhere. 1: *out is it; 0: in none; -1: failure (EUCLEAN: damage, told by pErrorMsg). */
 SOFTPM_API int pLookObject(struct plook *look, uint64_t address, struct pobject *out);
-/* Each object with an address of `from` or above, ascending, until fn returns non-zero, which is returned. Reads no page. -1: as above. */
+/* Each object with an address of `from` or above, ascending, until fn returns non-zero, which is returned. Reads no page of the heap. -1: as
+ * above. */
 SOFTPM_API int pLookObjects(struct plook *look, uint64_t from, int (*fn)(const struct pobject *object, void *arg),
                             void *arg);
 /* A run of pages that is cut into objects of one size, or has one large one. age: so many versions ago one of its pages was last written

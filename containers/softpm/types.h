@@ -1,7 +1,7 @@
 /* types.h - what a program's types look like in memory, as its debug information tells.
  *
  * Typedefs and qualifiers are left out: what has a name of its own is called by that; a struct, union or enum without one by its typedef.
- * Types may lead back to themselves by pointers. By value they don't, and structs, unions and arrays are within each other 64 deep at most.
+ * A pointer's type is what the program told of the field (pCSetFieldType), if it did. Types may lead back to themselves by pointers. By value they don't, and structs, unions and arrays are within each other 64 deep at most.
  */
 #ifndef SOFTPM_TYPES_H
 #define SOFTPM_TYPES_H
@@ -30,11 +30,25 @@ enum ptype_kind {
 };
 
 struct ptype;
+struct pmember;
+/* Which member of a union holds, as the program told (pCSetUnion): by a number beside it. */
+struct pchosen {
+	int64_t value;
+	const struct pmember *member; /* NULL: none holds */
+};
+struct pchoice {
+	int64_t tag_at; /* of the number, from the union's beginning on: mostly before it */
+	const struct pmember *
+	        tag; /* an integer, enum, bool or character of at most 8 bytes, also a bit field; its own offset says nothing here */
+	const struct pchosen *of; /* compared as the tag's bits: -1 and 255 are the same for a byte */
+	size_t n;
+};
 struct pmember {
 	const char *name; /* "": an anonymous struct or union, or a base class */
 	const struct ptype *type;
-	uint64_t offset;           /* in bytes; of a bit field: of the byte that its lowest bit is in */
-	unsigned bit_offset, bits; /* of a bit field: its lowest bit, from `offset` on; how many, else 0 */
+	uint64_t offset;              /* in bytes; of a bit field: of the byte that its lowest bit is in */
+	unsigned bit_offset, bits;    /* of a bit field: its lowest bit, from `offset` on; how many, else 0 */
+	const struct pchoice *choice; /* of a union: NULL: nobody told which member holds */
 };
 struct penumerator {
 	const char *name;

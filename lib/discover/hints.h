@@ -2,11 +2,13 @@
  *
  *   excluded    places of pointers that are not to be followed, and are NULL after a restore
  *   references  "object refers to target": a pointer that is encoded, unaligned, or in memory without pointers
+ *   typed       what the object at an address is, by the number of a root of the container's types: there may be many, so they are found by hash,
+ *               and who tells of one more moves no other
  *
  * A hint speaks of objects, so it ends when a slot it names is freed: another object may get the same address. Hints
  * are kept with each version.
  *
- * Invariant: excluded is sorted and names no place twice.
+ * Invariants: excluded is sorted and names no place twice; typed names no object twice, and all of them are in the table of slots.
  */
 #ifndef SPM_HINTS_H
 #define SPM_HINTS_H
@@ -22,8 +24,14 @@ struct hints { /* all zero: none */
 	size_t excluded_count;
 	struct reference *reference;
 	size_t reference_count;
+	uint64_t *typed; /* address, and from bit HINTS_TYPE_BIT on the root's number */
+	size_t typed_count, typed_room;
+	uint32_t *slot;   /* number in typed + 1, by address; 0: free */
+	size_t slots;     /* a power of two, more than twice as many */
 	bool has_changed; /* since they were last saved or loaded */
 };
+
+enum { HINTS_TYPE_BIT = 48 };
 
 void spm_hints_free(struct hints *h);
 /* 0 or -ENOMEM. */
@@ -31,6 +39,17 @@ int spm_hints_exclude(struct hints *h, uint64_t place);
 int spm_hints_refer(struct hints *h, uint64_t object, uint64_t target);
 /* Takes back all references of the object at that address. */
 void spm_hints_unrefer(struct hints *h, uint64_t object);
+/* The object that begins at that address is of a root's type. 0, 1: that is known; or -ENOMEM. */
+int spm_hints_type(struct hints *h, uint64_t object, unsigned root);
+/* Takes back what was told of the object. */
+void spm_hints_untype(struct hints *h, uint64_t object);
+void spm_hints_untype_all(struct hints *h);
+/* The number of the root that the object at that address is of, or -1: nobody told. Stopped. */
+int spm_hints_type_of(const struct hints *h, uint64_t object);
+static inline uint64_t spm_hints_typed_address(uint64_t typed)
+{
+	return typed & ((UINT64_C(1) << HINTS_TYPE_BIT) - 1);
+}
 bool spm_hints_has_excluded(const struct hints *h, uint64_t place);
 static inline bool spm_hints_is_excluded(const struct hints *h, uint64_t place)
 {

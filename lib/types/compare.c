@@ -434,7 +434,12 @@ int spm_types_compare(const struct types *old, const struct types *new, struct t
 	size_t n;
 
 	*out = (struct types_comparison){.differences = 0};
-	pair_add(&c, &old->type[0], &new->type[0], old->root, true);
+	for (size_t i = 0; i < old->roots; i++) {
+		size_t same = i ? spm_types_root(new, old->all_roots[i].name) : 0;
+
+		if (same < new->roots && old->all_roots[i].type &&new->all_roots[same].type)
+			pair_add(&c, old->all_roots[i].type, new->all_roots[same].type, old->all_roots[i].name, true);
+	}
 	while (c.done < c.pairs && !c.err) {
 		struct pair p = c.pair[c.done++]; /* more are added meanwhile */
 

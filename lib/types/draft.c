@@ -1,5 +1,6 @@
 /* draft.c - see draft.h. */
 #include "types/draft.h"
+#include "types/put.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -261,7 +262,7 @@ static uint32_t meet(struct meeting *m, uint32_t type)
 	return m->slot[i] - 1;
 }
 
-static int meet_all(struct meeting *m, uint32_t root)
+static int meet_all(struct meeting *m, const struct draft_root *root, size_t n)
 {
 	m->slots = 64;
 	while (m->slots < (size_t)m->d->types * 2)
@@ -270,7 +271,9 @@ static int meet_all(struct meeting *m, uint32_t root)
 	m->slot = calloc(m->slots, sizeof(*m->slot));
 	if (!m->order || !m->slot)
 		return -ENOMEM;
-	meet(m, root);
+	for (size_t i = 0; i < n; i++)
+		if (root[i].has_type)
+			meet(m, root[i].type);
 	for (uint32_t i = 0; i < m->n; i++) {
 		const struct draft_type *t = &m->d->type[m->order[i]];
 
@@ -284,127 +287,82 @@ static int meet_all(struct meeting *m, uint32_t root)
 
 /* ---- as bytes ---- */
 
-struct writing {
-	unsigned char *bytes;
-	size_t n, room;
-	bool is_short;
-};
-
-static void put(struct writing *w, const void *bytes, size_t n)
+static void put_modules(struct types_writing *w, const struct types_module *module, unsigned modules)
 {
-	size_t room = (w->n + n) * 2;
-	unsigned char *more;
-
-	if (w->n + n > w->room) {
-		more = realloc(w->bytes, room);
-		w->is_short |= !more;
-		if (!more)
-			return;
-		w->bytes = more;
-		w->room = room;
-	}
-	memcpy(w->bytes + w->n, bytes, n);
-	w->n += n;
-}
-
-static void put_number(struct writing *w, uint64_t number)
-{
-	unsigned char byte[10], n = 0;
-
-	for (; number > 0x7f; number >>= 7)
-		byte[n++] = (unsigned char)(number | 0x80);
-	byte[n++] = (unsigned char)number;
-	put(w, byte, n);
-}
-
-/* Longer ones are cut. */
-static void put_name(struct writing *w, const char *name)
-{
-	put(w, name, strnlen(name, TYPES_NAME_MOST - 1));
-	put(w, "", 1);
-}
-
-static void put_modules(struct writing *w, const struct types_module *module, unsigned modules)
-{
-	put_number(w, modules);
+	spm_put_number(w, modules);
 	for (unsigned i = 0; i < modules; i++) {
-		put_number(w, module[i].flags);
-		put_name(w, module[i].name);
-		put_number(w, module[i].id_bytes);
-		put(w, module[i].id, module[i].id_bytes);
+		spm_put_number(w, module[i].flags);
+		spm_put_name(w, module[i].name);
+		spm_put_number(w, module[i].id_bytes);
+		spm_put(w, module[i].id, module[i].id_bytes);
 	}
 }
 
-static void put_members(struct writing *w, struct meeting *m, const struct draft_type *t)
+static void put_members(struct types_writing *w, struct meeting *m, const struct draft_type *t)
 {
-	put_number(w, t->members);
+	spm_put_number(w, t->members);
 	for (uint32_t i = 0; i < t->members; i++) {
 		const struct draft_member *member = &t->member[i];
 
-		put_name(w, member->name);
-		put_number(w, meet(m, member->type));
-		put_number(w, member->offset);
-		put_number(w, member->bits);
+		spm_put_name(w, member->name);
+		spm_put_number(w, meet(m, member->type));
+		spm_put_number(w, member->offset);
+		spm_put_number(w, member->bits);
 		if (member->bits)
-			put_number(w, member->bit_offset);
+			spm_put_number(w, member->bit_offset);
 	}
 }
 
-static void put_values(struct writing *w, const struct draft_type *t)
+static void put_values(struct types_writing *w, const struct draft_type *t)
 {
-	put_number(w, t->values);
+	spm_put_number(w, t->values);
 	for (uint32_t i = 0; i < t->values; i++) {
-		uint64_t value = (uint64_t)t->value[i].value;
-
-		put_name(w, t->value[i].name);
-		put_number(w, value << 1 ^ (0 - (value >> 63)));
+		spm_put_name(w, t->value[i].name);
+		spm_put_signed(w, t->value[i].value);
 	}
 }
 
-static void put_type(struct writing *w, struct meeting *m, const struct draft_type *t)
+static void put_type(struct types_writing *w, struct meeting *m, const struct draft_type *t)
 {
-	put_number(w, t->kind);
-	put_name(w, t->name);
-	put_number(w, t->bytes);
+	spm_put_number(w, t->kind);
+	spm_put_name(w, t->name);
+	spm_put_number(w, t->bytes);
 	if (has_of(t))
-		put_number(w, meet(m, t->of));
+		spm_put_number(w, meet(m, t->of));
 	if (t->kind == PTYPE_ARRAY)
-		put_number(w, t->count);
+		spm_put_number(w, t->count);
 	if (t->kind == PTYPE_STRUCT || t->kind == PTYPE_UNION)
 		put_members(w, m, t);
 	if (t->kind == PTYPE_ENUM)
 		put_values(w, t);
 }
 
-static void put_all(struct writing *w, struct meeting *m, const char *root_name, const struct types_module *module,
-                    unsigned modules)
+static void put_all(struct types_writing *w, struct meeting *m, const struct draft_root *root, size_t n,
+                    const struct types_module *module, unsigned modules)
 {
-	put(w, "SPTYPES1", 8);
+	spm_put(w, n > 1 ? "SPTYPES2" : "SPTYPES1", 8);
 	put_modules(w, module, modules);
-	put_name(w, root_name);
-	put_number(w, m->n);
-	put_number(w, m->members);
-	put_number(w, m->values);
+	spm_put_name(w, root[0].name);
+	spm_put_number(w, m->n);
+	spm_put_number(w, m->members);
+	spm_put_number(w, m->values);
 	for (uint32_t i = 0; i < m->n; i++)
 		put_type(w, m, &m->d->type[m->order[i]]);
+	if (n == 1)
+		return;
+	spm_put_number(w, n - 1);
+	for (size_t i = 1; i < n; i++) {
+		spm_put_name(w, root[i].name);
+		spm_put_number(w, root[i].has_type ? meet(m, root[i].type) + 1 : 0);
+	}
+	spm_put_number(w, 0); /* rules */
 }
 
-/* What we write we must be able to read. */
-static int bytes_check(const struct writing *w)
-{
-	struct types *t;
-	int err = w->is_short ? -ENOMEM : spm_types_load(w->bytes, w->n, &t);
-
-	if (!err)
-		spm_types_free(t);
-	return err == -EINVAL ? -E2BIG : err;
-}
-
-int spm_draft_save(struct draft *d, uint32_t root, const char *root_name, const struct types_module *module,
+int spm_draft_save(struct draft *d, const struct draft_root *root, size_t roots, const struct types_module *module,
                    unsigned modules, void **bytes, size_t *n)
 {
 	struct meeting m = {.d = d};
-	struct writing w = {0};
+	struct types_writing w = {.is_short = false};
 	int err = d->is_short ? -ENOMEM : 0;
 
 	if (!err) {
@@ -412,18 +370,10 @@ int spm_draft_save(struct draft *d, uint32_t root, const char *root_name, const 
 		err = sums_make(d);
 	}
 	if (!err)
-		err = meet_all(&m, root);
-	if (!err) {
-		put_all(&w, &m, root_name, module, modules);
-		err = bytes_check(&w);
-	}
+		err = meet_all(&m, root, roots);
+	if (!err)
+		put_all(&w, &m, root, roots, module, modules);
 	free(m.order);
 	free(m.slot);
-	if (err) {
-		free(w.bytes);
-		return err;
-	}
-	*bytes = w.bytes;
-	*n = w.n;
-	return 0;
+	return spm_put_end(&w, err, bytes, n);
 }

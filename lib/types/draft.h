@@ -43,8 +43,13 @@ void spm_draft_value_add(struct draft *d, uint32_t type, const char *name, int64
 /* "before" "name", kept as long as the draft. */
 const char *spm_draft_text(struct draft *d, const char *before, const char *name);
 
-/* As bytes, to be freed, with what the root leads to. -E2BIG: more than TYPES_BYTES_MOST, or deeper than types.h has it; -ENOMEM. */
-int spm_draft_save(struct draft *d, uint32_t root, const char *root_name, const struct types_module *module,
+struct draft_root {
+	const char *name;
+	bool has_type; /* false, not of the first: there is none of that name */
+	uint32_t type;
+};
+/* As bytes, to be freed, with what the roots lead to. -E2BIG: more than TYPES_BYTES_MOST, or deeper than types.h has it; -ENOMEM. */
+int spm_draft_save(struct draft *d, const struct draft_root *root, size_t roots, const struct types_module *module,
                    unsigned modules, void **bytes, size_t *n);
 void spm_draft_free(struct draft *d);
 

@@ -572,10 +572,10 @@ static unsigned modules_tell(const struct reader *r, const struct debug_module *
 	return n;
 }
 
-static int all_read(struct reader *r, struct root *root, void **bytes, size_t *n)
+static int all_read(struct reader *r, struct debug_module *first, struct draft_root *root, size_t roots, void **bytes,
+                    size_t *n)
 {
 	struct types_module module[TYPES_MODULES_MOST];
-	uint32_t type = type_of(r, root->m, root->die);
 
 	while (r->tasks && !r->is_short && !r->draft.is_short) {
 		struct task t = r->task[--r->tasks];
@@ -584,28 +584,57 @@ static int all_read(struct reader *r, struct root *root, void **bytes, size_t *n
 	}
 	if (r->is_short)
 		return -ENOMEM;
-	return spm_draft_save(&r->draft, type, root->asked, module, modules_tell(r, root->m, module), bytes, n);
+	return spm_draft_save(&r->draft, root, roots, module, modules_tell(r, first, module), bytes, n);
 }
 
-int spm_types_read(const char *name, const struct types_near *near, void **bytes, size_t *n, char *why, size_t room)
+/* *first: the module of the first one. */
+static int roots_read(struct reader *r, const struct types_asked *asked, const struct types_near *near,
+                      struct draft_root *out, struct debug_module **first, char *why, size_t room)
 {
+	for (size_t i = 0; i < asked->n; i++) {
+		struct root root;
+		int err;
+
+		name_split(&root, asked->name[i]);
+		err = root_read(r, &root, near, why, room);
+		out[i] = (struct draft_root){.name = asked->name[i], .has_type = !err};
+		if (err && (!i || i > asked->may_lack || err == -ENOMEM))
+			return err;
+		if (!err)
+			out[i].type = type_of(r, root.m, root.die);
+		*first = i ? *first : root.m;
+	}
+	return 0;
+}
+
+int spm_types_read_all(const struct types_asked *asked, const struct types_near *near, void **bytes, size_t *n,
+                       char *why, size_t room)
+{
+	struct draft_root *root = calloc(asked->n, sizeof(*root));
 	struct reader r = {.is_short = false};
-	struct root root;
-	int err = spm_debug_open(&r.debug);
+	struct debug_module *first = NULL;
+	int err = root ? spm_debug_open(&r.debug) : -ENOMEM;
 
 	*why = 0;
-	if (err)
+	if (err) {
+		free(root);
 		return err == -ENOENT ? -ENODATA : err;
-	name_split(&root, name);
+	}
 	spm_draft_add(&r.draft, PTYPE_VOID, "void", 0);
-	err = r.draft.is_short ? -ENOMEM : root_read(&r, &root, near, why, room);
+	err = r.draft.is_short ? -ENOMEM : roots_read(&r, asked, near, root, &first, why, room);
 	if (!err)
-		err = all_read(&r, &root, bytes, n);
+		err = all_read(&r, first, root, asked->n, bytes, n);
 	spm_draft_free(&r.draft);
 	spm_debug_close(&r.debug);
 	free(r.met);
 	free(r.task);
+	free(root);
 	return err;
+}
+
+int spm_types_read(const char *name, const struct types_near *near, void **bytes, size_t *n, char *why, size_t room)
+{
+	return spm_types_read_all(&(struct types_asked){&name, 1, 0}, near, bytes, n, why, room);
 }
 
 static bool is_here(const struct types_module *m)

@@ -17,6 +17,17 @@ struct types_near {
 /* As bytes (types.h), to be freed. -ENOENT: there is no such type; -EINVAL: it is defined differently; both say in `why` what to do;
  * -ENODATA, instead of ENOENT: no module has debug information that tells of types at all; -E2BIG, -ENOMEM. */
 int spm_types_read(const char *name, const struct types_near *near, void **bytes, size_t *n, char *why, size_t room);
+/* The same for several roots (types.h): of the may_lack ones behind the first there may be no such types. */
+struct types_asked {
+	const char *const *name;
+	size_t n, may_lack;
+};
+int spm_types_read_all(const struct types_asked *asked, const struct types_near *near, void **bytes, size_t *n,
+                       char *why, size_t room);
+/* What types are in this process, with their roots and what was told of them by rules. root: instead of the first; NULL: that one. more: another
+ * root behind all others, which must be there; NULL: none. Errors as above. */
+int spm_types_reread(const struct types *as, const char *root, const char *more, const struct types_near *near,
+                     struct types **out, char *why, size_t room);
 /* Whether the root's module is in this process, as it was, and of the others that it was read from none is here as another build. */
 bool spm_types_are_here(const struct types *t);
 

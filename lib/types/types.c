@@ -1,5 +1,6 @@
 /* types.c - from untrusted bytes to a sound graph: see types.h. */
 #include "types/types.h"
+#include "types/rules.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -38,6 +39,13 @@ static uint64_t number_upto(struct reading *r, uint64_t most)
 
 	r->is_bad |= value > most;
 	return r->is_bad ? 0 : value;
+}
+
+static int64_t signed_number(struct reading *r)
+{
+	uint64_t z = number(r);
+
+	return (int64_t)(z >> 1 ^ (0 - (z & 1)));
 }
 
 static const char *name(struct reading *r)
@@ -117,11 +125,9 @@ static void values_read(struct reading *r, struct ptype *p, size_t *used)
 	p->value = r->t->value + *used;
 	for (size_t i = 0; i < p->values && !r->is_bad; i++) {
 		struct penumerator *v = &r->t->value[(*used)++];
-		uint64_t z;
 
 		v->name = name(r);
-		z = number(r);
-		v->value = (int64_t)(z >> 1 ^ (0 - (z & 1)));
+		v->value = signed_number(r);
 	}
 }
 
@@ -144,7 +150,84 @@ static void types_read(struct reading *r)
 		if (p->kind == PTYPE_ENUM)
 			values_read(r, p, &values);
 	}
-	r->is_bad |= r->at != r->end || members != r->t->members || values != r->t->values;
+	r->is_bad |= members != r->t->members || values != r->t->values;
+	r->t->core_bytes = (size_t)(r->at - r->t->bytes);
+}
+
+/* ---- what the program told beside ---- */
+
+/* By number + 1; NULL: none. */
+static struct ptype *type_maybe(struct reading *r)
+{
+	uint64_t i = number_upto(r, r->t->types);
+
+	return i ? &r->t->type[i - 1] : NULL;
+}
+
+static void roots_read(struct reading *r, bool has_more)
+{
+	struct types *t = r->t;
+
+	t->roots = 1 + (has_more ? number_upto(r, TYPES_ROOTS_MOST - 1) : 0);
+	t->all_roots = calloc(t->roots, sizeof(*t->all_roots));
+	if (!t->all_roots)
+		return;
+	t->all_roots[0] = (struct types_root){t->root, &t->type[0]};
+	for (size_t i = 1; i < t->roots && !r->is_bad; i++) {
+		t->all_roots[i].name = name(r);
+		t->all_roots[i].type = type_maybe(r);
+	}
+}
+
+static void cases_read(struct reading *r, struct types_rule *rule, size_t *used)
+{
+	struct types_case *of = r->t->made->told + *used;
+
+	rule->of = of;
+	rule->cases = number_upto(r, TYPES_CASES_MOST - *used);
+	*used += rule->cases;
+	for (size_t i = 0; i < rule->cases && !r->is_bad; i++) {
+		of[i].value = signed_number(r);
+		of[i].member = name(r);
+	}
+}
+
+static void rules_read(struct reading *r)
+{
+	struct types *t = r->t;
+	size_t used = 0;
+
+	t->rules = number_upto(r, TYPES_RULES_MOST);
+	for (size_t i = 0; i < t->rules && !r->is_bad; i++) {
+		struct types_rule *rule = &t->rule[i];
+
+		rule->path = name(r);
+		t->made->on[i] = type_maybe(r);
+		if (number_upto(r, 1)) {
+			rule->tag = name(r);
+			cases_read(r, rule, &used);
+		} else {
+			rule->root = (unsigned)number_upto(r, t->roots - 1);
+		}
+	}
+}
+
+static int told_read(struct reading *r, bool has_more)
+{
+	struct types *t = r->t;
+
+	roots_read(r, has_more);
+	if (!t->all_roots)
+		return -ENOMEM;
+	if (has_more && !r->is_bad) {
+		t->rule = calloc(TYPES_RULES_MOST, sizeof(*t->rule));
+		t->made = calloc(1, sizeof(*t->made));
+		if (!t->rule || !t->made)
+			return -ENOMEM;
+		rules_read(r);
+	}
+	r->is_bad |= r->at != r->end;
+	return 0;
 }
 
 /* ---- whether it makes sense ---- */
@@ -245,7 +328,7 @@ static int graph_check(const struct types *t)
 
 /* ---- all of it ---- */
 
-static int tables_make(struct reading *r)
+static int tables_make(struct reading *r, bool has_more)
 {
 	struct types *t = r->t;
 
@@ -254,7 +337,7 @@ static int tables_make(struct reading *r)
 	t->values = count_read(r, 2);
 	if (r->is_bad || !t->types)
 		return -EINVAL;
-	t->type = calloc(t->types, sizeof(*t->type));
+	t->type = calloc(t->types + (has_more ? TYPES_MADE_MOST : 0), sizeof(*t->type));
 	t->member = calloc(t->members + 1, sizeof(*t->member));
 	t->value = calloc(t->values + 1, sizeof(*t->value));
 	return t->type && t->member && t->value ? 0 : -ENOMEM;
@@ -262,19 +345,28 @@ static int tables_make(struct reading *r)
 
 static int load(struct types *t)
 {
-	static const char magic[8] = "SPTYPES1";
-	struct reading r = {t->bytes + sizeof(magic), t->bytes + t->n, false, t};
+	static const char magic[2][8] = {"SPTYPES1", "SPTYPES2"};
+	struct reading r = {t->bytes + sizeof(magic[0]), t->bytes + t->n, false, t};
+	bool has_more;
 	int err;
 
-	if (t->n < sizeof(magic) || memcmp(t->bytes, magic, sizeof(magic)))
+	if (t->n < sizeof(magic[0]))
+		return -EINVAL;
+	has_more = !memcmp(t->bytes, magic[1], sizeof(magic[1]));
+	if (!has_more && memcmp(t->bytes, magic[0], sizeof(magic[0])))
 		return -EINVAL;
 	modules_read(&r);
 	t->root = name(&r);
-	err = tables_make(&r);
+	err = tables_make(&r, has_more);
 	if (err)
 		return err;
 	types_read(&r);
-	return r.is_bad ? -EINVAL : graph_check(t);
+	err = r.is_bad ? -EINVAL : told_read(&r, has_more);
+	if (!err)
+		err = r.is_bad ? -EINVAL : graph_check(t);
+	if (!err && t->rules)
+		spm_rules_apply(t);
+	return err;
 }
 
 int spm_types_load(const void *bytes, size_t n, struct types **out)
@@ -303,17 +395,30 @@ void spm_types_free(struct types *t)
 {
 	if (!t)
 		return;
+	spm_rules_free(t);
 	free(t->bytes);
+	free(t->all_roots);
 	free(t->type);
 	free(t->member);
 	free(t->value);
 	free(t);
 }
 
+size_t spm_types_root(const struct types *t, const char *wanted)
+{
+	size_t i = 0;
+
+	while (i < t->roots && strcmp(t->all_roots[i].name, wanted) != 0)
+		i++;
+	return i;
+}
+
 const struct ptype *spm_types_named(const struct types *t, const char *wanted)
 {
-	if (!strcmp(t->root, wanted))
-		return &t->type[0];
+	size_t root = spm_types_root(t, wanted);
+
+	if (root < t->roots && t->all_roots[root].type)
+		return t->all_roots[root].type;
 	for (size_t i = 0; i < t->types; i++)
 		if (*wanted && !strcmp(t->type[i].name, wanted))
 			return &t->type[i];

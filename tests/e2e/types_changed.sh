@@ -229,6 +229,16 @@ change "a root without room" "struct app grew from 16 to 48 bytes, and its objec
 define=-DROOT_BYTES=64 fill='((long *)root)[2] = 5'
 change "a root with something behind it" "has something behind it" "struct user { long id; }; $app" \
 	"struct user { long id; }; struct app { struct user *users; long count, more; };"
+define='' fill='root->any = pCalloc(1, 16); if (pCSetType(id, root->any, "struct hid")) puts(pErrorMsg())'
+held='struct user { long id; }; struct app { struct user *users; long count; void *any; };'
+change "an object told of" "$refused struct hid: field a: was int, is long; struct hid: field b moved from offset 4 to 8" "struct hid { int a, b; } *used; $held" "struct hid { long a; int b; } *used; $held"
+change "an object told of that is as it was" "restore: fits" "struct hid { int a, b; } *used; $held" "struct hid { int a, b; } *used; $held int other;"
+change "an object told of that has no room" "struct hid grew from 16 to 80 bytes" "struct hid { long a, b; } *used; $held" \
+	"struct hid { long a, b, c[8]; } *used; $held"
+change "a type told of that went" "restore: fits" "struct hid { int a, b; } *used; $held" "struct hidden { int a, b; } *used; $held"
+fill='root->any = pCalloc(1, 16); if (pCSetFieldType(id, "struct app.any", "struct hid")) puts(pErrorMsg())'
+change "a field told of" "$refused struct hid: field a: was int, is long; struct hid: field b moved from offset 4 to 8" "struct hid { int a, b; } *used; $held" "struct hid { long a; int b; } *used; $held"
+change "a field told of that is as it was" "restore: fits" "struct hid { int a, b; } *used; $held" "struct hid { int a, b; } *used; $held int other;"
 define='' fill=''
 
 # What can't be told.

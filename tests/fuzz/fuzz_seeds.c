@@ -14,6 +14,7 @@
 #include "sparse.h"
 #include "streams.h"
 #include "types/draft.h"
+#include "types/rules.h"
 #include "volume/source.h"
 #include "volume/volume.h"
 
@@ -309,6 +310,25 @@ static uint32_t types_draft(struct draft *d)
 	return root;
 }
 
+/* With more than the types say: roots, what a field leads to, which member of a union holds. */
+static void told_make(const char *to, const void *plain, size_t n)
+{
+	const struct types_case cases[] = {{0, "link"}, {-1, "call"}, {7, ""}};
+	const struct types_rule rules[] = {{.path = "struct root.next", .root = 1},
+	                                   {.path = "struct root.call", .root = 0},
+	                                   {.path = "struct root.", .tag = "color", .of = cases, .cases = 3}};
+	struct types *t;
+	char path[4200];
+	void *told;
+
+	must(!spm_types_load(plain, n, &t), "types");
+	must(!spm_rules_put(t, (const char *const[]){"enum color", "struct nobody"}, 2, rules, 3, &told, &n), "rules");
+	snprintf(path, sizeof(path), "%s/told", to);
+	must(!file_write(path, told, n), path);
+	free(told);
+	spm_types_free(t);
+}
+
 static void types_make(const char *to)
 {
 	const struct types_module module = {.name = "program", .flags = TYPES_MODULE_IS_MAIN, .id_bytes = 20};
@@ -317,12 +337,11 @@ static void types_make(const char *to)
 	uint32_t root = types_draft(&d);
 	void *types;
 	size_t n;
-	FILE *f;
 
-	must(!spm_draft_save(&d, root, "struct root", &module, 1, &types, &n), "types");
+	must(!spm_draft_save(&d, &(struct draft_root){"struct root", true, root}, 1, &module, 1, &types, &n), "types");
 	snprintf(path, sizeof(path), "%s/types", to);
-	f = fopen(path, "w");
-	must(f && fwrite(types, n, 1, f) == 1 && !fclose(f), "writing");
+	must(!file_write(path, types, n), path);
+	told_make(to, types, n);
 	free(types);
 	spm_draft_free(&d);
 }

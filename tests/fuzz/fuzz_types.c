@@ -6,6 +6,7 @@
  */
 #include "base/base.h"
 #include "types/compare.h"
+#include "types/rules.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static volatile size_t sink; /* what was said was looked at */
 static unsigned steps;
+
+/* Of a union whose tag is within the memory, or before it. */
+static void choice_look(const struct pmember *m)
+{
+	static const unsigned char memory[16] = {1, 2, 3};
+	const struct pmember *holds = NULL;
+
+	if (!m->choice)
+		return;
+	SPM_CHECK(m->type->kind == PTYPE_UNION && spm_types_tag_bytes(m->choice) <= 8);
+	if (spm_types_holds(m->choice, memory, sizeof(memory), 0 - (uint64_t)m->choice->tag_at, &holds))
+		sink += holds ? strlen(holds->name) : 1;
+	sink += spm_types_holds(m->choice, memory, sizeof(memory), 8, &holds);
+}
 
 /* By value, once for each place; an array's elements are alike. */
 static void walk(const struct ptype *t, uint64_t room, unsigned depth)
@@ -31,6 +46,7 @@ static void walk(const struct ptype *t, uint64_t room, unsigned depth)
 		SPM_CHECK(m->offset <= t->bytes && (m->bits || m->type->bytes <= t->bytes - m->offset));
 		SPM_CHECK(m->offset * 8 + m->bit_offset + m->bits <= t->bytes * 8);
 		sink += strlen(m->name);
+		choice_look(m);
 		walk(m->type, m->bits ? m->type->bytes : t->bytes - m->offset, depth + 1);
 	}
 	for (size_t i = 0; i < t->values; i++)
@@ -67,6 +83,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		if (t->type[i].kind == PTYPE_POINTER)
 			sink += t->type[i].of->bytes;
 	}
+	for (size_t i = 0; i < t->roots; i++)
+		sink += strlen(t->all_roots[i].name) + (t->all_roots[i].type ? t->all_roots[i].type->bytes : 0);
 	SPM_CHECK(spm_types_named(t, t->root) == &t->type[0]);
 	compare(t);
 	for (unsigned i = 0; i < t->modules; i++)

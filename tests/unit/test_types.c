@@ -6,6 +6,7 @@
 #include "scratch.h"
 #include "type_text.h"
 #include "types/dwarf.h"
+#include "types/rules.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -467,21 +468,34 @@ static void nesting_ends(void **state)
 	}
 }
 
-/* Whatever is cut off or changed: a refusal, or another graph. The sanitizers see the rest. */
-static void changed_bytes_do_no_harm(void **state)
+/* What a program told beside: with further roots and rules of both kinds. */
+static void told(const void *plain, size_t n, void **bytes, size_t *told_n)
 {
-	void *library = module_load("gcc -g", ".c", c_declarations[4].source);
-	struct types_near near = {.address = dlsym(library, "anchor")};
-	uint64_t seed = test_seed();
-	char why[400], *bytes;
-	void *read;
-	size_t n;
+	const struct types_case cases[] = {{-1, "l"}, {0, ""}, {300, "l"}};
+	const struct types_rule rules[] = {{.path = "struct outer.b", .root = 1},
+	                                   {.path = "struct outer.", .tag = "pos.y", .of = cases, .cases = 3},
+	                                   {.path = "struct nobody.b", .root = 0},
+	                                   {.path = "struct outer.v", .tag = "pos.y", .of = cases, .cases = 3}};
+	const char *const roots[] = {"int", "struct nobody"};
+	struct types *t;
 
-	(void)state;
-	assert_int_equal(spm_types_read("struct outer", &near, &read, &n, why, sizeof(why)), 0);
+	assert_int_equal(spm_types_load(plain, n, &t), 0);
+	assert_int_equal(spm_rules_put(t, roots, 2, rules, 4, bytes, told_n), 0);
+	spm_types_free(t);
+	assert_int_equal(spm_types_load(*bytes, *told_n, &t), 0);
+	assert_true(t->roots == 3 && !strcmp(t->all_roots[1].type->name, "int") && !t->all_roots[2].type);
+	assert_true(t->rule[0].fits && t->rule[1].fits && !t->rule[2].fits && !t->rule[3].fits);
+	assert_true(t->type[0].member[1].choice->tag_at == -4 && t->type[0].member[1].choice->n == 3);
+	spm_types_free(t);
+}
+
+static void bytes_change(const void *read, size_t n)
+{
+	uint64_t seed = test_seed();
+	char *bytes = malloc(n);
+
 	for (size_t i = 0; i < n; i++)
 		assert_int_equal(load_copy(read, i), -EINVAL);
-	bytes = malloc(n);
 	for (unsigned i = 0; i < 20000; i++) {
 		memcpy(bytes, read, n);
 		for (unsigned k = 0; k < 1 + i % 3; k++)
@@ -489,6 +503,23 @@ static void changed_bytes_do_no_harm(void **state)
 		load_copy(bytes, n);
 	}
 	free(bytes);
+}
+
+/* Whatever is cut off or changed: a refusal, or another graph. The sanitizers see the rest. */
+static void changed_bytes_do_no_harm(void **state)
+{
+	void *library = module_load("gcc -g", ".c", c_declarations[4].source);
+	struct types_near near = {.address = dlsym(library, "anchor")};
+	char why[400];
+	void *read, *more;
+	size_t n, more_n;
+
+	(void)state;
+	assert_int_equal(spm_types_read("struct outer", &near, &read, &n, why, sizeof(why)), 0);
+	bytes_change(read, n);
+	told(read, n, &more, &more_n);
+	bytes_change(more, more_n);
+	free(more);
 	free(read);
 	dlclose(library);
 }
