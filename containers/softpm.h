@@ -176,7 +176,7 @@ SOFTPM_API void pCAttrFree(struct cattr *attr);
  * ptr, or it is smaller than the type. */
 SOFTPM_API int pCSetType(int cID, const void *ptr, const char *type);
 /* A field that is a pointer, an array of such, or leads to such, leads to a `type` in the end: pCSetFieldType(id, "struct node.data", "struct foo") for
- * struct node { void *data; }. Members of structs within are named as in C: "struct pair.a.data" tells only of the struct node that is in struct pair.
+ * struct node { void *data; }. Members of structs within are named as in C: "struct pair.a.data" tells only of the struct node that is in struct pair, and of all of them if it is an array.
  * ENOENT: there is no such field, or it is no pointer. */
 SOFTPM_API int pCSetFieldType(int cID, const char *field, const char *type);
 /* Of a union that is a field, which member holds: that of the case whose value the tag has, a field of the same struct (an integer, enum or bool,

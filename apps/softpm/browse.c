@@ -149,8 +149,11 @@ static void value_show(const struct browsing *b, const struct row *r)
 		printf(" (%s)", text_plain(r->seen));
 	else if (inside_is_numbers(r->inside) && r->has_more != MORE_DEPTH)
 		numbers_print(b, r);
-	if (!r->seen && !r->is_link)
+	if (!r->seen && !r->is_link) {
+		if (r->inside->is_told)
+			printf(", %s", type_text(r->inside->of.type));
 		counts_print(r);
+	}
 }
 
 static int row_print(const struct row *r, void *arg)
@@ -281,6 +284,8 @@ static int row_json(const struct row *r, void *arg)
 	json_member("name", label_of(r));
 	json_member("kind", kind_of(r));
 	json_member("type", type_text(r->place->type));
+	if (r->inside->is_told)
+		json_member("object_type", type_text(r->inside->of.type));
 	if (r->place->address)
 		printf(", \"address\": \"0x%" PRIx64 "\", \"bytes\": %" PRIu64, r->place->address, r->place->bytes);
 	if (r->place->bits)

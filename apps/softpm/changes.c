@@ -155,13 +155,20 @@ static void leaves_compare(struct comparing *c, const struct place *old, const s
 static void members_compare(struct comparing *c, const struct place *old, const struct place *new, const char *path,
                             bool is_led)
 {
+	const struct pmember *only[2] = {NULL, NULL};
+	bool is_known[2] = {place_holds(c->side[0].look, old, &only[0]), place_holds(c->side[1].look, new, &only[1])};
+
 	for (size_t i = 0; i < new->type->members && !c->has_more; i++) {
 		const struct pmember *m = &new->type->member[i], *was = NULL;
 		struct place a, b = place_member(new, m);
 		char *step;
 		uint64_t at = 0;
 
-		if (old->type == new->type || !m->name[0])
+		if (is_known[1] && m != only[1])
+			continue;
+		if (is_known[0])
+			was = only[0]; /* another one may have held */
+		else if (old->type == new->type || !m->name[0])
 			was = i < old->type->members ? &old->type->member[i] : NULL;
 		else
 			was = member_find(old->type, m->name, &at);

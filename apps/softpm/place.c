@@ -63,7 +63,13 @@ struct place place_member(const struct place *p, const struct pmember *m)
 	                      .type = m->type,
 	                      .bit = m->bit_offset,
 	                      .bits = m->bits,
-	                      .is_plain = p->is_plain};
+	                      .is_plain = p->is_plain,
+	                      .chosen = m->choice ? m : NULL};
+}
+
+bool place_holds(struct plook *look, const struct place *p, const struct pmember **out)
+{
+	return p->chosen && p->type == p->chosen->type && pLookHolds(look, p->chosen, p->address, out) == 1;
 }
 
 static bool is_same_type(const struct ptype *a, const struct ptype *b)
@@ -236,6 +242,13 @@ static void elements_open(const struct place *p, const struct ptype *type, uint6
 	in->shape = in->count ? SHAPE_ELEMENTS : SHAPE_LEAF;
 }
 
+static void union_open(struct plook *look, const struct place *p, struct inside *in)
+{
+	bool is_known = place_holds(look, p, &in->only);
+
+	in->shape = is_known && !in->only ? SHAPE_LEAF : SHAPE_MEMBERS;
+}
+
 /* No pointer. */
 static void there_open(struct plook *look, const struct place *p, struct inside *in)
 {
@@ -254,7 +267,7 @@ static void there_open(struct plook *look, const struct place *p, struct inside 
 			elements_open(p, type->of, type->count, in);
 	} else if (is_record(type) && seen_kind(type) != SPM_SEEN_STRING && !seen_open(look, p, in) &&
 	           !queue_open(look, p, in)) {
-		in->shape = SHAPE_MEMBERS;
+		union_open(look, p, in);
 	}
 }
 
@@ -288,6 +301,20 @@ static bool ends_flexible(const struct ptype *type)
 	return type->members && is_flexible(type->member[type->members - 1].type);
 }
 
+/* A pointer that says nothing, or only with what the object begins: but a link leads to the next element of its list. */
+const struct ptype *told_type(const struct pobject *o, uint64_t target, const struct ptype *type)
+{
+	uint64_t at;
+	bool is_vague = !type || !type->bytes || type->kind == PTYPE_CHAR || type->kind == PTYPE_UNKNOWN;
+
+	if (!o->type || target != o->address || !o->type->bytes || o->type->bytes > o->bytes)
+		return NULL;
+	return is_vague || (is_record(type) && is_record(o->type) && o->type->bytes > type->bytes &&
+	                    !link_find(type, &at))
+	               ? o->type
+	               : NULL;
+}
+
 /* Of no type, if it has not the room for it. */
 static struct place type_that_fits(struct place p)
 {
@@ -308,10 +335,12 @@ static struct place object_place(const struct inside *in)
 /* What a pointer to `type` leads to, which is in in->object. */
 static void led_open(struct plook *look, uint64_t target, const struct ptype *type, struct inside *in)
 {
-	struct place p = type_that_fits(place_at(look, target, type));
+	const struct ptype *told = told_type(&in->object, target, type);
+	struct place p = type_that_fits(place_at(look, target, told ? told : type));
 	uint64_t room;
 
 	in->is_led = true;
+	in->is_told = told;
 	if (!p.type &&
 	    !seen_open(look, &p, in)) /* all of it: what leads into its middle says nothing of where it begins */
 		p = type_that_fits(object_place(in));
@@ -356,7 +385,7 @@ int place_open(struct plook *look, const struct place *p, struct inside *in)
 	if (pLookRead(look, p->address, &target, sizeof(target)))
 		return -1;
 	is_there = p->is_plain ? 0 : pLookObject(look, target, &in->object);
-	if (is_there == 1 && p->type->of->kind != PTYPE_CHAR)
+	if (is_there == 1 && (p->type->of->kind != PTYPE_CHAR || told_type(&in->object, target, p->type->of)))
 		led_open(look, target, p->type->of, in);
 	in->is_led = is_there == 1;
 	return is_there < 0 ? -1 : 0;
@@ -414,7 +443,8 @@ static int members_next(struct cursor *c, struct child *out)
 	const struct pmember *m;
 
 	while (c->next < type->members) {
-		m = &type->member[c->next++];
+		m = c->in.only ? c->in.only : &type->member[c->next];
+		c->next = c->in.only ? type->members : c->next + 1;
 		out->place = place_member(&c->in.of, m);
 		if (is_flexible(m->type) && (c->next < type->members || !out->place.bytes))
 			continue; /* of no length */
@@ -677,6 +707,8 @@ uint64_t cursor_left(const struct cursor *c)
 {
 	uint64_t all = UINT64_MAX;
 
+	if (c->in.shape == SHAPE_MEMBERS && c->in.only)
+		return c->next ? 0 : 1;
 	if (c->in.shape == SHAPE_MEMBERS)
 		all = c->in.of.type->members;
 	else if (c->in.shape == SHAPE_ELEMENTS || c->in.shape == SHAPE_SEEN)

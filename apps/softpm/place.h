@@ -24,6 +24,8 @@ struct place {
 	unsigned bit, bits;       /* of a bit field: its lowest bit, and how many; else 0 */
 	bool is_plain;            /* memory that has no pointers */
 	bool is_object;           /* called by its address, as what a pointer leads to */
+	const struct pmember *
+	        chosen; /* a union: it is that member, of which the program told when which of its own holds; else NULL */
 };
 
 /* ---- values ---- */
@@ -89,9 +91,15 @@ struct inside {
 	uint64_t next_at;
 	enum spm_seen_kind seen;
 	const struct ptype *key, *value; /* of what is seen; NULL: not known */
+	const struct pmember *only;      /* of a union the member that holds; NULL: not known */
+	bool is_told;                    /* it is a pointer to an object of which the program told what it is */
 };
 /* 0; or -1: damage, pErrorMsg() tells. */
 int place_open(struct plook *look, const struct place *p, struct inside *in);
+/* Of a union: whether it is known which member holds; NULL: none does. */
+bool place_holds(struct plook *look, const struct place *p, const struct pmember **out);
+/* What an object is that a pointer to `type` leads to the beginning of: as the program told (pCSetType), or NULL: as the pointer says. */
+const struct ptype *told_type(const struct pobject *o, uint64_t target, const struct ptype *type);
 /* Whether its elements have keys. */
 bool inside_is_map(const struct inside *in);
 /* Whether all its elements are numbers: then they are told in one line. */

@@ -181,7 +181,7 @@ static void pointer_read(struct plook *look, const struct place *p, uint64_t mos
 	is_there = pLookObject(look, v->number, &o);
 	if (is_there < 0) {
 		value_damaged(v);
-	} else if (is_there && to && to->kind == PTYPE_CHAR) {
+	} else if (is_there && to && to->kind == PTYPE_CHAR && !told_type(&o, v->number, to)) {
 		text_read(look, v->number, o.address + o.bytes - v->number, most, v);
 	} else if (is_there) {
 		v->kind = VALUE_POINTER;

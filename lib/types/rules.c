@@ -75,6 +75,24 @@ static size_t member_index(struct types_made *made, const struct ptype *type, co
 	return type->members;
 }
 
+/* The struct or union that a member is, or an array is of, as one that nobody else has; NULL: it is none, or too many were made. */
+static struct ptype *record_own(struct types *t, struct pmember *m)
+{
+	const struct ptype **place = &m->type;
+	struct ptype *own = NULL;
+
+	for (unsigned depth = 0; !m->bits && depth < CHAIN_MOST && (!own || own->kind == PTYPE_ARRAY); depth++) {
+		if (!is_record(*place) && (*place)->kind != PTYPE_ARRAY)
+			return NULL;
+		own = type_copy(t, *place);
+		if (!own)
+			return NULL;
+		*place = own;
+		place = &own->of;
+	}
+	return own && is_record(own) ? own : NULL;
+}
+
 /* The member that a path leads to, which may be changed: what it lies in by value is nobody else's. NULL: there is none, or too many
  * were made. */
 static struct pmember *member_own(struct types *t, struct ptype *type, const char *path, uint64_t *offset)
@@ -94,10 +112,9 @@ static struct pmember *member_own(struct types *t, struct ptype *type, const cha
 				return m;
 			n = step_next(&path);
 		}
-		type = m->bits ? NULL : type_copy(t, m->type);
+		type = record_own(t, m);
 		if (!type)
 			return NULL;
-		m->type = type;
 	}
 	return NULL;
 }
@@ -120,7 +137,8 @@ static const struct pmember *member_see(struct types *t, const struct ptype *typ
 				return m;
 			n = step_next(&path);
 		}
-		type = m->type;
+		for (type = m->type; type->kind == PTYPE_ARRAY; type = type->of)
+			;
 	}
 	return NULL;
 }

@@ -112,6 +112,22 @@ pool() {
 	timeout 120 "$tool" -v zoo.vol lint 1 >out || fail "lint of a pool did not end"
 }
 
+# What the program tells of its void pointers and unions.
+told() {
+	same told browse 1
+	same told-paths browse 1 --path 'root->items[1].data->name'
+	same told-field browse 1 --path 'root->table[1]'
+	same told-union browse 1 --path 'root->value[3].u.item->data->price'
+	same told-diff diff 1 2
+	same told-diff-3 diff 2 3
+	same told-grep grep 1 chair
+	same told-grep-number grep 1 42
+	same told-lint lint 3
+	same told-keeper lint 1 --path 'root->items[2].data'
+	json browse 1 --json 'r["root->items[1].data->name"]["value"] == "chair" and r["root->number.real"]["value"] == 0.5'
+	json browse 1 --json '"root->number.whole" not in r and "root->value[1].u.text" not in r and r["root->bytes->width"]["value"] == 40'
+}
+
 # A sanitizer's runtime is its compiler's own.
 compilers='gcc clang'
 ! grep -q '^SPM_SANITIZE:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" ||
@@ -125,6 +141,8 @@ for compiler in $compilers; do
 		typed
 		build pool "$compiler" -g "$level"
 		pool
+		build told "$compiler" -g "$level"
+		told
 		echo "browse: $compiler $level: right"
 	done
 done

@@ -2,6 +2,7 @@
  * or an endless loop; and what a row is called by leads to it.
  *
  *   bytes of types u16 | types | objects: address u64, bytes u16, flags u8, content ...        (seeds: fuzz_seeds)
+ *                                                                 flags: 1: has no pointers; from bit 1 on: root of the types + 1 that it is
  *
  * The version is not in a volume: <softpm/look.h> is played here, so that all that changes is what these programs see.
  *
@@ -12,6 +13,7 @@
 #include "../../apps/softpm/walk.h"
 #include "container.h"
 #include "heap/heap.h"
+#include "types/rules.h"
 #include "types/types.h"
 
 #include <errno.h>
@@ -28,6 +30,7 @@ enum { OBJECTS_MOST = 4000, ROWS_MOST = 20000, OBJECT_HEADER = 11 };
 struct object {
 	struct pobject is;
 	const unsigned char *content;
+	unsigned root; /* number of what it is + 1, or none */
 };
 struct plook {
 	struct object object[OBJECTS_MOST];
@@ -112,6 +115,16 @@ const struct ptype *pLookTypeNamed(const struct plook *l, const char *name)
 	return l->types ? spm_types_named(l->types, name) : NULL;
 }
 
+int pLookHolds(struct plook *l, const struct pmember *of, uint64_t address, const struct pmember **out)
+{
+	unsigned char tag[8];
+	unsigned n = of->choice ? spm_types_tag_bytes(of->choice) : 0;
+
+	SPM_CHECK(n <= sizeof(tag));
+	return n && !pLookRead(l, address + (uint64_t)of->choice->tag_at, tag, n) &&
+	       spm_types_holds(of->choice, tag, n, 0 - (uint64_t)of->choice->tag_at, out);
+}
+
 const struct pversion *pLookVersion(const struct plook *l)
 {
 	return &l->version;
@@ -133,7 +146,8 @@ static void objects_take(const uint8_t *data, size_t n)
 		struct object *o = &look.object[look.n];
 		uint16_t bytes;
 
-		*o = (struct object){.is.has_no_pointers = data[10] & 1, .content = data + OBJECT_HEADER};
+		*o = (struct object){
+		        .is.has_no_pointers = data[10] & 1, .root = data[10] >> 1, .content = data + OBJECT_HEADER};
 		memcpy(&o->is.address, data, 8);
 		memcpy(&bytes, data + 8, 2);
 		o->is.bytes = bytes;
@@ -228,6 +242,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	look.types = NULL;
 	if (types && spm_types_load(data, types, &look.types))
 		return 0;
+	for (size_t i = 0; i < look.n && look.types; i++)
+		if (look.object[i].root && look.object[i].root <= look.types->roots)
+			look.object[i].is.type = look.types->all_roots[look.object[i].root - 1].type;
 	if (look.n)
 		version_see();
 	spm_types_free(look.types);

@@ -419,9 +419,20 @@ static void browsed_fill(struct browsed *b)
 	}
 	must(!pstring_add(&b->string, "a string"), "a string");
 	b->function = puts;
-	b->anything = pStrdup("anything");
+	b->anything = pCalloc(1, sizeof(struct browsed_job));
 	b->wide = 2.5L;
 	memcpy(b->text, "flexible", 9);
+}
+
+static void browsed_tell(int id, const struct browsed *b)
+{
+	const struct pcase cases[] = {{BROWSED_A, "real"}, {BROWSED_B, "whole"}, {1, NULL}};
+
+	must(!pCSetType(id, LIST_FIRST(&b->jobs), "struct browsed_job") &&
+	             !pCSetType(id, b->anything, "struct browsed_job") &&
+	             !pCSetFieldType(id, "struct browsed.anything", "struct browsed_job") &&
+	             !pCSetUnion(id, "struct browsed_node", "kind", cases, 3),
+	     "telling");
 }
 
 struct dumping {
@@ -437,7 +448,8 @@ static int object_dump(const struct pobject *o, void *arg)
 	struct dumping *d = arg;
 	static unsigned char content[65535];
 	uint16_t n = o->bytes < sizeof(content) ? (uint16_t)o->bytes : sizeof(content);
-	unsigned char flags = (unsigned char)o->has_no_pointers;
+	unsigned char flags =
+	        (unsigned char)(o->has_no_pointers | (o->type ? 2 << 1 : 0)); /* the one root beside the first */
 
 	must(!pLookRead(d->look, o->address, content, n), "reading");
 	must(fwrite(&o->address, 8, 1, d->to) == 1 && fwrite(&n, 2, 1, d->to) == 1 &&
@@ -485,6 +497,7 @@ static void browsed_make(const char *to)
 	id = pCAlloc(BROWSED, sizeof(struct browsed) + 16, &memory);
 	must(id && !pCSetAttr(id, &attr), "a container with types");
 	browsed_fill(memory);
+	browsed_tell(id, memory);
 	must(pPointSync(id), "a point");
 	version_dump(to, "typed", true);
 	version_dump(to, "untyped", false);

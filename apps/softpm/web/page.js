@@ -312,6 +312,7 @@ function rowWords(row) {
 	const value = valueText(row), count = row.count !== undefined ? `${row.count} elements` : "";
 
 	return [make("span", { class: "name" }, row.name || "\u00a0"), row.type ? make("span", { class: "type" }, ` ${row.type}`) : "",
+		row.object_type ? make("span", { class: "type" }, ` (${row.object_type})`) : "",
 		value ? ` = ${value}` : "", count && row.kind !== "struct" ? make("span", { class: "type" }, ` ${count}`) : "",
 		row.seen ? make("span", { class: "type" }, ` (as ${row.seen})`) : ""];
 }
