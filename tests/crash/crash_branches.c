@@ -419,31 +419,19 @@ static void state_check(unsigned char *state, uint64_t size, const struct acked 
 			go_on(state, size, i, newest[i]);
 }
 
+static void crash_check(const struct sim_crash *crash, void *arg)
+{
+	(void)arg;
+	state_check(crash->state, crash->size, &acked[crash->mark], crash->number % 64 == 0);
+}
+
 static void every_crash_leaves_branches_and_tags_whole(void **state)
 {
-	uint64_t wanted = test_number("SOFTPM_CRASH_STATES", 20000), random = test_seed(), states = 0;
-	unsigned char *image = calloc(1, SIM_BYTES_MOST);
-	struct sim_disk disk = {.stable = calloc(1, SIM_BYTES_MOST)};
-	uint64_t each;
+	uint64_t random = test_seed();
 
 	(void)state;
 	run(&random);
-	each = wanted / (sim_log.ops + 1) + 1;
-	for (size_t i = 0; i <= sim_log.ops; i++) {
-		const struct acked *a = &acked[i < sim_log.ops ? sim_log.op[i].mark : sim_log.mark];
-
-		for (uint64_t n = 0; n < each; n++, states++) {
-			uint64_t size = sim_disk_crash(&disk, &sim_log, image, &random);
-
-			state_check(image, size, a, states % 64 == 0);
-		}
-		if (i < sim_log.ops)
-			sim_disk_advance(&disk, &sim_log);
-	}
-	printf("%llu states of %zu operations\n", (unsigned long long)states, sim_log.ops);
-	sim_free(&sim_log, &disk);
-	free(disk.stable);
-	free(image);
+	sim_each_crash(&sim_log, test_number("SOFTPM_CRASH_STATES", 20000), random, crash_check, NULL);
 }
 
 int main(void)

@@ -112,37 +112,31 @@ static size_t state_check(unsigned char *image, uint64_t size, int stream, bool 
 	return n;
 }
 
+struct found {
+	int stream;
+	size_t most, begun;
+};
+
+static void crash_check(const struct sim_crash *crash, void *arg)
+{
+	struct found *found = arg;
+	size_t there = state_check(crash->state, crash->size, found->stream, crash->mark != 0, crash->number % 4 == 0);
+
+	found->most = there > found->most ? there : found->most;
+	found->begun += there && there < source.n;
+}
+
 static void every_crash_leaves_a_beginning_of_it(void **state)
 {
-	uint64_t wanted = test_number("SOFTPM_CRASH_STATES", 20000) / 4, random = test_seed(), states = 0, each;
-	unsigned char *image = calloc(1, SIM_BYTES_MOST);
-	struct sim_disk disk = {.stable = calloc(1, SIM_BYTES_MOST)};
-	size_t most = 0, begun = 0;
-	int stream = run();
+	struct found found = {.stream = run()};
 
 	(void)state;
-	each = wanted / (sim_log.ops + 1) + 1;
-	for (size_t i = 0; i <= sim_log.ops; i++) {
-		for (uint64_t n = 0; n < each; n++, states++) {
-			uint64_t size = sim_disk_crash(&disk, &sim_log, image, &random);
-			bool was_made = i == sim_log.ops || sim_log.op[i].mark;
-			size_t there = state_check(image, size, stream, was_made, states % 4 == 0);
-
-			most = there > most ? there : most;
-			begun += there && there < source.n;
-		}
-		if (i < sim_log.ops)
-			sim_disk_advance(&disk, &sim_log);
-	}
-	printf("%llu states of %zu operations, %zu with some of %zu versions\n", (unsigned long long)states,
-	       sim_log.ops, begun, source.n);
-	assert_int_equal(most, source.n);
-	assert_true(begun);
-	sim_free(&sim_log, &disk);
-	free(disk.stable);
-	free(image);
+	sim_each_crash(&sim_log, test_number("SOFTPM_CRASH_STATES", 20000) / 4, test_seed(), crash_check, &found);
+	printf("%zu with some of %zu versions\n", found.begun, source.n);
+	assert_int_equal(found.most, source.n);
+	assert_true(found.begun);
 	told_free(&source);
-	close(stream);
+	close(found.stream);
 }
 
 int main(void)

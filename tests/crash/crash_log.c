@@ -167,32 +167,20 @@ static void state_check(unsigned char *state, uint64_t size, uint64_t mark, bool
 		go_on(state, size, found);
 }
 
+static void crash_check(const struct sim_crash *crash, void *arg)
+{
+	(void)arg;
+	state_check(crash->state, crash->size, crash->mark, crash->number % 16 == 0);
+}
+
 static void every_crash_leaves_all_acknowledged_inputs(void **state)
 {
-	uint64_t wanted = test_number("SOFTPM_CRASH_STATES", 20000), random = test_seed(), states = 0;
-	unsigned char *image = calloc(1, SIM_BYTES_MOST);
-	struct sim_disk disk = {.stable = calloc(1, SIM_BYTES_MOST)};
-	uint64_t each;
+	uint64_t random = test_seed();
 
 	(void)state;
 	run(&random);
-	each = wanted / (sim_log.ops + 1) + 1;
-	for (size_t i = 0; i <= sim_log.ops; i++) {
-		uint64_t mark = i < sim_log.ops ? sim_log.op[i].mark : sim_log.mark;
-
-		for (uint64_t n = 0; n < each; n++, states++) {
-			uint64_t size = sim_disk_crash(&disk, &sim_log, image, &random);
-
-			state_check(image, size, mark, states % 16 == 0);
-		}
-		if (i < sim_log.ops)
-			sim_disk_advance(&disk, &sim_log);
-	}
-	printf("%llu states of %zu operations, %llu inputs\n", (unsigned long long)states, sim_log.ops,
-	       (unsigned long long)inputs);
-	sim_free(&sim_log, &disk);
-	free(disk.stable);
-	free(image);
+	sim_each_crash(&sim_log, test_number("SOFTPM_CRASH_STATES", 20000), random, crash_check, NULL);
+	printf("%llu inputs\n", (unsigned long long)inputs);
 }
 
 /* ---- deleting ---- */
@@ -285,26 +273,19 @@ static void deleting_check(unsigned char *state, uint64_t size, uint64_t mark)
 	spm_volume_close(v);
 }
 
+static void deleting_crash_check(const struct sim_crash *crash, void *arg)
+{
+	(void)arg;
+	deleting_check(crash->state, crash->size, crash->mark);
+}
+
 static void no_crash_leaves_a_branch_without_its_inputs(void **state)
 {
-	uint64_t random = test_seed(), each = test_number("SOFTPM_CRASH_STATES", 20000) / 200 + 1, states = 0;
-	unsigned char *image = calloc(1, SIM_BYTES_MOST);
-	struct sim_disk disk = {.stable = calloc(1, SIM_BYTES_MOST)};
+	uint64_t each = test_number("SOFTPM_CRASH_STATES", 20000) / 200 + 1;
 
 	(void)state;
 	deleting_run();
-	for (size_t i = 0; i <= sim_log.ops; i++) {
-		uint64_t mark = i < sim_log.ops ? sim_log.op[i].mark : sim_log.mark;
-
-		for (uint64_t n = 0; n < each; n++, states++)
-			deleting_check(image, sim_disk_crash(&disk, &sim_log, image, &random), mark);
-		if (i < sim_log.ops)
-			sim_disk_advance(&disk, &sim_log);
-	}
-	printf("%llu states of %zu operations\n", (unsigned long long)states, sim_log.ops);
-	sim_free(&sim_log, &disk);
-	free(disk.stable);
-	free(image);
+	sim_each_crash(&sim_log, each * (sim_log.ops + 1), test_seed(), deleting_crash_check, NULL);
 }
 
 int main(void)

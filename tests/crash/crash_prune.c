@@ -137,30 +137,17 @@ static void state_check(unsigned char *image, uint64_t size, const struct acked 
 	spm_volume_close(v);
 }
 
+static void crash_check(const struct sim_crash *crash, void *arg)
+{
+	(void)arg;
+	state_check(crash->state, crash->size, &acked[crash->mark]);
+}
+
 static void every_crash_leaves_what_was_kept(void **state)
 {
-	uint64_t wanted = test_number("SOFTPM_CRASH_STATES", 20000) / 4, random = test_seed(), states = 0, each;
-	unsigned char *image = calloc(1, SIM_BYTES_MOST);
-	struct sim_disk disk = {.stable = calloc(1, SIM_BYTES_MOST)};
-
 	(void)state;
 	run();
-	each = wanted / (sim_log.ops + 1) + 1;
-	for (size_t i = 0; i <= sim_log.ops; i++) {
-		const struct acked *a = &acked[i < sim_log.ops ? sim_log.op[i].mark : sim_log.mark];
-
-		for (uint64_t n = 0; n < each; n++, states++) {
-			uint64_t size = sim_disk_crash(&disk, &sim_log, image, &random);
-
-			state_check(image, size, a);
-		}
-		if (i < sim_log.ops)
-			sim_disk_advance(&disk, &sim_log);
-	}
-	printf("%llu states of %zu operations\n", (unsigned long long)states, sim_log.ops);
-	sim_free(&sim_log, &disk);
-	free(disk.stable);
-	free(image);
+	sim_each_crash(&sim_log, test_number("SOFTPM_CRASH_STATES", 20000) / 4, test_seed(), crash_check, NULL);
 }
 
 int main(void)

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -278,4 +279,25 @@ void sim_free(struct sim_log *log, struct sim_disk *disk)
 		free(log->op[i].data);
 	free(log->op);
 	free(disk->pending);
+}
+
+void sim_each_crash(struct sim_log *log, uint64_t states, uint64_t seed,
+                    void (*check)(const struct sim_crash *crash, void *arg), void *arg)
+{
+	struct sim_disk disk = {.stable = calloc(1, SIM_BYTES_MOST)};
+	struct sim_crash crash = {.state = calloc(1, SIM_BYTES_MOST)};
+
+	for (size_t i = 0; i <= log->ops; i++) {
+		crash.mark = i < log->ops ? log->op[i].mark : log->mark;
+		for (; crash.number < states * (i + 1) / (log->ops + 1); crash.number++) {
+			crash.size = sim_disk_crash(&disk, log, crash.state, &seed);
+			check(&crash, arg);
+		}
+		if (i < log->ops)
+			sim_disk_advance(&disk, log);
+	}
+	printf("%llu states of %zu operations\n", (unsigned long long)crash.number, log->ops);
+	sim_free(log, &disk);
+	free(disk.stable);
+	free(crash.state);
 }

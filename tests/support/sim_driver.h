@@ -52,4 +52,15 @@ void sim_free(struct sim_log *log, struct sim_disk *disk); /* all but disk->stab
 /* One possible state if the power goes now, during the next operation. Returns its length. */
 uint64_t sim_disk_crash(const struct sim_disk *disk, const struct sim_log *log, unsigned char *state, uint64_t *random);
 
+/* The power went. */
+struct sim_crash {
+	unsigned char *state; /* SIM_BYTES_MOST of room; the check may write there */
+	uint64_t size;
+	uint64_t mark;   /* of the operation under way; when all were done the log's */
+	uint64_t number; /* of the state, from 0 on */
+};
+/* Checks that many states in all, as many of each operation under way as of another, prints the number, and frees the log. */
+void sim_each_crash(struct sim_log *log, uint64_t states, uint64_t seed,
+                    void (*check)(const struct sim_crash *crash, void *arg), void *arg);
+
 #endif

@@ -129,31 +129,21 @@ static void state_check(const unsigned char *bytes, uint64_t size, uint64_t time
 		client[i].changes = changes[i];
 }
 
+static void crash_check(const struct sim_crash *crash, void *arg)
+{
+	(void)arg;
+	state_check(crash->state, crash->size, crash->mark, crash->number % 16 == 0);
+}
+
 static void every_power_cut_leaves_what_was_acknowledged(void **state)
 {
-	uint64_t wanted = test_number("SOFTPM_CRASH_STATES", 60), states = 0, random = test_seed();
-	struct sim_disk disk = {.stable = calloc(1, SIM_BYTES_MOST)};
-	unsigned char *image = calloc(1, SIM_BYTES_MOST);
+	uint64_t random = test_seed();
 	struct sim_log log = {.ops = 0};
 
 	(void)state;
 	load(&random);
 	record_read(&log);
-	for (size_t i = 0; i <= log.ops; i++) {
-		uint64_t time = i < log.ops ? log.op[i].mark : log.mark;
-
-		for (; states < wanted * (i + 1) / (log.ops + 1); states++) {
-			uint64_t size = sim_disk_crash(&disk, &log, image, &random);
-
-			state_check(image, size, time, states % 16 == 0);
-		}
-		if (i < log.ops)
-			sim_disk_advance(&disk, &log);
-	}
-	printf("%llu states of %zu operations\n", (unsigned long long)states, log.ops);
-	sim_free(&log, &disk);
-	free(disk.stable);
-	free(image);
+	sim_each_crash(&log, test_number("SOFTPM_CRASH_STATES", 60), random, crash_check, NULL);
 }
 
 int main(void)

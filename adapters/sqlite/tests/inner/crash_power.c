@@ -243,28 +243,18 @@ static void state_check(unsigned char *bytes, uint64_t size, uint64_t mark, bool
 		go_on(bytes);
 }
 
+static void crash_check(const struct sim_crash *crash, void *arg)
+{
+	(void)arg;
+	state_check(crash->state, crash->size, crash->mark, crash->number % 16 == 0);
+}
+
 static void every_power_cut_leaves_whole_transactions(void **state)
 {
-	uint64_t wanted = test_number("SOFTPM_CRASH_STATES", 500), states = 0, random = load(test_seed());
-	struct sim_disk disk = {.stable = calloc(1, SIM_BYTES_MOST)};
-	unsigned char *image = calloc(1, SIM_BYTES_MOST);
+	uint64_t random = load(test_seed());
 
 	(void)state;
-	for (size_t i = 0; i <= sim_log.ops; i++) {
-		uint64_t mark = i < sim_log.ops ? sim_log.op[i].mark : sim_log.mark;
-
-		for (; states < wanted * (i + 1) / (sim_log.ops + 1); states++) {
-			uint64_t size = sim_disk_crash(&disk, &sim_log, image, &random);
-
-			state_check(image, size, mark, states % 16 == 0);
-		}
-		if (i < sim_log.ops)
-			sim_disk_advance(&disk, &sim_log);
-	}
-	printf("%llu states of %zu operations\n", (unsigned long long)states, sim_log.ops);
-	sim_free(&sim_log, &disk);
-	free(disk.stable);
-	free(image);
+	sim_each_crash(&sim_log, test_number("SOFTPM_CRASH_STATES", 500), random, crash_check, NULL);
 }
 
 static void log_print(void *arg, int code, const char *what)
