@@ -163,12 +163,32 @@ static uint64_t page_value(struct chain *c, uint64_t page)
 	return words[17];
 }
 
+static void maintain_all(struct chain *c)
+{
+	for (bool again = true; again;)
+		assert_int_equal(spm_chain_maintain(c, false, &again), 0);
+}
+
+/* A chain in a new volume. */
+static void chain_begin(struct watch *w, struct volume **v, struct chain **c)
+{
+	watch_open(w);
+	assert_int_equal(spm_volume_open(&w->driver, VOLUME_CREATE, v), 0);
+	assert_int_equal(spm_chain_create(*v, 1, "main", c), 0);
+}
+
+static void chain_end(struct watch *w, struct volume *v, struct chain *c)
+{
+	spm_chain_close(c);
+	spm_volume_close(v);
+	watch_end(w);
+}
+
 /* Random small commits over a chain of PAGES pages. value[page] follows. */
 static void scatter(struct chain *c, unsigned commits, uint64_t *value, uint64_t *random)
 {
 	for (unsigned n = 0; n < commits; n++) {
 		size_t pages = 1 + test_random(random) % 3;
-		bool again = true;
 
 		for (size_t i = 0; i < pages; i++) {
 			uint64_t page = (test_random(random) % (PAGES / 3)) * 3 + i; /* no page twice */
@@ -176,8 +196,7 @@ static void scatter(struct chain *c, unsigned commits, uint64_t *value, uint64_t
 			page_fill(i, page, value[page] = test_random(random));
 		}
 		assert_int_equal(commit(c, pages), 0);
-		while (again)
-			assert_int_equal(spm_chain_maintain(c, false, &again), 0);
+		maintain_all(c);
 	}
 }
 
@@ -196,9 +215,7 @@ static void a_first_commit_waits_for_six_flushes(void **state)
 	page_fill(0, 0, 1);
 	assert_int_equal(commit(c, 1), 0);
 	assert_int_equal(w.flushes, 6);
-	spm_chain_close(c);
-	spm_volume_close(v);
-	watch_end(&w);
+	chain_end(&w, v, c);
 }
 
 static void space_stays_bounded_and_commits_take_one_flush(void **state)
@@ -211,9 +228,7 @@ static void space_stays_bounded_and_commits_take_one_flush(void **state)
 	struct chain *c;
 
 	(void)state;
-	watch_open(&w);
-	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
-	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	chain_begin(&w, &v, &c);
 	for (size_t i = 0; i < PAGES; i++)
 		page_fill(i, i, value[i] = i + 1);
 	assert_int_equal(commit(c, PAGES), 0);
@@ -235,9 +250,7 @@ static void space_stays_bounded_and_commits_take_one_flush(void **state)
 	for (size_t i = 0; i < PAGES; i++)
 		assert_int_equal(page_value(c, i), value[i]);
 	spm_chain_self_check(c);
-	spm_chain_close(c);
-	spm_volume_close(v);
-	watch_end(&w);
+	chain_end(&w, v, c);
 }
 
 /* As threads that share commits make them, of pages that are never written together again: the chain grows until it has runs that
@@ -251,27 +264,20 @@ static void commits_of_eight_scattered_pages_take_one_flush_too(void **state)
 	struct chain *c;
 
 	(void)state;
-	watch_open(&w);
-	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
-	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	chain_begin(&w, &v, &c);
 	for (size_t i = 0; i < LIVE; i++)
 		page_fill(i, i, i);
 	assert_int_equal(commit(c, LIVE), 0);
 	for (unsigned n = 0; n < COMMITS; n++) {
-		bool again = true;
-
 		flushes = n == COMMITS / 2 ? w.flushes : flushes;
 		for (size_t i = 0; i < TOGETHER; i++)
 			page_fill(i, i * LIVE / TOGETHER + test_random(&random) % (LIVE / TOGETHER), n);
 		assert_int_equal(commit(c, TOGETHER), 0);
-		while (again)
-			assert_int_equal(spm_chain_maintain(c, false, &again), 0);
+		maintain_all(c);
 	}
 	assert_in_range(w.flushes - flushes, COMMITS / 2, COMMITS / 2 * 11 / 10);
 	spm_chain_self_check(c);
-	spm_chain_close(c);
-	spm_volume_close(v);
-	watch_end(&w);
+	chain_end(&w, v, c);
 }
 
 /* A page each for the changes of many operations: pages and record in one write, where so long a place is free. */
@@ -284,23 +290,16 @@ static void commits_of_fifty_pages_mostly_take_one_flush(void **state)
 	struct chain *c;
 
 	(void)state;
-	watch_open(&w);
-	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
-	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	chain_begin(&w, &v, &c);
 	for (unsigned n = 0; n < COMMITS; n++) {
-		bool again = true;
-
 		flushes = n == COMMITS / 2 ? w.flushes : flushes;
 		for (size_t i = 0; i < TOGETHER; i++)
 			page_fill(i, i * 7, n);
 		assert_int_equal(commit(c, TOGETHER), 0);
-		while (again)
-			assert_int_equal(spm_chain_maintain(c, false, &again), 0);
+		maintain_all(c);
 	}
 	assert_in_range(w.flushes - flushes, COMMITS / 2, COMMITS / 2 * 15 / 10);
-	spm_chain_close(c);
-	spm_volume_close(v);
-	watch_end(&w);
+	chain_end(&w, v, c);
 }
 
 /* A device that was not asked before brings in each of them by itself, which takes as long as all of a neighbourhood. */
@@ -313,9 +312,7 @@ static void recovery_expects_the_records_of_small_commits(void **state)
 	struct chain *c;
 
 	(void)state;
-	watch_open(&w);
-	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
-	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	chain_begin(&w, &v, &c);
 	for (uint64_t n = 1; n <= COMMITS; n++) {
 		for (uint64_t i = 0; i < CHANGES; i++)
 			page_fill(i, i, n);
@@ -330,9 +327,7 @@ static void recovery_expects_the_records_of_small_commits(void **state)
 	assert_int_equal(spm_chain_open(v, 1, "main", 0, 0, &c), 0);
 	assert_int_equal(page_value(c, 0), COMMITS);
 	assert_in_range(w.surprises - opened, 1, 4); /* table, head, index */
-	spm_chain_close(c);
-	spm_volume_close(v);
-	watch_end(&w);
+	chain_end(&w, v, c);
 }
 
 /* A program that runs often finds its container as it left it: not on the device only. */
@@ -344,9 +339,7 @@ static void a_small_chain_is_asked_for_again_when_it_is_closed(void **state)
 	struct chain *c;
 
 	(void)state;
-	watch_open(&w);
-	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
-	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	chain_begin(&w, &v, &c);
 	for (uint64_t n = 1; n <= COMMITS; n++) {
 		page_fill(0, n, n);
 		assert_int_equal(commit(c, 1), 0);
@@ -383,12 +376,6 @@ static void pages_commit(struct chain *c, uint64_t first, size_t n, uint64_t val
 	assert_int_equal(commit(c, n), 0);
 }
 
-static void maintain_all(struct chain *c)
-{
-	for (bool again = true; again;)
-		assert_int_equal(spm_chain_maintain(c, false, &again), 0);
-}
-
 /* The third leaves no run as long as itself: the chain grows for that, but later. The fourth can't be without more space, but gets it as it
  * is: what the commit leaves is written with zeros later. */
 static void commits_wait_neither_for_long_runs_nor_for_zeros(void **state)
@@ -399,9 +386,7 @@ static void commits_wait_neither_for_long_runs_nor_for_zeros(void **state)
 	uint64_t bytes, warmed;
 
 	(void)state;
-	watch_open(&w);
-	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
-	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	chain_begin(&w, &v, &c);
 	bytes = volume_bytes(&w);
 	warmed = w.warmed;
 	pages_commit(c, 0, 25, 1);
@@ -424,9 +409,7 @@ static void commits_wait_neither_for_long_runs_nor_for_zeros(void **state)
 	assert_int_equal(page_value(c, 71), 3);
 	for (uint64_t page = 100; page < 500; page++)
 		assert_int_equal(page_value(c, page), 4);
-	spm_chain_close(c);
-	spm_volume_close(v);
-	watch_end(&w);
+	chain_end(&w, v, c);
 }
 
 /* Groups of 128 MiB, each with a table at its start: small and large commits, and growth between them, leave it alone. */
@@ -438,18 +421,15 @@ static void a_volume_of_several_groups_keeps_their_tables(void **state)
 	struct chain *c;
 
 	(void)state;
-	watch_open(&w);
-	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
-	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	chain_begin(&w, &v, &c);
 	for (uint64_t n = 1; n <= 200; n++) {
 		size_t pages = n % 10 ? 200 : 2000;
-		bool again = true;
 
 		for (size_t i = 0; i < pages; i++)
 			page_fill(i, i, n);
 		assert_int_equal(spm_chain_commit(c, change, pages, true, &info), 0);
-		while (n % 3 && again)
-			assert_int_equal(spm_chain_maintain(c, false, &again), 0);
+		if (n % 3)
+			maintain_all(c);
 	}
 	spm_chain_close(c);
 	spm_volume_close(v);
@@ -457,9 +437,7 @@ static void a_volume_of_several_groups_keeps_their_tables(void **state)
 	assert_int_equal(spm_chain_open(v, 1, "main", CHAIN_WRITE, 0, &c), 0);
 	assert_int_equal(page_value(c, 100), 200);
 	spm_chain_self_check(c);
-	spm_chain_close(c);
-	spm_volume_close(v);
-	watch_end(&w);
+	chain_end(&w, v, c);
 }
 
 static void a_failed_flush_stops_all_writing_until_the_volume_is_opened_again(void **state)
@@ -566,9 +544,7 @@ static void batches_of_unchanged_pages_make_no_version_and_write_nothing(void **
 	uint64_t flushes;
 
 	(void)state;
-	watch_open(&w);
-	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
-	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	chain_begin(&w, &v, &c);
 	for (size_t i = 0; i < 1000; i++)
 		page_fill(i, i, i + 1);
 	assert_int_equal(commit_slices(c, 1000, 50, &info), 0);
@@ -583,9 +559,7 @@ static void batches_of_unchanged_pages_make_no_version_and_write_nothing(void **
 	assert_int_equal(info.version, 2);
 	assert_int_equal(info.stored_pages, 8); /* all of its chunk, nothing else */
 	spm_chain_self_check(c);
-	spm_chain_close(c);
-	spm_volume_close(v);
-	watch_end(&w);
+	chain_end(&w, v, c);
 }
 
 /* Where the source, or the device, gives up in the midst: what was written is free again, however often. */
@@ -623,9 +597,7 @@ static void a_commit_that_fails_in_the_midst_gives_its_blocks_back(void **state)
 	assert_int_equal(spm_chain_open(v, 1, "main", CHAIN_WRITE, 0, &c), 0);
 	assert_int_equal(page_value(c, 0), 41);
 	assert_int_equal(page_value(c, 19), 1);
-	spm_chain_close(c);
-	spm_volume_close(v);
-	watch_end(&w);
+	chain_end(&w, v, c);
 }
 
 /* Versions 1 to 3, then version 3's record is destroyed behind the volume's back. */
@@ -668,9 +640,7 @@ static void versions_given_up_do_not_come_back(void **state)
 	assert_int_equal(spm_chain_open(v, 1, "main", 0, 0, &again), 0);
 	assert_int_equal(page_value(again, 9), 33);
 	spm_chain_close(again);
-	spm_chain_close(c);
-	spm_volume_close(v);
-	watch_end(&w);
+	chain_end(&w, v, c);
 }
 
 static void no_version_follows_the_last_number(void **state)
@@ -681,9 +651,7 @@ static void no_version_follows_the_last_number(void **state)
 	struct chain *c;
 
 	(void)state;
-	watch_open(&w);
-	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
-	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	chain_begin(&w, &v, &c);
 	page_fill(0, 9, 1);
 	assert_int_equal(spm_chain_commit(c, change, 1, true, &info), 0);
 	page_fill(0, 9, 2);
@@ -691,9 +659,7 @@ static void no_version_follows_the_last_number(void **state)
 	spm_chain_close(c);
 	assert_int_equal(spm_chain_open(v, 1, "main", CHAIN_WRITE, 0, &c), 0);
 	assert_int_equal(page_value(c, 9), 1);
-	spm_chain_close(c);
-	spm_volume_close(v);
-	watch_end(&w);
+	chain_end(&w, v, c);
 }
 
 static int count(const char *sentence, void *arg)
@@ -712,9 +678,7 @@ static void a_change_of_meta_alone_hides_no_damage(void **state)
 	int damages = 0;
 
 	(void)state;
-	watch_open(&w);
-	assert_int_equal(spm_volume_open(&w.driver, VOLUME_CREATE, &v), 0);
-	assert_int_equal(spm_chain_create(v, 1, "main", &c), 0);
+	chain_begin(&w, &v, &c);
 	page_fill(0, 4, 1);
 	page_fill(1, 9, 2);
 	assert_int_equal(commit(c, 2), 0);
