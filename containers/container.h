@@ -296,6 +296,8 @@ int spm_typing_read(struct container *c, const struct cattr *attr, const void *c
  * another build. Where that can't be told it may. 0, or -1 and the error is set: EPROTOTYPE. If types grew, c->growth is set, and objects must be
  * looked at. */
 int spm_typing_check(struct container *c);
+/* The same of an image with these types: nothing can be looked at, so types may not have grown. */
+int spm_typing_check_image(const char *path, const struct types *types);
 /* All pages and the root are there: the rest of the check. 0, or -1 and the error is set: EPROTOTYPE. */
 int spm_typing_check_objects(struct container *c);
 /* c->growth becomes NULL. */

@@ -1,5 +1,6 @@
 /* heapimage.c - whether a file is an image, what it says of itself, and whether every page is right. The file is untrusted. */
 #include "heapimage.h"
+#include "types/types.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -64,6 +65,10 @@ static int header_check(const char *path, const struct heapimage_header *h, uint
 	if (h->pages > window_pages || h->sums_at % sizeof(uint64_t) || h->sums_at > file_bytes ||
 	    h->pages * sizeof(uint64_t) > file_bytes - h->sums_at)
 		return no_image(path, "its checksums lie outside of the file");
+	if (h->types_bytes > TYPES_BYTES_MOST || h->hints_bytes > UINT32_MAX || h->spans > window_pages ||
+	    h->types_at > file_bytes ||
+	    h->types_bytes + h->hints_bytes + h->spans * sizeof(struct heapimage_span) > file_bytes - h->types_at)
+		return no_image(path, "what it says of its objects lies outside of the file");
 	return 0;
 }
 
@@ -191,6 +196,65 @@ void spm_heapimage_unload(struct heapimage_file *f)
 	f->tables = NULL;
 }
 
+/* n bytes of the file that have this sum, to be freed. */
+static int summed_read(const char *path, const struct heapimage_file *f, uint64_t at, uint64_t n, uint64_t sum,
+                       unsigned char **out)
+{
+	unsigned char *bytes = malloc(n + 1);
+	int err = bytes ? bytes_read(f->fd, at, bytes, n) : -ENOMEM;
+
+	if (err)
+		spm_fail(-err, "%s: %s", path, strerror(-err));
+	else if (n && XXH3_64bits(bytes, n) != sum)
+		err = no_image(path, "what it says of its types and objects is damaged");
+	if (!err)
+		*out = bytes;
+	else
+		free(bytes);
+	return err ? -1 : 0;
+}
+
+int spm_heapimage_types_read(const char *path, const struct heapimage_file *f, unsigned char **types)
+{
+	return summed_read(path, f, f->h.types_at, f->h.types_bytes, f->h.types_sum, types);
+}
+
+int spm_heapimage_told_read(const char *path, const struct heapimage_file *f, struct heapimage_told *out)
+{
+	uint64_t n = f->h.hints_bytes + f->h.spans * sizeof(struct heapimage_span);
+
+	*out = (struct heapimage_told){NULL, NULL, NULL};
+	if (spm_heapimage_types_read(path, f, &out->types))
+		return -1;
+	if (summed_read(path, f, f->h.types_at + f->h.types_bytes, n, f->h.objects_sum, &out->hints)) {
+		free(out->types);
+		return -1;
+	}
+	out->spans = out->hints + f->h.hints_bytes;
+	return 0;
+}
+
+int spm_heapimage_pages_read(const struct heapimage_file *f, uint64_t page, uint32_t n, unsigned char *to)
+{
+	uint64_t sums = f->h.sums_at, sum, i = run_with(f, 0, page, page + n);
+	int err;
+
+	if (i == f->h.runs) { /* the run has not all of the span */
+		memset(to, 0, (size_t)n * SPM_PAGE_BYTES);
+		return 0;
+	}
+	for (uint64_t k = 0; k < i; k++)
+		sums += f->run[k].pages * sizeof(uint64_t);
+	page -= f->run[i].page;
+	err = bytes_read(f->fd, f->run[i].offset + page * SPM_PAGE_BYTES, to, (size_t)n * SPM_PAGE_BYTES);
+	for (uint32_t k = 0; k < n && !err; k++, to += SPM_PAGE_BYTES) {
+		err = bytes_read(f->fd, sums + (page + k) * sizeof(sum), &sum, sizeof(sum));
+		if (!err && (sum ? XXH3_64bits(to, SPM_PAGE_BYTES) != sum : !spm_heapimage_is_zero(to)))
+			err = -EUCLEAN;
+	}
+	return err;
+}
+
 static uint64_t mended_pages(const struct heapimage_file *f)
 {
 	uint64_t n = 0;
@@ -282,6 +346,22 @@ static int pages_check(struct checking *k)
 	return err ? spm_fail(-err, "%s: %s", k->path, strerror(-err)) : k->has_found;
 }
 
+/* 0, 1: damage was found; -1. */
+static int told_check(struct checking *k)
+{
+	struct heapimage_told told;
+
+	if (spm_heapimage_told_read(k->path, k->f, &told)) {
+		if (errno != EUCLEAN)
+			return -1;
+		damage_tell(k, pErrorMsg());
+		return 1;
+	}
+	free(told.types);
+	free(told.hints);
+	return 0;
+}
+
 int pImageCheck(const char *path, int (*fn)(const char *damage, void *arg), void *arg)
 {
 	struct checking k = {.path = path, .fn = fn, .arg = arg};
@@ -295,7 +375,9 @@ int pImageCheck(const char *path, int (*fn)(const char *damage, void *arg), void
 		return 1;
 	}
 	k.f = &f;
-	result = pages_check(&k);
+	result = told_check(&k);
+	if (!result)
+		result = pages_check(&k);
 	spm_heapimage_unload(&f);
 	return result;
 }

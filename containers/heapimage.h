@@ -1,9 +1,9 @@
 /* heapimage.h - one version as one file, which any number of processes map at its own addresses and share.
  *
- *   +--------+------+-------+---------+--------+------------+-----------+-----------+--
- *   | header | runs | mends | modules | sums   |  (nothing) |   run 0   |   run 1   |  ...
- *   +--------+------+-------+---------+--------+------------+-----------+-----------+--
- *   0        4096   `------ tables ---'        sums_at      at multiples of 2 MiB
+ *   +--------+------+-------+---------+--------+-------+-------+-------+------------+-----------+-----------+--
+ *   | header | runs | mends | modules | sums   | types | hints | spans |  (nothing) |   run 0   |   run 1   |  ...
+ *   +--------+------+-------+---------+--------+-------+-------+-------+------------+-----------+-----------+--
+ *   0        4096   `------ tables ---' sums_at  types_at                           at multiples of 2 MiB
  *
  * A run is what the version has in slices of the window that follow each other, mostly all of it: the page at address a of a run lies
  * in the file at run.offset + (a - its first address). So opening reads the header and the tables and maps each run by one call, however
@@ -16,6 +16,9 @@
  * Valid if and only if the header's sum is right, that of the tables is, the file is as long as the header says, and all
  * numbers keep to what heapimage.c checks. What the pages hold is verified by pImageCheck only, by a sum for each page of each run (0:
  * it is all zero): to do so at opening would read the whole file.
+ *
+ * Types and hints are the container's (blob.c); spans say where its objects are. They are for who looks into an image (pLookOpenImage), and types
+ * for who opens it by another build of the program. Images that were made before there were any have none.
  *
  * All fields are little-endian. docs/format.md tells the same.
  */
@@ -43,7 +46,9 @@ struct heapimage_header {
 	int32_t container;
 	uint32_t zero;
 	struct version_info info;
-	unsigned char rest[4096 - 592];
+	uint64_t types_at, types_bytes, types_sum;
+	uint64_t hints_bytes, spans, objects_sum; /* of hints and spans, behind the types */
+	unsigned char rest[4096 - 640];
 };
 static_assert(sizeof(struct heapimage_header) == HEAPIMAGE_HEADER_BYTES, "on disk");
 static_assert(offsetof(struct heapimage_header, info) == 96, "on disk");
@@ -59,6 +64,13 @@ struct heapimage_mend { /* pages that hold canonical words; ascending, each in a
 };
 static_assert(sizeof(struct heapimage_mend) == 8, "on disk");
 
+struct heapimage_span { /* ascending, none in another */
+	uint32_t page, pages;
+	uint8_t class, flags, zero[6]; /* HEAP_NOPTR */
+	struct slotset live;
+};
+static_assert(sizeof(struct heapimage_span) == 48, "on disk");
+
 /* A file that was found to be an image. */
 struct heapimage_file {
 	int fd;
@@ -68,6 +80,15 @@ struct heapimage_file {
 	const struct heapimage_mend *mend;
 	const void *modules;
 };
+/* What versions have beside their pages, of an image: to be freed. The sums are right. 0, or -1 and the error is set. */
+struct heapimage_told {
+	unsigned char *types, *hints; /* NULL: not asked for */
+	const unsigned char *spans;   /* f->h.spans of them, behind the hints */
+};
+int spm_heapimage_types_read(const char *path, const struct heapimage_file *f, unsigned char **types);
+int spm_heapimage_told_read(const char *path, const struct heapimage_file *f, struct heapimage_told *out);
+/* Reads pages of a run of the image, and verifies them: 0; -EUCLEAN, -EIO. */
+int spm_heapimage_pages_read(const struct heapimage_file *f, uint64_t page, uint32_t n, unsigned char *to);
 /* 0, or -1 and the error is set: EUCLEAN, or open(2)'s. */
 int spm_heapimage_load(const char *path, struct heapimage_file *out);
 void spm_heapimage_unload(struct heapimage_file *f);

@@ -31,6 +31,7 @@ struct making {
 	struct heapimage_mend *mend;
 	unsigned char *blob;
 	struct blob_parts parts; /* of it */
+	uint64_t spans;
 	char temporary[4096];
 	int fd;
 	uint64_t at_run, sums;      /* the run that pages are written to, and where its sums begin */
@@ -100,6 +101,8 @@ static int runs_make(struct making *m)
 			                m->magic, (unsigned long long)s->page);
 		run_note(m, s);
 		mend_note(m, s);
+		for (uint32_t k = spm_source_head(s, 0); k < s->pages; k = spm_source_head(s, k + 1))
+			m->spans++;
 	}
 	return 0;
 }
@@ -119,7 +122,11 @@ static void places_give(struct making *m)
 	h->modules_bytes = m->parts.table_bytes;
 	h->tables_bytes = h->runs * sizeof(*m->run) + h->mends * sizeof(*m->mend) + h->modules_bytes;
 	h->sums_at = aligned(sizeof(*h) + h->tables_bytes, SPM_PAGE_BYTES);
-	h->file_bytes = h->sums_at + h->pages * sizeof(uint64_t);
+	h->types_at = h->sums_at + h->pages * sizeof(uint64_t);
+	h->types_bytes = m->parts.types_bytes;
+	h->hints_bytes = m->parts.hints_bytes;
+	h->spans = m->spans;
+	h->file_bytes = h->types_at + h->types_bytes + h->hints_bytes + h->spans * sizeof(struct heapimage_span);
 	for (uint64_t i = 0; i < h->runs; i++) {
 		m->run[i].offset = aligned(h->file_bytes, unit);
 		h->file_bytes = m->run[i].offset + (uint64_t)m->run[i].pages * SPM_PAGE_BYTES;
@@ -259,11 +266,52 @@ static int tables_write(struct making *m)
 	return err ? err : bytes_write(m, 0, &m->h, sizeof(m->h));
 }
 
+static void spans_fill(const struct making *m, unsigned char *to)
+{
+	for (size_t i = 0; i < m->list.n && m->list.run[i].page < SPM_BLOB_PAGE; i++) {
+		const struct source_run *r = &m->list.run[i];
+
+		for (uint32_t k = spm_source_head(r, 0); k < r->pages; k = spm_source_head(r, k + 1)) {
+			struct page_meta meta = spm_source_meta(r, k);
+			struct heapimage_span s = {.page = (uint32_t)(r->page + k),
+			                           .pages = meta.span_pages,
+			                           .class = meta.class,
+			                           .flags = meta.flags & HEAP_NOPTR,
+			                           .live = meta.live};
+
+			memcpy(to, &s, sizeof(s));
+			to += sizeof(s);
+		}
+	}
+}
+
+/* Types, hints and spans. The header gets their sums. */
+static int told_write(struct making *m)
+{
+	struct heapimage_header *h = &m->h;
+	size_t objects = h->hints_bytes + h->spans * sizeof(struct heapimage_span), n = h->types_bytes + objects;
+	unsigned char *told = malloc(n + 1);
+	int err;
+
+	if (!told)
+		return no_memory(m);
+	if (h->types_bytes)
+		memcpy(told, m->parts.types, h->types_bytes);
+	if (h->hints_bytes)
+		memcpy(told + h->types_bytes, m->parts.hints, h->hints_bytes);
+	spans_fill(m, told + h->types_bytes + h->hints_bytes);
+	h->types_sum = XXH3_64bits(told, h->types_bytes);
+	h->objects_sum = XXH3_64bits(told + h->types_bytes, objects);
+	err = bytes_write(m, h->types_at, told, n);
+	free(told);
+	return err;
+}
+
 static int content_write(struct making *m)
 {
 	if (ftruncate(m->fd, (off_t)m->h.file_bytes))
 		return not_written(m);
-	return tables_write(m) || pages_write(m) ? -1 : 0;
+	return told_write(m) || tables_write(m) || pages_write(m) ? -1 : 0;
 }
 
 /* ---- the file ---- */

@@ -15,6 +15,7 @@
  */
 #include "heapimage.h"
 #include "track/track.h"
+#include "types/types.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -285,6 +286,27 @@ static int image_open(const char *path, const struct heapimage_file *f)
 	return 0;
 }
 
+/* Whether this build of the program takes its memory for what it is. */
+static int types_check(const char *path, const struct heapimage_file *f)
+{
+	struct blob_parts parts = {.types_bytes = f->h.types_bytes};
+	struct types *types;
+	unsigned char *bytes;
+	int result;
+
+	if (!parts.types_bytes)
+		return 0;
+	if (spm_heapimage_types_read(path, f, &bytes))
+		return -1;
+	parts.types = bytes;
+	result = spm_typing_load(f->h.container, &parts, &types);
+	free(bytes);
+	if (!result)
+		result = spm_typing_check_image(path, types);
+	spm_types_free(types);
+	return result;
+}
+
 int pCOpenImage(const char *path, void **cStruct)
 {
 	struct heapimage_file f;
@@ -294,7 +316,7 @@ int pCOpenImage(const char *path, void **cStruct)
 		return spm_fail(EINVAL, "pCOpenImage: no place for the root's address"), 0;
 	if (spm_heapimage_load(path, &f))
 		return 0;
-	id = image_open(path, &f);
+	id = types_check(path, &f) ? 0 : image_open(path, &f);
 	error = errno;
 	if (id)
 		*cStruct = (void *)(uintptr_t)f.h.info.root;

@@ -11,6 +11,7 @@
  * damaged page is not kept: each who asks for it is told.
  */
 #include "container.h"
+#include "heapimage.h"
 #include "heap/class.h"
 #include "refs.h"
 #include "softpm/look.h"
@@ -34,7 +35,9 @@ struct look_span {
 
 struct plook {
 	int magic;
-	struct chain *chain;
+	struct chain *chain;          /* NULL: an image */
+	struct heapimage_file *image; /* NULL: a version of a volume */
+	char *path;                   /* of it */
 	struct version_info info;
 	struct pversion version; /* of it */
 	uint64_t seq;            /* of it, in its chain */
@@ -43,8 +46,8 @@ struct plook {
 	unsigned char (*content)[SPM_PAGE_BYTES]; /* of these, and behind them LOOK_AHEAD_PAGES that are being read */
 	struct nears nears;
 	uint64_t expected; /* the page that comes next if they are asked for in order */
-	unsigned char *blob;
-	struct blob_parts parts; /* of it */
+	unsigned char *blob, *image_types;
+	struct blob_parts parts; /* of them */
 	bool blob_was_read;
 	struct types *types; /* NULL: not asked for yet, or none */
 	struct hints hints;  /* of them only the types of objects matter */
@@ -303,6 +306,29 @@ static int dead_zero(const struct plook *look, uint64_t page, unsigned char *con
 	return 0;
 }
 
+static int pages_keep(struct plook *look, uint64_t page, uint32_t n)
+{
+	unsigned char(*buffer)[SPM_PAGE_BYTES] = look->content + LOOK_CACHE_PAGES;
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (dead_zero(look, page + i, buffer[i]))
+			return -1;
+		memcpy(look->content[(page + i) % LOOK_CACHE_PAGES], buffer[i], SPM_PAGE_BYTES);
+		look->cached[(page + i) % LOOK_CACHE_PAGES] = page + i + 1;
+	}
+	return 0;
+}
+
+static int image_pages_take(struct plook *look, uint64_t page, uint32_t n)
+{
+	int err = spm_heapimage_pages_read(look->image, page, n, look->content[LOOK_CACHE_PAGES]);
+
+	return err ? spm_fail(-err, "image %s: the page at 0x%llx %s", look->path,
+	                      (unsigned long long)spm_page_address((pageno_t)page),
+	                      err == -EUCLEAN ? "is damaged" : "can't be read")
+	           : pages_keep(look, page, n);
+}
+
 /* Into the cache, n pages of a run from its page k on. 0; -EUCLEAN: nothing was taken in. */
 static int pages_take(struct plook *look, const struct source_run *r, uint32_t k, uint32_t n)
 {
@@ -314,21 +340,15 @@ static int pages_take(struct plook *look, const struct source_run *r, uint32_t k
 		source[i] = spm_source_of(r, k + i);
 	if (r->block && n == 1)
 		spm_chain_near(look->chain, &look->nears, r->block + k);
+	if (look->image)
+		return image_pages_take(look, r->page + k, n);
 	if (r->block)
 		err = spm_chain_read_run(look->chain, look->info.version, source, n, buffer);
 	else
 		memset(buffer, 0, n * SPM_PAGE_BYTES);
 	if (err)
 		return spm_fail_volume(err);
-	for (uint32_t i = 0; i < n; i++) {
-		uint64_t page = r->page + k + i;
-
-		if (dead_zero(look, page, buffer[i]))
-			return -1;
-		memcpy(look->content[page % LOOK_CACHE_PAGES], buffer[i], SPM_PAGE_BYTES);
-		look->cached[page % LOOK_CACHE_PAGES] = page + 1;
-	}
-	return 0;
+	return pages_keep(look, r->page + k, n);
 }
 
 /* *content: good until the next call; NULL: the version has no such page. */
@@ -482,6 +502,87 @@ static int look_fill(struct plook *look, const char *ref)
 	return 0;
 }
 
+/* ---- an image ---- */
+
+/* A run of pages for each span, as if they had no content: that is read from the image. */
+static int image_list(struct plook *look, const unsigned char *spans)
+{
+	uint64_t n = look->image->h.spans, end = 0, pages = 0;
+	struct heapimage_span s;
+
+	for (uint64_t i = 0; i < n; i++) {
+		memcpy(&s, spans + i * sizeof(s), sizeof(s));
+		if (s.page < end || !s.pages || (uint64_t)s.page + s.pages > window_pages)
+			return spm_fail(EUCLEAN, "image %s is damaged: its spans make no sense", look->path);
+		end = (uint64_t)s.page + s.pages;
+		pages += s.pages;
+	}
+	look->list.pages = pages;
+	look->list.run = spm_pages_map((pages + 1) * sizeof(*look->list.run), false);
+	if (!look->list.run)
+		return spm_fail(ENOMEM, "image %s: no memory to look into it", look->path);
+	for (uint64_t i = 0; i < n; i++, spans += sizeof(s)) {
+		memcpy(&s, spans, sizeof(s));
+		look->list.run[look->list.n++] =
+		        (struct source_run){.page = s.page,
+		                            .pages = s.pages,
+		                            .span_pages = s.pages,
+		                            .class = s.class,
+		                            .flags = s.flags & HEAP_NOPTR,
+		                            .bytes = spans + offsetof(struct heapimage_span, live)};
+	}
+	return 0;
+}
+
+static int image_fill(struct plook *look, const char *path)
+{
+	struct heapimage_told told;
+	const struct heapimage_header *h;
+
+	look->path = strdup(path ? path : "");
+	look->image = calloc(1, sizeof(*look->image));
+	look->content = spm_pages_map(content_bytes, false);
+	if (!look->path || !look->image || !look->content)
+		return spm_fail(ENOMEM, "no memory to look into an image");
+	look->image->fd = -1;
+	if (spm_heapimage_load(path, look->image))
+		return -1;
+	h = &look->image->h;
+	if (!h->spans)
+		return spm_fail(ENOTSUP,
+		                "image %s does not tell where its objects are: write it anew with softpm image", path);
+	if (spm_heapimage_told_read(path, look->image, &told))
+		return -1;
+	look->image_types = told.types;
+	look->blob = told.hints;
+	look->blob_was_read = true;
+	look->parts = (struct blob_parts){.table = look->image->modules,
+	                                  .hints = told.hints,
+	                                  .types = told.types,
+	                                  .table_bytes = h->modules_bytes,
+	                                  .hints_bytes = h->hints_bytes,
+	                                  .types_bytes = h->types_bytes};
+	look->magic = h->container;
+	look->info = h->info;
+	look->info.message[sizeof(look->info.message) - 1] = 0;
+	look->version = spm_version_tell(&look->info);
+	return image_list(look, told.spans);
+}
+
+struct plook *pLookOpenImage(const char *path)
+{
+	struct plook *look = calloc(1, sizeof(*look));
+
+	if (!look) {
+		spm_fail(ENOMEM, "no memory to look into an image");
+		return NULL;
+	}
+	if (!image_fill(look, path))
+		return look;
+	pLookClose(look);
+	return NULL;
+}
+
 struct plook *pLookOpen(int magic, const char *ref)
 {
 	struct plook *look;
@@ -515,6 +616,11 @@ void pLookClose(struct plook *look)
 	spm_source_list_free(&look->list);
 	if (look->chain)
 		spm_chain_close(look->chain);
+	if (look->image)
+		spm_heapimage_unload(look->image);
+	free(look->image);
+	free(look->image_types);
+	free(look->path);
 	free(look);
 	errno = error;
 }

@@ -73,7 +73,7 @@ SOFTPM_API int pCAlloc(int magic, int cSSize, void **cStruct);
  * is, unless the program wrote there, as by copying a whole struct from its stack). An object of a struct that grew must be alone: a field more
  * in what may be one of an array is refused, and so is one that would not fit. What fits is the container's type from the next version on.
  * Nothing is looked at if the program is the same build. The check can't be made, and is not, if the program has no debug information or no type of that
- * name; only void pointers lead to an object; or in pCOpenImage. $SOFTPM_TYPES=unchecked leaves it out. Versions that are made then tell no type before
+ * name; or only void pointers lead to an object, and nobody told what it is (pCSetType). $SOFTPM_TYPES=unchecked leaves it out. Versions that are made then tell no type before
  * pCSetAttr.
  *
  * Where the machine allows it (Linux 6.7, and root or vm.unprivileged_userfaultfd=1), containers over 32 MiB come lazily:
@@ -412,7 +412,8 @@ SOFTPM_API int pImage(int magic, const char *ref, const char *path);
  *
  * EUCLEAN: no image, one that is damaged or was not copied whole, or one of another format version; EBUSY: its addresses are taken in
  * this process, by what the message tells. Opened first, it is what is restored later that moves; so a program that wants both opens the image
- * first. ENOENT, EACCES, ...: open(2)'s errno. */
+ * first. EPROTOTYPE: the version has types (cattr.type), and this build of the program has others, as in pCRestore; types that grew are refused, too,
+ * as nothing can be moved or looked at. ENOENT, EACCES, ...: open(2)'s errno. */
 SOFTPM_API int pCOpenImage(const char *path, void **cStruct);
 struct pimage {
 	int magic;

@@ -236,6 +236,45 @@ int spm_typing_check(struct container *c)
 	return types_compare(c, here);
 }
 
+/* 1: they can't be told. */
+static int image_here_read(const char *path, const struct types *types, struct types **out)
+{
+	struct types_near near = {.module = &types->module[0]};
+	char why[400];
+	int err = spm_types_reread(types, NULL, NULL, &near, out, why, sizeof(why));
+
+	if (err == -ENOMEM)
+		return spm_fail(ENOMEM, "image %s: no memory to look whether its types are those of the program", path);
+	return err ? 1 : 0;
+}
+
+int spm_typing_check_image(const char *path, const struct types *types)
+{
+	struct types_comparison found;
+	struct types *here;
+	int err;
+
+	if (spm_types_are_here(types) || !is_check_wanted())
+		return 0;
+	err = image_here_read(path, types, &here);
+	if (err)
+		return err > 0 ? 0 : -1;
+	err = spm_types_compare(types, here, &found);
+	spm_types_free(here);
+	if (err == -ENOMEM)
+		return spm_fail(ENOMEM, "image %s: no memory to compare its types", path);
+	if (!err && !found.differences && found.grown_count)
+		err = spm_fail(EPROTOTYPE,
+		               "image %s can't be used by this build of the program: %s has grown, and its objects "
+		               "have no room",
+		               path, found.grown[0].old->name);
+	else if (err || found.differences)
+		err = spm_fail(EPROTOTYPE, "image %s can't be used by this build of the program: %s", path,
+		               err ? "its types are too many to be compared" : found.text);
+	free(found.grown);
+	return err;
+}
+
 int spm_typing_check_objects(struct container *c)
 {
 	struct types *here;

@@ -351,11 +351,11 @@ static int version_browse(const struct options *o, const struct listed *c, struc
 
 static int browse_run(const struct options *o, const struct listed *c, int argc, char **argv)
 {
-	struct plook *look = pLookOpen(c->magic, argc ? argv[argc - 1] : NULL);
+	struct plook *look = look_open(c, argc ? argv[argc - 1] : NULL);
 	int status;
 
 	if (!look)
-		return complain("%s", pErrorMsg());
+		return TOOL_NO;
 	status = version_browse(o, c, look);
 	pLookClose(look);
 	return status;

@@ -170,9 +170,9 @@ static int grep_run(const struct options *o, const struct listed *c, int argc, c
 	bool is_over;
 
 	pattern_take(&g, argv[argc - 1]);
-	g.look = pLookOpen(c->magic, argv[argc - 2]);
+	g.look = look_open(c, argv[argc - 2]);
 	if (!g.look)
-		return complain("%s", pErrorMsg());
+		return TOOL_NO;
 	root = place_root(g.look);
 	if (o->is_json)
 		fputs("{\"matches\": [\n", stdout);

@@ -272,11 +272,11 @@ static int path_lint(const struct options *o, struct plook *look)
 
 static int lint_run(const struct options *o, const struct listed *c, int argc, char **argv)
 {
-	struct plook *look = pLookOpen(c->magic, argc ? argv[argc - 1] : NULL);
+	struct plook *look = look_open(c, argc ? argv[argc - 1] : NULL);
 	int status;
 
 	if (!look)
-		return complain("%s", pErrorMsg());
+		return TOOL_NO;
 	status = o->path ? path_lint(o, look) : version_lint(o, look);
 	pLookClose(look);
 	return status;

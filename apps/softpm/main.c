@@ -34,7 +34,8 @@ enum own_option {
 	OWN_WEB = 2048,
 	OWN_PATH = 512,
 	OWN_DEPTH = 1024,
-	OWN_SUBTREES = 4096
+	OWN_SUBTREES = 4096,
+	TAKES_IMAGE = 8192 /* instead of a volume */
 };
 
 static const struct command commands[] = {
@@ -79,7 +80,7 @@ static const struct command commands[] = {
          .most = 2,
          .has_json = true,
          .has_limit = true,
-         .options = OWN_PATH | OWN_DEPTH | OWN_ALL,
+         .options = OWN_PATH | OWN_DEPTH | OWN_ALL | TAKES_IMAGE,
          .own = " [--path PATH] [--depth LEVELS] [--all]",
          .run = tool_browse},
         {.name = "diff",
@@ -110,7 +111,7 @@ static const struct command commands[] = {
          .most = 2,
          .has_json = true,
          .has_limit = true,
-         .options = OWN_SUBTREES,
+         .options = OWN_SUBTREES | TAKES_IMAGE,
          .own = " [--subtrees]",
          .run = tool_map},
         {.name = "web",
@@ -139,7 +140,7 @@ static const struct command commands[] = {
          .most = 3,
          .has_json = true,
          .has_limit = true,
-         .options = OWN_ALL,
+         .options = OWN_ALL | TAKES_IMAGE,
          .own = " [--all]",
          .run = tool_grep},
         {.name = "bisect",
@@ -168,7 +169,7 @@ static const struct command commands[] = {
          .most = 2,
          .has_json = true,
          .has_limit = true,
-         .options = OWN_ALL | OWN_PATH,
+         .options = OWN_ALL | OWN_PATH | TAKES_IMAGE,
          .own = " [--path PATH] [--all]",
          .run = tool_lint},
         {.name = "branch",
@@ -547,7 +548,7 @@ static bool is_misused(const struct command *c, const struct options *o, unsigne
 	       (o->is_check && (!c->has_check || argc != 1));
 }
 
-static int command_run(const struct command *c, const struct options *o, unsigned own, int argc, char **argv)
+static int command_run(const struct command *c, struct options *o, unsigned own, int argc, char **argv)
 {
 	int status;
 
@@ -556,6 +557,7 @@ static int command_run(const struct command *c, const struct options *o, unsigne
 		command_print(stderr, c);
 		return TOOL_USAGE;
 	}
+	o->takes_image = c->options & TAKES_IMAGE;
 	status = c->run(o, argc, argv);
 	if (fflush(stdout) || ferror(stdout))
 		status = complain("standard output: %s", strerror(errno));

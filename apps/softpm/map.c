@@ -350,13 +350,13 @@ static void map_tell(const struct options *o, struct map *m, struct plook *look)
 
 static int map_run(const struct options *o, const struct listed *c, int argc, char **argv)
 {
-	struct plook *look = pLookOpen(c->magic, argc > 1 ? argv[1] : "");
+	struct plook *look = look_open(c, argc > 1 ? argv[1] : "");
 	uint64_t cells = o->limit && o->limit < CELLS_MOST ? o->limit : o->limit ? CELLS_MOST : CELLS_USUAL;
 	struct map m = {0};
 	int status = TOOL_OK;
 
 	if (!look)
-		return complain("%s", pErrorMsg());
+		return TOOL_NO;
 	if (pLookSpans(look, span_add, &m) || (o->is_json && cells_make(&m, look, cells)))
 		status = complain("%s", pErrorMsg());
 	else

@@ -40,6 +40,7 @@ struct options {
 	bool has_subtrees;     /* of map */
 	const char *path;      /* of browse */
 	const unsigned *depth; /* NULL: the command's own */
+	bool takes_image;      /* the command: -v may name an image */
 	int behind;            /* so many operands stand behind "--" */
 };
 
@@ -83,6 +84,9 @@ const char *volume_name(const struct options *o);
 int volume_look(const struct options *o);
 /* Opens the volume if it is there. TOOL_OK, or TOOL_NO with the reason said. */
 int volume_open(const struct options *o);
+struct plook;
+/* A version of the container, or of the image that was opened instead of a volume. NULL with the reason said. */
+struct plook *look_open(const struct listed *c, const char *ref);
 /* The volume's containers; NULL with the reason said. */
 struct list *list_read(void);
 void list_free(struct list *list);

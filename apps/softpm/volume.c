@@ -5,6 +5,8 @@
  */
 #include "tool.h"
 
+#include <softpm/look.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -82,6 +84,80 @@ static int path_look(const char *path)
 	return TOOL_OK;
 }
 
+/* ---- an image instead of a volume ---- */
+
+static char *image; /* its path; NULL: it is a volume */
+
+static bool is_image(const char *path)
+{
+	char magic[8] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	bool is = fd >= 0 && pread(fd, magic, sizeof(magic), 0) == sizeof(magic) && !memcmp(magic, "SPIMAGE1", 8);
+
+	if (fd >= 0)
+		close(fd);
+	return is;
+}
+
+static int image_found(const struct options *o, char *path)
+{
+	if (!o->takes_image) {
+		complain("%s is an image, not a volume: softpm browse, grep, lint and map look into it", path);
+		free(path);
+		return TOOL_NO;
+	}
+	free(image);
+	image = path;
+	return TOOL_OK;
+}
+
+static char *copy(const char *text);
+
+static struct list *image_list(void)
+{
+	struct list *list = calloc(1, sizeof(*list));
+	struct pimage i;
+
+	if (!list || pImageInfo(image, &i)) {
+		complain("%s", list ? pErrorMsg() : "no memory");
+		free(list);
+		return NULL;
+	}
+	list->all = calloc(1, sizeof(*list->all));
+	if (!list->all)
+		out_of_memory();
+	list->n = 1;
+	list->all[0] = (struct listed){.magic = i.magic,
+	                               .name = copy(i.name),
+	                               .branch = copy(i.branch),
+	                               .newest = i.version,
+	                               .pages = i.pages,
+	                               .live_bytes = i.live_bytes};
+	return list;
+}
+
+/* The one version that it has. */
+static bool is_of_image(const struct listed *c, const char *ref)
+{
+	char *end;
+
+	return !ref || !*ref || !strcmp(ref, c->branch) || (strtoll(ref, &end, 10) == c->newest && !*end);
+}
+
+struct plook *look_open(const struct listed *c, const char *ref)
+{
+	struct plook *look;
+
+	if (image && !is_of_image(c, ref)) {
+		complain("%s has version %lld of %s, and no other", image, (long long)c->newest, c->branch);
+		return NULL;
+	}
+	look = image ? pLookOpenImage(image) : pLookOpen(c->magic, ref);
+	if (!look)
+		complain("%s", pErrorMsg());
+	return look;
+}
+
 int volume_look(const struct options *o)
 {
 	char *path = uri_path(volume_name(o));
@@ -89,6 +165,8 @@ int volume_look(const struct options *o)
 
 	if (!path)
 		return no_memory();
+	if (is_image(path))
+		return image_found(o, path);
 	status = path_look(path);
 	free(path);
 	return status;
@@ -98,7 +176,7 @@ int volume_open(const struct options *o)
 {
 	int status = volume_look(o);
 
-	if (status == TOOL_OK && pVOpen(volume_name(o)))
+	if (status == TOOL_OK && !image && pVOpen(volume_name(o)))
 		status = complain("%s", pErrorMsg());
 	return status;
 }
@@ -156,14 +234,14 @@ static void same_remove(struct list *list)
 
 struct list *list_read(void)
 {
-	struct list *list = calloc(1, sizeof(*list));
-	int result = list ? pContainers(list_one, list) : 1;
+	struct list *list = image ? image_list() : calloc(1, sizeof(*list));
+	int result = image ? 0 : list ? pContainers(list_one, list) : 1;
 
 	if (result < 0)
 		complain("%s", pErrorMsg());
 	else if (result > 0)
 		no_memory();
-	if (result) {
+	if (result || !list) {
 		list_free(list);
 		return NULL;
 	}

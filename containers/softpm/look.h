@@ -23,6 +23,9 @@ struct plook;
  * before pVClose. Opening reads the version's map, not its pages. */
 SOFTPM_API struct plook *pLookOpen(int magic, const char *ref);
 SOFTPM_API void pLookClose(struct plook *look);
+/* The same of an image (pImage), which needs no volume, and must stay as it is meanwhile. Pages are verified when they are read. EUCLEAN, open(2)'s
+ * errno; ENOTSUP: it was written by a SoftPM that did not tell where objects are. */
+SOFTPM_API struct plook *pLookOpenImage(const char *path);
 /* What the version tells of itself; good until pLookClose. */
 SOFTPM_API const struct pversion *pLookVersion(const struct plook *look);
 /* Its root structure: address and size as given to pCAlloc. */

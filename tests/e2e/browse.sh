@@ -128,6 +128,23 @@ told() {
 	json browse 1 --json '"root->number.whole" not in r and "root->value[1].u.text" not in r and r["root->bytes->width"]["value"] == 40'
 }
 
+# An image shows what its version does.
+image() { # CONTAINER REF PATTERN
+	"$tool" -v zoo.vol image "$2" zoo.image >out && "$tool" image --check zoo.image >out || fail "no image: $(cat out)"
+	for command in "browse --all" "browse --json" "grep $2 $3" lint map "map --subtrees"; do
+		name=${command%% *}
+		# shellcheck disable=SC2086 # a list of words
+		"$tool" -v zoo.image $command | sed 's/, "time_ns": [0-9]*//' >image.out || true
+		ref="$1 $2"
+		[ "$name" != grep ] || ref=
+		# shellcheck disable=SC2086
+		"$tool" -v zoo.vol $command $ref | sed 's/, "time_ns": [0-9]*//' >volume.out || true
+		[ -s volume.out ] && diff volume.out image.out || fail "softpm $command of an image shows something else (>) than of its version (<)"
+	done
+	! "$tool" -v zoo.image log 2>out && grep -q 'is an image' out || fail "log of an image: $(cat out)"
+	! "$tool" -v zoo.image browse 77 2>out && grep -q 'and no other' out || fail "another version of an image: $(cat out)"
+}
+
 # A sanitizer's runtime is its compiler's own.
 compilers='gcc clang'
 ! grep -q '^SPM_SANITIZE:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" ||
@@ -139,10 +156,12 @@ for compiler in $compilers; do
 		untyped
 		build zoo "$compiler" -g "$level" -DTYPED
 		typed
+		image 7 1 bob
 		build pool "$compiler" -g "$level"
 		pool
 		build told "$compiler" -g "$level"
 		told
+		image 5 2 stool
 		echo "browse: $compiler $level: right"
 	done
 done

@@ -614,6 +614,12 @@ static void numbers_that_make_no_sense_are_refused(void **state)
 	        {RUN_OFFSET, 3 << 20},
 	        {NARROW | MEND, 1},
 	        {NARROW | MEND, UINT32_MAX},
+	        {FIELD(types_at), UINT64_MAX},
+	        {FIELD(types_at), UINT64_C(1) << 40},
+	        {FIELD(types_bytes), UINT64_C(1) << 30},
+	        {FIELD(hints_bytes), UINT64_MAX},
+	        {FIELD(spans), UINT64_MAX},
+	        {FIELD(spans), 1 << 24},
 	        {NARROW | (MEND + 4), 0},
 	        {NARROW | (MEND + 4), UINT32_MAX},
 	};
@@ -656,7 +662,8 @@ static void a_check_finds_a_flipped_byte_of_any_page(void **state)
 	in_process(make);
 	bytes_load();
 	h = (void *)bytes;
-	sums_end = h->sums_at + h->pages * sizeof(uint64_t);
+	sums_end = h->types_at + h->types_bytes + h->hints_bytes + h->spans * sizeof(struct heapimage_span);
+	assert_true(h->types_at == h->sums_at + h->pages * sizeof(uint64_t) && h->spans);
 	assert_int_equal(pImageCheck(image, sentence_keep, said), 0);
 	for (size_t at = h->sums_at; at < bytes_n; at += at < sums_end ? 1501 : 200003) {
 		bool is_unused = at >= sums_end && at < 2 * MIB;

@@ -105,10 +105,19 @@ static void go_on(void)
 	printf("debug information was read %u times\n", readings);
 }
 
+static void image(void)
+{
+	void *root;
+
+	tell("image", pCOpenImage("image", &root) > 0);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "save"))
 		save();
+	else if (argc > 1 && !strcmp(argv[1], "image"))
+		image();
 	else if (argc > 1)
 		ways();
 	else
@@ -240,6 +249,29 @@ fill='root->any = pCalloc(1, 16); if (pCSetFieldType(id, "struct app.any", "stru
 change "a field told of" "$refused struct hid: field a: was int, is long; struct hid: field b moved from offset 4 to 8" "struct hid { int a, b; } *used; $held" "struct hid { long a; int b; } *used; $held"
 change "a field told of that is as it was" "restore: fits" "struct hid { int a, b; } *used; $held" "struct hid { int a, b; } *used; $held int other;"
 define='' fill=''
+
+# An image is opened by builds that it fits; nothing in it has room.
+rm -f volume image
+old="struct user { char name[112]; long id, age, height; }; $app"
+build old "$old"
+./old save
+"$SOFTPM_BUILD/softpm" image 3 image >out
+for new in "$old" "$old int other;" "struct user { char name[112]; long id, age, height, more; }; $app" "struct user { char name[112]; int id; long age, height; }; $app"; do
+	build new "$new"
+	./new image
+	SOFTPM_TYPES=unchecked ./new image
+done >out 2>&1
+cat >expected <<END
+image: fits
+image: fits
+image: fits
+image: fits
+image: image image can't be used by this build of the program: struct user has grown, and its objects have no room
+image: fits
+image: image image can't be used by this build of the program: struct user: field id: was long, is int
+image: fits
+END
+diff expected out || fail "images by builds with other types"
 
 # What can't be told.
 rm -f volume

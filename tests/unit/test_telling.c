@@ -175,6 +175,40 @@ static void types_of_objects_go_where_versions_go(void **state)
 	in_process(objects_are_known_elsewhere, volume);
 }
 
+static int stream_is_told(const char *volume)
+{
+	const struct pimport as = {.magic = &(int){MAGIC + 1}};
+	const struct pexport all = {.is_history = 1};
+	struct plook *look, *in_image;
+	struct pobject o;
+	void *at;
+	int fd = open(scratch("telling.stream"), O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	EXPECT(fd >= 0 && !pVOpen(volume) && pCRestore(MAGIC, &at) > 0);
+	EXPECT(!pExport(MAGIC, &all, fd) && lseek(fd, 0, SEEK_SET) == 0 && !pImport(fd, &as));
+	EXPECT(!pImage(MAGIC, NULL, scratch("telling.image")));
+	EXPECT((look = pLookOpen(MAGIC + 1, NULL)) != NULL);
+	EXPECT((in_image = pLookOpenImage(scratch("telling.image"))) != NULL);
+	for (unsigned i = 0; i < 2; i++) {
+		EXPECT(pLookObject(i ? in_image : look, (uintptr_t)((struct state *)at)->any, &o) == 1);
+		EXPECT(o.type && !strcmp(o.type->name, "struct other"));
+		EXPECT(!strcmp(pLookType(i ? in_image : look)->name, "struct state"));
+	}
+	pLookClose(look);
+	pLookClose(in_image);
+	close(fd);
+	return pVClose();
+}
+
+static void streams_and_images_carry_what_was_told(void **state)
+{
+	const char *volume = scratch("stream.vol");
+
+	(void)state;
+	in_process(objects_are_told_of, volume);
+	in_process(stream_is_told, volume);
+}
+
 /* How many times this process has read from files. */
 static unsigned long reads(void)
 {
@@ -340,6 +374,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(an_object_is_what_the_program_told_until_it_is_freed),
 	        cmocka_unit_test(types_of_objects_go_where_versions_go),
+	        cmocka_unit_test(streams_and_images_carry_what_was_told),
 	        cmocka_unit_test(a_hundred_thousand_objects_cost_one_look_at_the_program),
 	        cmocka_unit_test(fields_and_unions_are_what_the_program_told),
 	        cmocka_unit_test(what_fits_nothing_is_refused_and_changes_nothing),
