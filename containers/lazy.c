@@ -40,6 +40,7 @@
 #include <unistd.h>
 
 enum { PIECE_PAGES = 64, CHUNK_PAGES = 512, RANGES_MOST = 4096 };
+enum { AHEAD_PIECES = 4, CALM_PIECES = 16 };
 enum { WAITING, BUSY, DONE };
 
 struct piece {
@@ -68,6 +69,8 @@ struct lazy {
 	struct piece *piece;
 	size_t pieces, piece_room;
 	_Atomic size_t cursor, done;
+	_Atomic size_t expected; /* the device was asked for pieces before this one, or they were filled */
+	_Atomic size_t strayed;  /* `done` when the program last asked for a piece far from the cursor */
 	struct bringer fetcher[2];
 	unsigned fetchers;
 	_Atomic bool is_ending, has_bad;
@@ -220,7 +223,8 @@ static void piece_fill(struct lazy *z, struct piece *p, unsigned char *buffer)
 	size_t n;
 
 	piece_sources(z, p, &all);
-	piece_expect(z, p, &all);
+	if ((size_t)(p - z->piece) >= z->expected)
+		piece_expect(z, p, &all);
 	for (size_t i = 0; i < all.n; i += n ? n : 1) {
 		n = run_length(p, &all, i);
 		if (n)
@@ -301,6 +305,13 @@ static bool has_content(const struct lazy *z, const struct piece *p, pageno_t pa
 	return false;
 }
 
+static bool is_far(const struct lazy *z, const struct piece *p)
+{
+	size_t at = (size_t)(p - z->piece), cursor = z->cursor;
+
+	return at < cursor || at > cursor + AHEAD_PIECES;
+}
+
 /* List locked. */
 static void page_answer(pageno_t page, unsigned char *buffer)
 {
@@ -310,7 +321,8 @@ static void page_answer(pageno_t page, unsigned char *buffer)
 	while (z && !(p = piece_of(z, page)))
 		z = z->next;
 	if (p) {
-		piece_serve(z, p, buffer);
+		if (piece_serve(z, p, buffer) && is_far(z, p))
+			z->strayed = z->done;
 		if (p->state != DONE && has_content(z, p, page))
 			return; /* BUSY: who fills it wakes */
 		if (p->bad >> page % PIECE_PAGES & 1) {
@@ -358,6 +370,25 @@ static void small_pages_note(const struct lazy *z)
 	spm_capture_end();
 }
 
+/* While this piece is filled the device brings the next ones; unless the program asks for pieces in another order, for then they would only be in the way
+ * of these. (A million elements in order, of which 50,000 had been changed, each in another page: 0.22 s instead of 0.34.) */
+static void next_expect(struct lazy *z, size_t at)
+{
+	size_t next = z->expected;
+
+	while (next <= at + AHEAD_PIECES && next < z->pieces && z->done - z->strayed >= CALM_PIECES) {
+		struct sources all = {.n = 0};
+
+		if (!atomic_compare_exchange_strong(&z->expected, &next, next + 1))
+			continue;
+		if (next > at && z->piece[next].state == WAITING) {
+			piece_sources(z, &z->piece[next], &all);
+			piece_expect(z, &z->piece[next], &all);
+		}
+		next++;
+	}
+}
+
 static void *fetcher_main(void *arg)
 {
 	struct bringer *b = arg;
@@ -368,8 +399,10 @@ static void *fetcher_main(void *arg)
 	while (!z->is_ending && (i = z->cursor++) < z->pieces) {
 		while (is_held && !z->is_ending)
 			pause_shortly();
-		if (!z->is_ending)
+		if (!z->is_ending) {
+			next_expect(z, i);
 			piece_serve(z, &z->piece[i], b->buffer);
+		}
 	}
 	spm_pages_unmap(b->buffer, PIECE_BYTES);
 	while (!spm_lazy_is_finished(z) && !z->is_ending)
