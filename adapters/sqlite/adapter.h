@@ -73,7 +73,8 @@ struct points {
 	bool has_leader;     /* somebody makes a version */
 	/* As store->commits counts: what is durable; the last that was acknowledged before it was durable; the last that gave its lock
 	 * back before. At most one of the latter two is greater than the first. */
-	uint64_t durable, later, early;
+	_Atomic uint64_t durable;
+	uint64_t later, early;
 	unsigned awaiting; /* who gave their locks back, and wait */
 	int lost;          /* SQLite code: what they wait for failed, and is to be undone */
 };
@@ -93,10 +94,12 @@ struct store {
 	unsigned shared;           /* files with any lock */
 	const struct file *writer; /* the one beyond SHARED */
 	int writer_level;
-	unsigned committing; /* how many make a version, and wait for the disk: nobody writes */
-	bool is_torn;        /* part of a transaction is written: the bytes are no state of the database */
-	bool is_broken;      /* and will stay so */
-	bool has_new_schema; /* the transaction that is half written */
+	unsigned committing;  /* how many make a version, and wait for the disk: nobody writes */
+	bool is_torn;         /* part of a transaction is written: the bytes are no state of the database */
+	bool is_broken;       /* and will stay so */
+	bool has_new_schema;  /* the transaction that is half written */
+	_Atomic unsigned era; /* how often it went back to a durable version; locks of an earlier one are none */
+	int undone;           /* SQLite code: why, the last time */
 	uint64_t commits;
 	struct points points;
 };
@@ -111,7 +114,7 @@ int spm_store_open(const struct store_name *name, struct store **out);
 void spm_store_close(struct store *s);
 /* The state becomes that of another version, as pCSwitch does; nobody else has the store open. An SQLite code. */
 int spm_store_switch(struct store *s, const char *ref);
-/* The newest durable version, because a later one failed; nobody has a lock, and s is locked. */
+/* The newest durable version, because a later one failed; nobody has an EXCLUSIVE lock, and s is locked. Others lose theirs (spm_locks_is_undone). */
 int spm_store_go_back(struct store *s);
 /* From errno, and tells SQLite's log why; `otherwise`: the code of an I/O error. */
 int spm_sqlite_code(int otherwise);
@@ -122,6 +125,7 @@ struct file {
 	int level;                /* its lock: SQLITE_LOCK_... */
 	uint64_t seen;            /* store->commits when it read page 1, or committed */
 	uint64_t since;           /* store->points.early when it got its lock */
+	unsigned era;             /* store->era then */
 	bool was_refused;         /* another, since */
 	bool is_ending, is_alone; /* what spm_sqlite_ending said */
 	bool is_early;            /* the transaction ends in SQLITE_FCNTL_COMMIT_PHASETWO */
@@ -152,6 +156,10 @@ int spm_points_flush(struct store *s);
 /* The store is locked: until nobody makes a version. */
 void spm_locks_await_commit(struct store *s);
 int spm_locks_take(struct file *f, int level);
+/* What it read since it got its lock was undone. */
+bool spm_locks_is_undone(const struct file *f);
+/* What it reads may yet be, or was: it reads copies, while the store is locked. */
+bool spm_locks_may_be_undone(const struct file *f);
 void spm_locks_release(struct file *f, int level);
 void spm_locks_give_back(struct file *f, int level); /* the store is locked */
 /* A file is being closed. */

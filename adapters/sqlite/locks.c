@@ -4,6 +4,11 @@
  * (PENDING) keeps new ones out. Who meets a writer that waits for the disk waits with it, for it will be done without anybody's help; who meets any other
  * is told SQLITE_BUSY. If SQLite's busy handler sleeps then, it is woken when the lock can be had, not after the millisecond or more that it
  * asked for.
+ *
+ * Where transactions that gave their locks back early failed (points.c), who read what they wrote may have locks still, for as long as he likes: a
+ * cursor that is open. Nobody waits for him: the store goes back without him, his locks are none from then on, and his next read or
+ * lock is refused with the reason. So he must have no pointers into the store's memory: who may have read what is not durable gets copies,
+ * made while the store is locked. Only who has an EXCLUSIVE lock is waited for, for he may have written, and writes it back before he gives it up.
  */
 #include "adapter.h"
 
@@ -18,13 +23,26 @@ static _Thread_local struct refused {
 } refused;
 static _Atomic unsigned closed;
 
+bool spm_locks_is_undone(const struct file *f)
+{
+	return f->level != SQLITE_LOCK_NONE && f->era != f->store->era;
+}
+
+/* Going back raises era first, then durable. */
+bool spm_locks_may_be_undone(const struct file *f)
+{
+	bool is_durable = f->since <= f->store->points.durable;
+
+	return !is_durable || spm_locks_is_undone(f);
+}
+
 /* Whether f may not have the lock now, because of another. */
 static bool is_kept_out(const struct file *f, int level)
 {
 	const struct store *s = f->store;
 
 	if (s->points.lost)
-		return s->shared;
+		return s->writer && s->writer_level == SQLITE_LOCK_EXCLUSIVE;
 	if (level == SQLITE_LOCK_SHARED)
 		return s->writer && s->writer_level >= SQLITE_LOCK_PENDING;
 	if (s->writer && s->writer != f)
@@ -60,6 +78,7 @@ static void note(struct file *f, int level)
 	if (f->level == SQLITE_LOCK_NONE) {
 		s->shared++;
 		f->since = s->points.early;
+		f->era = s->era;
 		f->was_refused = false;
 	}
 	if (level > SQLITE_LOCK_SHARED) {
@@ -82,7 +101,9 @@ int spm_locks_take(struct file *f, int level)
 	await_others(f, level);
 	if (s->is_broken)
 		rc = SQLITE_IOERR;
-	else if (s->points.lost && f->level > SQLITE_LOCK_SHARED)
+	else if (spm_locks_is_undone(f))
+		rc = s->undone;
+	else if (s->points.lost && f->level != SQLITE_LOCK_NONE)
 		rc = s->points.lost;
 	else if (is_kept_out(f, level))
 		rc = SQLITE_BUSY;
@@ -151,7 +172,7 @@ void spm_locks_give_back(struct file *f, int level)
 	}
 	if (s->writer == f)
 		s->writer = NULL;
-	if (level == SQLITE_LOCK_NONE)
+	if (level == SQLITE_LOCK_NONE && !spm_locks_is_undone(f))
 		s->shared--;
 	f->level = level;
 	f->is_ending = false;

@@ -14,7 +14,7 @@
  * FULL in two steps. Where several connections have the database open, one that ends a transaction, and reads nothing else of it, gives its lock
  * back before its version is durable, and only then waits (early): who ends meanwhile shares the next version. So others see what is not durable
  * yet; but no transaction, also none that only reads, ends before what it saw is. If such a version fails, all who wait for it are told, and
- * before anybody gets a lock again the store goes back to the newest durable version (lost). So what was acknowledged, but is not durable
+ * before anybody gets a lock again the store goes back to the newest durable version (lost); who still reads is told then (locks.c). So what was acknowledged, but is not durable
  * (later), must not be in memory beside it: then FULL keeps its lock; nor a new schema, which connections know by a number that would be given twice.
  *
  * With several databases in one transaction SQLite may end it in the first, and then fail in the second and roll both back. The first has a

@@ -273,6 +273,10 @@ int spm_store_go_back(struct store *s)
 	void *root = NULL;
 	int rc = SQLITE_OK;
 
+	s->era++;
+	s->undone = s->points.lost;
+	s->shared = 0;
+	s->writer = NULL;
 	if (pBranches(s->magic, branch_note, ref + 1) < 0 || pCSwitch(s->pages.id, ref, &root) ||
 	    pRestoreWait(s->pages.id))
 		rc = spm_sqlite_code(SQLITE_IOERR);

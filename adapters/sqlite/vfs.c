@@ -5,7 +5,7 @@
  * in the container but bytes that were written too early, which points.c keeps out of versions. Statements, locks, hooks, functions
  * and caches are in the process's other memory: a restore has none of them.
  *
- * Who reads gets pages where they lie (xFetch); who writes works on copies in SQLite's cache.
+ * Who reads gets pages where they lie (xFetch), but for those that may yet be undone (locks.c); who writes works on copies in SQLite's cache.
  *
  * Change counter. SQLite writes page 1 in each transaction so that others see that the file changed. Here those others are in this
  * process, so a number in memory does: the pager asks for the 16 bytes at offset 24 when it begins to read, and is told other bytes than
@@ -43,9 +43,8 @@ static int file_close(sqlite3_file *f)
 
 enum { VERSION_AT = 24, VERSION_BYTES = 16, SQLITE_MMAP_MOST = 0x7fff0000 };
 
-static int file_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
+static int bytes_read(struct file *file, void *to, int n, sqlite3_int64 at)
 {
-	struct file *file = file_of(f);
 	struct pages *p = &file->store->pages;
 	unsigned char *out = to, *from;
 	int64_t have = 0, rest = n;
@@ -62,6 +61,19 @@ static int file_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 	else if (!at)
 		file->seen = file->store->commits;
 	return rest ? SQLITE_IOERR_SHORT_READ : SQLITE_OK;
+}
+
+static int file_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
+{
+	struct file *file = file_of(f);
+	int rc;
+
+	if (file->level != SQLITE_LOCK_NONE && !spm_locks_may_be_undone(file))
+		return bytes_read(file, to, n, at);
+	pthread_mutex_lock(&file->store->lock);
+	rc = spm_locks_is_undone(file) ? file->store->undone : bytes_read(file, to, n, at);
+	pthread_mutex_unlock(&file->store->lock);
+	return rc;
 }
 
 /* softpm_tag may make a version, whoever is about to write. Where a transaction writes long before it ends, those that ended need not wait for that. */
@@ -130,7 +142,11 @@ static int file_sync(sqlite3_file *f, int flags)
 
 static int file_size(sqlite3_file *f, sqlite3_int64 *bytes)
 {
-	*bytes = spm_pages_bytes(&file_of(f)->store->pages);
+	struct store *s = file_of(f)->store;
+
+	pthread_mutex_lock(&s->lock);
+	*bytes = spm_pages_bytes(&s->pages);
+	pthread_mutex_unlock(&s->lock);
 	return SQLITE_OK;
 }
 
@@ -212,8 +228,10 @@ enum { READ_TOO_FAR = 256 };
 static int file_fetch(sqlite3_file *f, sqlite3_int64 at, int n, void **out)
 {
 	int64_t have = 0;
-	unsigned char *p = spm_pages_at(&file_of(f)->store->pages, at, &have);
+	unsigned char *p = NULL;
 
+	if (!spm_locks_may_be_undone(file_of(f)))
+		p = spm_pages_at(&file_of(f)->store->pages, at, &have);
 	*out = have >= n + READ_TOO_FAR ? p : NULL;
 	return have < 0 ? spm_sqlite_code(SQLITE_IOERR_READ) : SQLITE_OK;
 }
