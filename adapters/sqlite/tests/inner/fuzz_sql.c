@@ -429,6 +429,11 @@ static struct outcome integrity(sqlite3 *db)
 	return out;
 }
 
+/* Damaged: a page of a table is free as well. Part of a transaction is written to it before it ends, since the cache is small, and a rollback does
+ * not restore what is free. So an ordinary file keeps that, and the newest version, which was made before, has not got it; and integrity_check
+ * tells what is in the table. */
+static const char *const remnants[] = {"fuzzdata3.db:596:1", NULL};
+
 static void results_compare(void)
 {
 	struct outcome a, b;
@@ -437,7 +442,8 @@ static void results_compare(void)
 	a = integrity(on_softpm.db);
 	b = integrity(plain.db);
 	same("code of integrity_check", (unsigned)a.rc, (unsigned)b.rc);
-	same("integrity_check", a.rows, b.rows);
+	if (!is_one_of(now.name, remnants))
+		same("integrity_check", a.rows, b.rows);
 }
 
 /* Runs it on an ordinary file, and compares. Whether it is the same. */
@@ -462,9 +468,6 @@ static bool is_as_plain(bool is_mapped, bool is_quiet)
 	return !now.is_different;
 }
 
-/* Damaged, and read in place in part and in SQLite's cache in part: as neither file. It must only be survived. */
-static const char *const as_neither[] = {"fuzzdata3.db:596:1", NULL};
-
 /* Neither database is there before, nor afterwards. */
 static void case_run(void)
 {
@@ -474,8 +477,7 @@ static void case_run(void)
 	side_run(&on_softpm);
 	sqlite3_hard_heap_limit64(0);
 	if (!is_as_plain(false, now.image_bytes != 0) && now.image_bytes)
-		is_as_plain(true, is_one_of(now.name, as_neither));
-	now.is_different &= !is_one_of(now.name, as_neither);
+		is_as_plain(true, false);
 	same("memory left", (uint64_t)sqlite3_memory_used(), (uint64_t)used);
 	need(!pCDelete(CONTAINER) || errno == ENOENT, pErrorMsg(), NULL);
 }
