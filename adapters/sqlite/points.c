@@ -189,11 +189,24 @@ static int commit_now(struct store *s)
 	return rc;
 }
 
+/* When what ends now is to be in a version; the time may be over. */
+static void due_note(struct points *p, int level)
+{
+	uint64_t due;
+
+	if (level < POINT_SOON && p->is_unsaved) /* by then all the more */
+		return;
+	due = level < POINT_SOON ? now_ns() + LATER_NS : p->begun_ns + SOON_NS;
+	if (p->is_unsaved && due >= p->due_ns)
+		return;
+	p->due_ns = due;
+	if (!p->is_idle)
+		pthread_cond_signal(&p->changed);
+}
+
 static int commit_later(struct store *s, int level)
 {
 	struct points *p = &s->points;
-	uint64_t now = now_ns();
-	uint64_t due = level < POINT_SOON ? now + LATER_NS : p->begun_ns + SOON_NS; /* perhaps over */
 	int rc = p->failed;
 
 	p->failed = SQLITE_OK;
@@ -201,11 +214,7 @@ static int commit_later(struct store *s, int level)
 		return rc;
 	if (thread_start(s))
 		return commit_now(s);
-	if (!p->is_unsaved || due < p->due_ns) {
-		p->due_ns = due;
-		if (!p->is_idle)
-			pthread_cond_signal(&p->changed);
-	}
+	due_note(p, level);
 	p->is_unsaved = true;
 	return SQLITE_OK;
 }

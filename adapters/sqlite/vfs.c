@@ -355,18 +355,18 @@ static int vfs_delete(sqlite3_vfs *v, const char *path, int sync_folder)
 	return others()->xDelete(others(), path, sync_folder);
 }
 
-static bool ends_with(const char *path, const char *end)
+static bool is_journals(const char *path)
 {
-	size_t n = strlen(path), m = strlen(end);
+	size_t n = strlen(path);
 
-	return n >= m && !strcmp(path + n - m, end);
+	return (n >= 8 && !memcmp(path + n - 8, "-journal", 8)) || (n >= 4 && !memcmp(path + n - 4, "-wal", 4));
 }
 
-/* Only of ours is asked here whether there is a journal: there is none. */
+/* Only of ours is asked here whether there is a journal: there is none. Each transaction asks. */
 static int vfs_access(sqlite3_vfs *v, const char *path, int flags, int *out)
 {
 	(void)v;
-	if (flags != SQLITE_ACCESS_EXISTS || !(ends_with(path, "-journal") || ends_with(path, "-wal")))
+	if (flags != SQLITE_ACCESS_EXISTS || !is_journals(path))
 		return others()->xAccess(others(), path, flags, out);
 	*out = 0;
 	return SQLITE_OK;
