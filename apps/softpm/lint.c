@@ -1,11 +1,18 @@
-/* lint.c - softpm lint: what in a version is not as it seems, and what takes its room.
+/* lint.c - softpm lint: what in a version will not survive, or is not as it seems, and what takes its room.
  *
- *   pointers that lead out to places without a symbol: a program that is built anew has NULL there
- *   pointers to where there is no object; numbers that are addresses of objects, which they keep alive, and which a restore may change
+ *   pointers that lead out: to stacks and libc's heap, which are NULL after a restore; to places without a symbol, which are NULL in a program that
+ *     is built anew
+ *   pointers to where there is no object; numbers that are addresses of objects, which they keep alive, and which a restore may change; words that
+ *     may be pointers or not, as nobody told
+ *   objects reachable only past an end: nothing leads into them but their end, so the next full trace drops them; or what keeps them alive is meant as
+ *     the end of the object before
  *   objects that nothing leads to that has a type, though they are in the version: words that look like pointers, and hints, keep them
  *   the objects with most bytes behind them, each object counted for the one by which it was met first
  *
  * With --path: who keeps that object alive, from the root to it.
+ *
+ * Most objects lie right behind another. So a pointer that leads there means the end of the object before only if it is called so (`end`, `last`, ...),
+ * or if nothing begins there.
  */
 #include "naming.h"
 #include "walk.h"
@@ -16,26 +23,39 @@
 #include <string.h>
 
 enum { LINES_USUAL = 20, BIGGEST = 10 };
-enum finding { OUT_NAMED, OUT_NAMELESS, NOWHERE, NUMBER, DAMAGE, FINDINGS };
+enum finding { OUT_NAMED, OUT_NAMELESS, LOST, NOWHERE, NUMBER, UNTYPED, DAMAGE, PAST_END, FINDINGS };
+
+/* A pointer right behind an object. */
+struct ending {
+	uint64_t before, behind; /* that object, and the one that begins there, 0: none */
+	char *path;
+};
 
 struct linting {
 	struct plook *look;
 	struct json_object *list; /* NULL: text */
 	uint64_t n[FINDINGS], most;
 	uint64_t words; /* of no type, that are taken for pointers */
+	bool has_types;
+	struct ending *ending;
+	size_t endings, endings_room;
+	uint64_t *led; /* objects that pointers lead to which are not meant as ends: by hash; 0: free */
+	size_t leds, leds_room;
 };
 
 static const char *const finding_words[] = {
         [OUT_NAMED] = "leads to code or static data",
         [OUT_NAMELESS] = "leads out to where there is no symbol: NULL in a program that is built anew",
+        [LOST] = "leads out: NULL after a restore",
         [NOWHERE] = "leads to where there is no object",
         [NUMBER] = "is a number that is an object's address: it keeps the object alive",
-        [DAMAGE] = "can't be read"};
-static const char *const finding_names[] = {[OUT_NAMED] = "outside",
-                                            [OUT_NAMELESS] = "outside_without_symbol",
-                                            [NOWHERE] = "no_object",
-                                            [NUMBER] = "ambiguous",
-                                            [DAMAGE] = "damage"};
+        [UNTYPED] = "may be a pointer, or a number: nobody told",
+        [DAMAGE] = "can't be read",
+        [PAST_END] = ""};
+static const char *const finding_names[] = {[OUT_NAMED] = "outside", [OUT_NAMELESS] = "outside_without_symbol",
+                                            [LOST] = "lost",         [NOWHERE] = "no_object",
+                                            [NUMBER] = "ambiguous",  [UNTYPED] = "untyped",
+                                            [DAMAGE] = "damage",     [PAST_END] = "past_end"};
 
 static void finding_tell(struct linting *l, enum finding f, const struct row *r)
 {
@@ -76,19 +96,145 @@ static bool is_ambiguous(const struct linting *l, const struct row *r)
 	       pLookObject(l->look, r->value->number, &o) == 1;
 }
 
+/* ---- pointers right behind objects ---- */
+
+static uint64_t *led_slot(const struct linting *l, uint64_t object)
+{
+	size_t i = (size_t)((object >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (l->leds_room - 1);
+
+	while (l->led[i] && l->led[i] != object)
+		i = (i + 1) & (l->leds_room - 1);
+	return &l->led[i];
+}
+
+static void led_add(struct linting *l, uint64_t object)
+{
+	uint64_t *old = l->led;
+	size_t n = l->leds_room;
+
+	if (l->leds >= n / 2) {
+		l->leds_room = n ? n * 2 : 1024;
+		l->led = calloc(l->leds_room, sizeof(*l->led));
+		if (!l->led)
+			out_of_memory();
+		for (size_t i = 0; i < n; i++)
+			if (old[i])
+				*led_slot(l, old[i]) = old[i];
+		free(old);
+	}
+	l->leds += !*led_slot(l, object);
+	*led_slot(l, object) = object;
+}
+
+/* By its last member's name. */
+static bool is_called_end(const struct row *r)
+{
+	static const char *const names[] = {"end", "last", "limit", "stop", "past", "finish", "bound"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcasestr(r->step, names[i]))
+			return true;
+	return false;
+}
+
+static void ending_add(struct linting *l, const struct row *r, uint64_t before, uint64_t behind)
+{
+	if (l->endings == l->endings_room) {
+		l->endings_room = l->endings_room * 2 + 64;
+		l->ending = realloc(l->ending, l->endings_room * sizeof(*l->ending));
+		if (!l->ending)
+			out_of_memory();
+	}
+	l->ending[l->endings++] =
+	        (struct ending){.before = before, .behind = behind, .path = step_path(r->before, r->step)};
+}
+
+/* Whether it leads to the end of an object. */
+static bool is_ending(struct linting *l, const struct row *r)
+{
+	uint64_t target = r->value->number;
+	struct pobject before, behind;
+	bool is_into = pLookObject(l->look, target, &behind) == 1,
+	     is_behind = target && (!is_into || target == behind.address) &&
+	                 pLookObject(l->look, target - 1, &before) == 1 && before.address + before.bytes == target,
+	     is_meant = is_behind && (!is_into || is_called_end(r));
+
+	if (is_into && !is_meant)
+		led_add(l, behind.address);
+	if (is_meant)
+		ending_add(l, r, before.address, is_into ? behind.address : 0);
+	return is_meant;
+}
+
+static void past_end_tell(struct linting *l, const struct ending *e, uint64_t object, const char *words)
+{
+	char address[32];
+	struct json_object *o;
+
+	snprintf(address, sizeof(address), "0x%" PRIx64, object);
+	if (l->n[PAST_END]++ >= l->most)
+		return;
+	if (l->list) {
+		o = json_object_new_object();
+		json_text(o, "finding", finding_names[PAST_END]);
+		json_text(o, "path", e->path);
+		json_text(o, "type", "");
+		json_text(o, "address", address);
+		json_text(o, "why", words);
+		json_object_array_add(l->list, o);
+	} else {
+		printf("%s: %s: %s\n", text_plain(e->path), address, words);
+	}
+}
+
+/* Objects that nothing leads to but what is an end: each once. */
+static void endings_tell(struct linting *l, const struct naming *names)
+{
+	for (size_t i = 0; i < l->endings; i++) {
+		const struct ending *e = &l->ending[i];
+
+		if (e->behind && !*led_slot(l, e->behind)) {
+			past_end_tell(l, e, e->behind,
+			              "only what is called an end of the object before leads to this one, and keeps it "
+			              "alive");
+			led_add(l, e->behind);
+		}
+		if (!naming_find(names, e->before) && !*led_slot(l, e->before)) {
+			past_end_tell(l, e, e->before,
+			              "nothing leads into this object, only to its end: it does not survive a full "
+			              "trace");
+			led_add(l, e->before);
+		}
+		free(e->path);
+	}
+	free(l->ending);
+	free(l->led);
+}
+
+static enum finding outside_kind(const char *name)
+{
+	return name[0] == '(' ? LOST : is_nameless(name) ? OUT_NAMELESS : OUT_NAMED;
+}
+
 static int row_lint(const struct row *r, void *arg)
 {
 	struct linting *l = arg;
+	bool is_end =
+	        r->value->is_pointer &&
+	        (r->value->kind == VALUE_POINTER || r->value->kind == VALUE_NOWHERE || r->value->kind == VALUE_TEXT) &&
+	        is_ending(l, r);
 
 	if (r->value->kind == VALUE_CODE)
-		finding_tell(l, is_nameless(r->value->name) ? OUT_NAMELESS : OUT_NAMED, r);
-	else if (r->value->kind == VALUE_NOWHERE)
+		finding_tell(l, outside_kind(r->value->name), r);
+	else if (r->value->kind == VALUE_NOWHERE && !is_end)
 		finding_tell(l, NOWHERE, r);
 	else if (is_ambiguous(l, r))
 		finding_tell(l, NUMBER, r);
 	else if (r->damage || r->value->kind == VALUE_DAMAGE)
 		finding_tell(l, DAMAGE, r);
 	l->words += r->place->type == &type_pointer;
+	if (r->place->type == &type_pointer && l->has_types && r->value->kind == VALUE_POINTER)
+		finding_tell(l, UNTYPED, r);
 	return 0;
 }
 
@@ -167,9 +313,11 @@ static void totals_print(const struct linting *l, const struct totals *t)
 		printf("; %" PRIu64 " of them, %s, are led to by nothing that has a type, or is a pointer", t->unmet,
 		       text_bytes(t->unmet_bytes));
 	printf("\npointers to code or static data: %" PRIu64 ", %" PRIu64
-	       " of them without symbol; to no object: %" PRIu64 "; numbers that are addresses: %" PRIu64
-	       "; words of no type that are taken for pointers: %" PRIu64 "\n",
-	       l->n[OUT_NAMED] + l->n[OUT_NAMELESS], l->n[OUT_NAMELESS], l->n[NOWHERE], l->n[NUMBER], l->words);
+	       " of them without symbol; NULL after a restore: %" PRIu64 "; to no object: %" PRIu64
+	       "; numbers that are addresses: %" PRIu64 "; words of no type that are taken for pointers: %" PRIu64
+	       "; reachable only past an end: %" PRIu64 "\n",
+	       l->n[OUT_NAMED] + l->n[OUT_NAMELESS], l->n[OUT_NAMELESS], l->n[LOST], l->n[NOWHERE], l->n[NUMBER],
+	       l->words, l->n[PAST_END]);
 }
 
 static void totals_json(struct linting *l, const struct totals *t)
@@ -197,9 +345,12 @@ static int version_lint(const struct options *o, struct plook *look)
 
 	if (o->is_json)
 		l.list = json_object_new_array();
+	l.has_types = pLookType(look);
+	led_add(&l, root.address);
 	walk(look, &root, "root", &limits, row_lint, &l);
 	names = naming_do(look, NULL, 0, UINT64_MAX, NULL, NULL);
 	totals.names = names;
+	endings_tell(&l, names);
 	subtrees_tell(&l, names);
 	if (pLookObjects(look, 0, object_count, &totals) < 0)
 		complain("%s", pErrorMsg());

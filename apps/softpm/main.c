@@ -161,11 +161,14 @@ static const struct command commands[] = {
         {.name = "lint",
          .operands = "[[CONTAINER] REF]",
          .summary = "what is not as it seems, and what takes room",
-         .help = "Shows pointers that lead out of the heap to where there is no symbol, those that lead to no object,\n"
-                 "numbers that are addresses of objects, and the objects with most bytes behind them. It looks at all\n"
-                 "of the version. -n COUNT lines of each (20), --all: all. --path PATH: who keeps the object alive "
-                 "that\n"
-                 "this place leads to, or is in, from the root to it.\n",
+         .help = "Shows pointers that lead out of the heap and are NULL after a restore, or have no symbol, those that "
+                 "lead\n"
+                 "to no object, numbers that are addresses of objects, objects that are reached only past an end, and\n"
+                 "the objects with most bytes behind them. It looks at all of the version. -n COUNT lines of each "
+                 "(20),\n"
+                 "--all: all. --path PATH: who keeps the object alive that this place leads to, or is in, from the "
+                 "root\n"
+                 "to it.\n",
          .most = 2,
          .has_json = true,
          .has_limit = true,

@@ -65,7 +65,7 @@ SOFTPM_API int pLookSpans(struct plook *look, int (*fn)(const struct pspan *span
  * be read nevertheless. EIO. */
 SOFTPM_API int pLookRead(struct plook *look, uint64_t address, void *to, size_t n);
 /* What a word means that leads to code or static data of the program or a library: "handler", "table+16", "libc.so.6+0x1234" (of what has
- * no symbol), in a buffer of the struct plook, good until the next call. A rebuilt program knows a word by its symbol. NULL: the word
+ * no symbol), "(stack)", "(heap of libc)" or "(memory)" of what is NULL after a restore, in a buffer of the struct plook, good until the next call. A rebuilt program knows a word by its symbol. NULL: the word
  * leads to none, or the version's table of modules is damaged. */
 SOFTPM_API const char *pLookOutside(struct plook *look, uint64_t word);
 

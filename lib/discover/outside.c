@@ -26,6 +26,7 @@
 #include <string.h>
 
 #define CANON_BASE UINT64_C(0x6b8100000000)
+#define LOST_BASE UINT64_C(0x6bff00000000) /* behind the last module */
 enum { MODULES_MOST = 126, WORDS = SPM_PAGE_BYTES / 8 };
 static const uint64_t table_magic = UINT64_C(0x3253454c55444f4d); /* "MODULES2" */
 
@@ -268,6 +269,19 @@ static const char *canonical(struct outside *o, struct module_here *m, uint64_t 
 	return NULL;
 }
 
+/* What words that will be NULL led to. */
+static const char *const lost[] = {"memory", "stack", "heap of libc"};
+enum { LOST = sizeof(lost) / sizeof(lost[0]) };
+
+static uint64_t lost_word(const char *what)
+{
+	unsigned i = LOST - 1;
+
+	while (i && strcmp(what, lost[i]) != 0)
+		i--;
+	return LOST_BASE + i;
+}
+
 static inline bool may_lead_out(uint64_t word, uint64_t floor)
 {
 	return word - floor < (UINT64_C(1) << 47) - floor && !spm_in_window(word);
@@ -307,10 +321,10 @@ bool spm_outside_encode(struct outside *o, uint64_t *image,
 		struct module_here *m = spm_mapped_module_at(word);
 		const char *why = m ? canonical(o, m, word, &image[i]) : spm_mapped_other(word);
 
-		has_canonical |= m && !why;
+		has_canonical |= m || why;
 		if (!why)
 			continue;
-		image[i] = 0;
+		image[i] = lost_word(why);
 		left(i * 8, word, why, arg);
 	}
 	spm_mapped_unlock();
@@ -404,6 +418,8 @@ void spm_outside_decode(struct outside *o, uint64_t *image, size_t words,
 	spm_mapped_lock();
 	spm_mapped_refresh();
 	for (size_t i = 0; i < words; i++) {
+		if (image[i] - LOST_BASE < LOST)
+			image[i] = 0;
 		if (image[i] - CANON_BASE >= end)
 			continue;
 		image[i] = address_here(o, image[i], why, sizeof(why));
@@ -417,7 +433,7 @@ void spm_outside_decode(struct outside *o, uint64_t *image, size_t words,
 
 bool spm_outside_may_be(uint64_t word)
 {
-	return word - CANON_BASE < (uint64_t)MODULES_MOST << 32;
+	return word - CANON_BASE < (uint64_t)MODULES_MOST << 32 || word - LOST_BASE < LOST;
 }
 
 bool spm_outside_name(const struct outside *o, uint64_t word, char *out, size_t room)
@@ -426,6 +442,10 @@ bool spm_outside_name(const struct outside *o, uint64_t word, char *out, size_t 
 	uint32_t offset = (uint32_t)word;
 	const struct target *t;
 
+	if (word - LOST_BASE < LOST) {
+		snprintf(out, room, "(%s)", lost[word - LOST_BASE]);
+		return true;
+	}
 	if (!spm_outside_may_be(word) || number >= o->modules)
 		return false;
 	t = target_find(o, number, offset);

@@ -16,7 +16,11 @@
  * literals and other nameless constants have no symbol. A symbol name that the module has twice (static functions of
  * one name in files of one name) counts as none.
  *
- * Words that point to anything else that is mapped (stacks, libc's heap, files) become 0. What is no address stays.
+ * Words that point to anything else that is mapped (stacks, libc's heap, files) become 0 in a process; on disk they are
+ *
+ *     0x6bff'0000'0000 + 1 (a stack), 2 (libc's heap) or 0 (anything else)
+ *
+ * so that who looks at a version sees which pointers are NULL after a restore (softpm lint). What is no address stays.
  * An integer that equals such an address by chance is taken for one: memory without pointers comes from pMallocNoPtr.
  * Mappings made below 4 GiB after the first look are not noticed.
  *
@@ -35,7 +39,7 @@ struct outside *spm_outside_new(void); /* NULL: no memory */
 void spm_outside_free(struct outside *o);
 
 /* Works on a private copy of a page (512 words, aligned) with dead slots zeroed, before it is written. `left` is called for
- * each pointer that becomes 0: its place in the page in bytes, its value, what it pointed to. Must not call back into this
+ * each pointer that will be 0: its place in the page in bytes, its value, what it pointed to. Must not call back into this
  * module. Returns whether the page has canonical words now. A page without pointers out of the heap costs about 0.3 us. */
 bool spm_outside_encode(struct outside *o, uint64_t *image,
                         void (*left)(unsigned offset, uint64_t value, const char *what, void *arg), void *arg);
@@ -46,8 +50,8 @@ void spm_outside_decode(struct outside *o, uint64_t *image, size_t words,
 
 /* Whether the word is canonical for some table. */
 bool spm_outside_may_be(uint64_t word);
-/* What a canonical word means, without a process: "handler", "table+16", or, where no symbol is known, "libc.so.6+0x1234". False: the
- * table has no such module. Waits for nobody. */
+/* What a canonical word means, without a process: "handler", "table+16", or, where no symbol is known, "libc.so.6+0x1234"; "(stack)": it
+ * is NULL after a restore. False: the table has no such module. Waits for nobody. */
 bool spm_outside_name(const struct outside *o, uint64_t word, char *out, size_t room);
 
 /* Whether words that both know mean the same in both. */

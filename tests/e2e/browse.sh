@@ -128,6 +128,13 @@ told() {
 	json browse 1 --json '"root->number.whole" not in r and "root->value[1].u.text" not in r and r["root->bytes->width"]["value"] == 40'
 }
 
+# What will not survive.
+lossy() {
+	same lossy-lint lint 2
+	same lossy-first lint 1
+	same lossy browse 2 --depth 1
+}
+
 # An image shows what its version does.
 image() { # CONTAINER REF PATTERN
 	"$tool" -v zoo.vol image "$2" zoo.image >out && "$tool" image --check zoo.image >out || fail "no image: $(cat out)"
@@ -162,6 +169,8 @@ for compiler in $compilers; do
 		build told "$compiler" -g "$level"
 		told
 		image 5 2 stool
+		build lossy "$compiler" -g "$level"
+		lossy
 		echo "browse: $compiler $level: right"
 	done
 done

@@ -97,9 +97,13 @@ static void pointers_into_modules_survive(void **state)
 static void expect_left(const void *to, const char *what)
 {
 	struct outside *o = spm_outside_new();
+	char name[60];
 
 	page_make((uint64_t)(uintptr_t)to);
-	assert_false(spm_outside_encode(o, page, note_left, NULL));
+	assert_true(spm_outside_encode(o, page, note_left, NULL));
+	assert_int_equal(page[7] & ~UINT64_C(3), 0x6bff00000000);
+	assert_true(spm_outside_name(o, page[7], name, sizeof(name)) && name[0] == '(');
+	spm_outside_decode(o, page, WORDS, note_warning, NULL);
 	assert_int_equal(page[7], 0);
 	assert_int_equal(seen.count, 1);
 	assert_int_equal(seen.offset, 56);
