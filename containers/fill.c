@@ -17,7 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECE_PAGES = 1024, RUN_PAGES = 64, ALONE_PAGES = 4096, SMALL_PAGES = 512, EXPECT_PAGES = 16 };
+enum { PIECE_PAGES = 1024, RUN_PAGES = 64, ALONE_PAGES = 4096, GAP_BLOCKS = 16 };
+
+struct range {
+	uint64_t block, end;
+};
 
 struct filler {
 	struct fill *f;
@@ -25,7 +29,7 @@ struct filler {
 	struct page_source source[RUN_PAGES]; /* of the run that is being gathered */
 	const struct source_run *from[RUN_PAGES];
 	size_t n;
-	struct nears nears;
+	struct range range[PIECE_PAGES]; /* of the volume, that a piece comes from */
 };
 
 static void run_mend(struct filler *w)
@@ -53,8 +57,6 @@ static int run_fill(struct filler *w)
 	if (!w->n)
 		return 0;
 	to = (void *)(uintptr_t)spm_page_address(f->place(f->arg, w->source[0].page));
-	if (w->n < RUN_PAGES)
-		spm_chain_near(f->chain, &w->nears, w->source[0].block);
 	err = spm_chain_read_run(f->chain, f->version, w->source, w->n, w->buffer ? w->buffer : to);
 	if (err)
 		return err;
@@ -114,19 +116,54 @@ static bool piece_take(struct fill *f, struct piece *p)
 	return p->run < f->n;
 }
 
+/* The page after p's. */
+static void piece_step(const struct fill *f, struct piece *p)
+{
+	if (++p->page == f->run[p->run].pages)
+		*p = (struct piece){p->run + 1, 0};
+}
+
+static int range_compare(const void *a, const void *b)
+{
+	const struct range *x = a, *y = b;
+
+	return x->block < y->block ? -1 : x->block > y->block;
+}
+
+/* The device brings all of a piece side by side, and what lies between two of its pages if that is little: they may be of many versions, each of
+ * which wrote its own in a row. */
+static void piece_expect(struct filler *w, struct piece p)
+{
+	const struct fill *f = w->f;
+	size_t n = 0;
+
+	for (uint32_t left = PIECE_PAGES; left && p.run < f->n; left--, piece_step(f, &p)) {
+		uint64_t block = f->run[p.run].block ? spm_source_of(&f->run[p.run], p.page).block : 0;
+
+		if (n && block == w->range[n - 1].end)
+			w->range[n - 1].end++;
+		else if (block)
+			w->range[n++] = (struct range){block, block + 1};
+	}
+	qsort(w->range, n, sizeof(*w->range), range_compare);
+	for (size_t i = 0, next; i < n; i = next) {
+		uint64_t end = w->range[i].end;
+
+		for (next = i + 1; next < n && w->range[next].block <= end + GAP_BLOCKS; next++)
+			end = w->range[next].end > end ? w->range[next].end : end;
+		spm_chain_expect(f->chain, w->range[i].block, end - w->range[i].block);
+	}
+}
+
 static int piece_fill(struct filler *w, struct piece p)
 {
 	const struct fill *f = w->f;
 	int err = 0;
 
-	for (uint32_t left = PIECE_PAGES; left && p.run < f->n && !err; left--) {
-		const struct source_run *r = &f->run[p.run];
-
-		if (r->block)
-			err = page_gather(w, r, p.page);
-		if (++p.page == r->pages)
-			p = (struct piece){p.run + 1, 0};
-	}
+	piece_expect(w, p);
+	for (uint32_t left = PIECE_PAGES; left && p.run < f->n && !err; left--, piece_step(f, &p))
+		if (f->run[p.run].block)
+			err = page_gather(w, &f->run[p.run], p.page);
 	return err ? err : run_fill(w);
 }
 
@@ -139,20 +176,10 @@ static void fail(struct fill *f, int err, const char *why)
 	pthread_mutex_unlock(&f->lock);
 }
 
-/* The device brings the neighbourhoods side by side, beside what is being read. */
-static void all_expect(struct filler *w)
-{
-	const struct fill *f = w->f;
-
-	for (size_t i = 0; i < f->n; i++)
-		for (uint32_t k = 0; f->run[i].block && k < f->run[i].pages; k += EXPECT_PAGES)
-			spm_chain_near(f->chain, &w->nears, f->run[i].block + k);
-}
-
 static void *filler_main(void *arg)
 {
 	struct fill *f = arg;
-	struct filler w = {.f = f, .nears.is_dense = f->is_small};
+	struct filler w = {.f = f};
 	struct piece piece;
 	int err = 0;
 
@@ -161,8 +188,6 @@ static void *filler_main(void *arg)
 		if (!w.buffer)
 			fail(f, -ENOMEM, "no memory to read a container");
 	}
-	if (f->is_small)
-		all_expect(&w);
 	while (!f->error && !err && piece_take(f, &piece))
 		err = piece_fill(&w, piece);
 	if (err)
@@ -190,7 +215,6 @@ int spm_fill_all(struct fill *f, uint64_t pages)
 	sigset_t all, before;
 	pthread_t helper;
 
-	f->is_small = pages <= SMALL_PAGES;
 	pthread_mutex_init(&f->lock, NULL);
 	sigfillset(&all);
 	sigdelset(&all, SIGSEGV); /* the mprotect tracker's */

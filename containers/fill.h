@@ -21,8 +21,7 @@ struct fill {
 	void *arg;
 
 	/* fill.c's own */
-	bool is_small; /* all of it is asked for before any is read */
-	size_t next;   /* the run and the page in it where the next piece begins */
+	size_t next; /* the run and the page in it where the next piece begins */
 	uint32_t next_page;
 	_Atomic int error;
 	char why[512];

@@ -213,7 +213,7 @@ static void piece_expect(struct lazy *z, const struct piece *p, const struct sou
 	for (size_t i = 0; i < all->n; i += n ? n : 1) {
 		n = run_length(p, all, i);
 		if (n && n < all->n)
-			spm_chain_expect(z->chain, &all->page[i], n);
+			spm_chain_expect(z->chain, all->page[i].block, n);
 	}
 }
 

@@ -137,9 +137,9 @@ void spm_chain_near(struct chain *c, struct nears *nears, uint64_t block)
 	}
 }
 
-void spm_chain_expect(struct chain *c, const struct page_source *source, size_t n)
+void spm_chain_expect(struct chain *c, uint64_t block, uint64_t blocks)
 {
-	spm_blocks_expect(c->volume, source->block, n);
+	spm_blocks_expect(c->volume, block, blocks);
 }
 
 int spm_chain_read_run(struct chain *c, uint64_t version, const struct page_source *source, size_t n, void *buffer)

@@ -300,8 +300,8 @@ struct nears {
 	bool is_dense; /* where one is read there will be others: from the first one on */
 };
 void spm_chain_near(struct chain *c, struct nears *nears, uint64_t block);
-/* A hint: these pages, whose blocks follow each other, will be read soon. */
-void spm_chain_expect(struct chain *c, const struct page_source *source, size_t n);
+/* A hint: these blocks will be read soon. */
+void spm_chain_expect(struct chain *c, uint64_t block, uint64_t blocks);
 /* Reads and verifies n pages whose blocks follow each other. The version's number is for the message only. Takes no lock
  * and allocates nothing, unless it fails. -EUCLEAN names page, version and block. */
 int spm_chain_read_run(struct chain *c, uint64_t version, const struct page_source *source, size_t n, void *buffer);
