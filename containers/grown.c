@@ -1,5 +1,6 @@
 /* grown.c - see grown.h. */
 #include "grown.h"
+#include "migrate.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -147,12 +148,15 @@ static bool is_zero(uint64_t from, uint64_t bytes)
 
 static int refuse(const struct walk *w, const struct types_grown *g, uint64_t address, const char *why)
 {
+	char advice[160];
+
+	spm_migrate_advise(g->old, w->old, advice, sizeof(advice));
 	return spm_fail(
 	        EPROTOTYPE,
 	        "container %d can't be used by this build of the program: %s grew from %llu to %llu bytes, and its "
-	        "object at 0x%llx %s",
+	        "object at 0x%llx %s%s",
 	        w->c->magic, *g->old->name ? g->old->name : w->old->root, (unsigned long long)g->old->bytes,
-	        (unsigned long long)g->new->bytes, (unsigned long long)address, why);
+	        (unsigned long long)g->new->bytes, (unsigned long long)address, why, advice);
 }
 
 static int room_check(const struct walk *w, const struct types_grown *g, uint64_t address, uint64_t base,

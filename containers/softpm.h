@@ -68,7 +68,7 @@ SOFTPM_API int pCAlloc(int magic, int cSSize, void **cStruct);
  * and the newest whole version; EAGAIN: another process (named) writes it; EBUSY: it is open in this process; EMFILE.
  *
  * EPROTOTYPE: the version has types (cattr.type), and the program was built anew since with others: the message names struct and field ("struct user:
- * field age moved from offset 16 to 24"). All that brings back a version (pCOpenBranch, pCOpenAt, pCSwitch, pCClone) fails so, and all is as it
+ * field age moved from offset 16 to 24"), and what to register (pCMigrate). All that brings back a version (pCOpenBranch, pCOpenAt, pCSwitch, pCClone) fails so, and all is as it
  * was: the build before can use it. Fields in padding, or behind the end of a struct, are no harm if their objects have room: they are zero (padding
  * is, unless the program wrote there, as by copying a whole struct from its stack). An object of a struct that grew must be alone: a field more
  * in what may be one of an array is refused, and so is one that would not fit. What fits is the container's type from the next version on.
@@ -82,6 +82,56 @@ SOFTPM_API int pCAlloc(int magic, int cSSize, void **cStruct);
  * makes pCRestore fail; a damaged page makes pPoint, pSync and pRestoreWait fail with EUCLEAN from when it is found, and
  * who touches it gets SIGBUS, after a sentence on standard error; a system call gets EFAULT. fork(2) waits until all is in. */
 SOFTPM_API int pCRestore(int magic, void **cStruct);
+/* ---- versions of a build whose structs were others ----
+ *
+ * What the message of EPROTOTYPE names is migrated at restore if the program has said, before, that it may be:
+ *
+ *     pCMigrate("struct user", NULL, NULL);     by the names of fields is right, and enough
+ *     id = pCRestore(MAGIC, &root);             struct user may have any layout: the old objects are made into new ones
+ *
+ * This holds for all that brings back a version (pCRestore, pCOpenBranch, pCOpenAt, pCSwitch, pCClone). Versions in the volume stay as they are, for
+ * the build before, too. The next point writes what was migrated, with the new types; until then each restore of the version
+ * migrates it again, and a container that pCSwitch should leave has unsaved changes. All pages are read, and so that objects that are reached can be told
+ * from those that are not, that point makes a full trace (pFullTrace).
+ *
+ * By name, each field of the old struct that the new one has: numbers keep their value, between integers of any width, bit fields, float and double;
+ * enumerators keep their name; arrays as many elements as both have; structs within structs likewise; pointers lead to what they led to; unions stay as they
+ * are, if all their members do. What went is dropped, and what is added is zero. It is an error (ERANGE), and nothing is restored, if a value does not fit: the
+ * message names struct, field, value and address. So it is if a text is cut, an enumerator has no name any more, a union is another, or a number
+ * became a struct. A function that is registered for the struct mends what names can't say.
+ *
+ * An object of a struct that changed gets new memory, and all that leads into it is changed: pointers by what their types say, any other aligned word
+ * (of void pointers, unions, uintptr_t, memory that no type tells of), too, if it looks like an address in the object. An address that the
+ * program keeps in another form (hashed, sorted by, encoded) stays what it was. Memory holds as many structs in a row as it has room for, so an array
+ * is migrated as a whole; what else lies behind a struct without being declared there (as an array of no length is) must not be.
+ * Only void pointers lead to an object, and nobody told what it is (pCSetType): it has no type, and stays as it was.
+ *
+ * EPROTOTYPE: what changed is not all registered, or an object can't be migrated since pointers say different things of what it is, something
+ * lies behind it, a pointer leads to a field that went, or pHint tells of a pointer to it that can't be seen; ERANGE; what a function returned. */
+struct ptype; /* <softpm/types.h> */
+/* A struct, union or enum, as the program has it by now ("struct user", "enum colour", "state_t"), may be migrated, from any version: by name, then, unless it is NULL,
+ * by the function, which is called for each value of that type, those within it first, if the type differs from the version's. For the process, from now on;
+ * again for the same type: replaces. A struct within which only a registered one has changed need not be registered. Nor need
+ * what is only longer, if its objects have room; if it is registered it is migrated in any case, so a function can fill what is added.
+ *
+ * migrate: `from` is the old value, and *was its layout: pMigrateField finds fields in it. `to` is the new one, by name as far as that goes. Pointers in
+ * both lead to old objects, as they were, and are changed when all functions were called; so they can be copied. It may allocate memory (pMalloc) for the
+ * new value to point to, and call no other function of SoftPM. Arrays: it is called for unused elements, too. Returns 0; or PMIGRATE_MENDED: right,
+ * also what by name is an error (those fields are zero before); or an errno, which makes the restore fail with it.
+ *
+ * EINVAL: no name. */
+enum { PMIGRATE_MENDED = -1 };
+SOFTPM_API int pCMigrate(const char *type,
+                         int (*migrate)(const struct ptype *was, const void *from, const struct ptype *is, void *to,
+                                        void *arg),
+                         void *arg);
+/* What was called `was` is called `type` by now. Names matter only for what no field tells: where the fields that led to it have new names themselves, and a
+ * function copies one into the other. EINVAL. */
+SOFTPM_API int pCMigrateRenamed(const char *was, const char *type);
+/* The address of a field of a value: path is its name, or "pos.x" for one within. NULL: there is none, it has not so many bytes, or is a bit field. For
+ * functions of pCMigrate: const int *age = pMigrateField(was, from, "age", sizeof(*age)). */
+SOFTPM_API const void *pMigrateField(const struct ptype *type, const void *value, const char *path, size_t bytes);
+
 /* Waits until all pages of a container that is restored lazily are in memory and verified; returns at once for any other.
  * EUCLEAN: the message names a damaged page. */
 SOFTPM_API int pRestoreWait(int cID);

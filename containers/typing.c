@@ -9,6 +9,7 @@
  */
 #include "container.h"
 #include "grown.h"
+#include "migrate.h"
 #include "types/dwarf.h"
 
 #include <errno.h>
@@ -118,7 +119,9 @@ int spm_typing_read(struct container *c, const struct cattr *attr, const void *c
 
 struct growth {
 	struct types *here; /* as they are in this process */
-	struct types_comparison grown;
+	struct types_comparison found;
+	struct migrate_job job; /* of a migration; else without rules */
+	bool is_migration;
 };
 
 void spm_typing_check_end(struct container *c)
@@ -126,7 +129,8 @@ void spm_typing_check_end(struct container *c)
 	if (!c->growth)
 		return;
 	spm_types_free(c->growth->here);
-	free(c->growth->grown.grown);
+	spm_types_comparison_free(&c->growth->found);
+	spm_migrate_rules_free(&c->growth->job.rules);
 	free(c->growth);
 	c->growth = NULL;
 }
@@ -191,35 +195,49 @@ static void types_renew(struct container *c, struct types *here)
 	c->are_types_changed = true;
 }
 
-static int growth_note(struct container *c, struct types *here, struct types_comparison *grown)
+/* What has to be done when all objects are there: a look at those that grew, or a migration. */
+static int growth_judge(struct container *c, struct growth *g)
 {
-	c->growth = malloc(sizeof(*c->growth));
-	if (!c->growth) {
-		free(grown->grown);
-		spm_types_free(here);
-		return spm_fail(ENOMEM, "container %d: no memory to look for objects of types that grew", c->magic);
-	}
-	*c->growth = (struct growth){here, *grown};
-	return 0;
+	g->job.old = c->types;
+	g->job.new = g->here;
+	g->job.found = &g->found;
+	g->is_migration = spm_migrate_is_due(&g->job);
+	return g->is_migration ? spm_migrate_permit(c, &g->job) : 0;
 }
 
-static int types_compare(struct container *c, struct types *here)
+static int compare_failed(const struct container *c, int err)
 {
-	struct types_comparison found;
-	int err = spm_types_compare(c->types, here, &found);
-
-	if (!err && !found.differences && found.grown_count)
-		return growth_note(c, here, &found);
-	free(found.grown);
-	if (!err && !found.differences) {
-		types_renew(c, here);
-		return 0;
-	}
-	spm_types_free(here);
 	if (err == -ENOMEM)
 		return spm_fail(ENOMEM, "container %d: no memory to compare its types", c->magic);
-	return spm_fail(EPROTOTYPE, "container %d can't be used by this build of the program: %s", c->magic,
-	                err ? "its types are too many to be compared" : found.text);
+	return spm_fail(EPROTOTYPE,
+	                "container %d can't be used by this build of the program: its types are too many to be "
+	                "compared",
+	                c->magic);
+}
+
+/* Takes the types over. */
+static int types_compare(struct container *c, struct types *here)
+{
+	struct growth *g = calloc(1, sizeof(*g));
+	int err;
+
+	if (!g) {
+		spm_types_free(here);
+		return compare_failed(c, -ENOMEM);
+	}
+	c->growth = g;
+	g->here = here;
+	err = spm_types_compare(c->types, here, &g->found);
+	if (!err)
+		err = spm_migrate_rules(&g->job.rules);
+	err = err ? compare_failed(c, err) : growth_judge(c, g);
+	if (!err && !g->is_migration && !g->found.grown_count) {
+		g->here = NULL;
+		types_renew(c, here);
+	}
+	if (err || !g->here)
+		spm_typing_check_end(c);
+	return err;
 }
 
 int spm_typing_check(struct container *c)
@@ -271,7 +289,7 @@ int spm_typing_check_image(const char *path, const struct types *types)
 	else if (err || found.differences)
 		err = spm_fail(EPROTOTYPE, "image %s can't be used by this build of the program: %s", path,
 		               err ? "its types are too many to be compared" : found.text);
-	free(found.grown);
+	spm_types_comparison_free(&found);
 	return err;
 }
 
@@ -281,7 +299,7 @@ int spm_typing_check_objects(struct container *c)
 
 	if (!c->growth)
 		return 0;
-	if (spm_grown_check(c, c->types, &c->growth->grown))
+	if (c->growth->is_migration ? spm_migrate(c, &c->growth->job) : spm_grown_check(c, c->types, &c->growth->found))
 		return -1;
 	here = c->growth->here;
 	c->growth->here = NULL;

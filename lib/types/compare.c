@@ -1,5 +1,6 @@
 /* compare.c - see compare.h. */
 #include "types/compare.h"
+#include "types/fields.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -7,32 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LABEL_BYTES = 192, FIELDS_MOST = 16384, PAIRS_MOST = 1000000, TOLD_MOST = 4 };
+enum { LABEL_BYTES = 192, PAIRS_MOST = 1000000, TOLD_MOST = 4 };
 static const uint64_t steps_most = UINT64_C(1) << 32;
-
-/* A member, with those of anonymous structs and unions and of base classes in their place. */
-struct field {
-	const char *name;
-	const struct ptype *type;
-	uint64_t bit; /* from the beginning */
-	unsigned bits;
-	bool has_moved; /* of an old one */
-};
-struct fields {
-	struct field *field;
-	size_t n, room, steps;
-};
 
 struct pair {
 	const struct ptype *old, *new;
 	char *label;     /* what it is called in a sentence */
 	bool is_pointed; /* its objects are allocated by themselves */
+	unsigned flags;  /* enum types_change_flags */
 };
 struct comparing {
 	struct types_comparison *out;
-	struct pair *pair; /* each once; those behind `done` are still to be compared */
-	size_t pairs, done, room;
-	uint32_t *slot; /* pair + 1, by its types; 0: free */
+	struct pair *pair;        /* each once; those behind `done` are still to be compared */
+	size_t pairs, done, room; /* the one that is being compared is done - 1 */
+	uint32_t *slot;           /* pair + 1, by its types; 0: free */
 	size_t slots;
 	uint64_t steps; /* what a volume says shall not take for ever */
 	int err;
@@ -40,13 +29,15 @@ struct comparing {
 
 /* ---- what is told ---- */
 
-static void tell(struct comparing *c, const char *label, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static void tell(struct comparing *c, const char *label, const char *format, ...)
+static void tell(struct comparing *c, unsigned flag, const char *label, const char *format, ...)
+        __attribute__((format(printf, 4, 5)));
+static void tell(struct comparing *c, unsigned flag, const char *label, const char *format, ...)
 {
 	struct types_comparison *out = c->out;
 	size_t n = strlen(out->text);
 	va_list args;
 
+	c->pair[c->done - 1].flags |= flag;
 	if (out->differences++ >= TOLD_MOST)
 		return;
 	n += (size_t)snprintf(out->text + n, sizeof(out->text) - n, "%s%s: ", n ? "; " : "", label);
@@ -91,27 +82,25 @@ static void type_write(const struct ptype *t, char *out, size_t room)
 }
 
 /* That a field of the old type became one of the new type. */
-static void change_tell(struct comparing *c, const char *label, const char *what, const struct ptype *old,
-                        const struct ptype *new)
+static void change_tell(struct comparing *c, unsigned flag, const char *label, const char *what,
+                        const struct ptype *old, const struct ptype *new)
 {
 	char was[LABEL_BYTES], is[LABEL_BYTES];
 
 	type_write(old, was, sizeof(was));
 	type_write(new, is, sizeof(is));
 	if (strcmp(was, is))
-		tell(c, label, "%swas %s, is %s", what, was, is);
+		tell(c, flag, label, "%swas %s, is %s", what, was, is);
 	else
-		tell(c, label, "%swas %s of %llu bytes, is one of %llu", what, was, (unsigned long long)old->bytes,
-		     (unsigned long long)new->bytes);
+		tell(c, flag, label, "%swas %s of %llu bytes, is one of %llu", what, was,
+		     (unsigned long long)old->bytes, (unsigned long long)new->bytes);
 }
 
 /* ---- pairs ---- */
 
 static size_t pair_slot(const struct comparing *c, const struct ptype *old, const struct ptype *new)
 {
-	uint64_t key =
-	        ((uintptr_t)old * UINT64_C(0x9e3779b97f4a7c15)) ^ ((uintptr_t) new *UINT64_C(0xc2b2ae3d27d4eb4f));
-	size_t i = (key ^ key >> 29) & (c->slots - 1);
+	size_t i = spm_types_hash(old, new) & (c->slots - 1);
 
 	while (c->slot[i] && (c->pair[c->slot[i] - 1].old != old || c->pair[c->slot[i] - 1].new != new))
 		i = (i + 1) & (c->slots - 1);
@@ -151,14 +140,9 @@ static void grown_add(struct comparing *c, const struct ptype *old, const struct
 	more[out->grown_count++] = (struct types_grown){old, new};
 }
 
-static bool is_aggregate(const struct ptype *t)
-{
-	return t->kind == PTYPE_STRUCT || t->kind == PTYPE_UNION;
-}
-
 static bool did_grow(const struct pair *p)
 {
-	return p->is_pointed && is_aggregate(p->old) && p->old->bytes && p->new->bytes > p->old->bytes;
+	return p->is_pointed && spm_is_aggregate(p->old) && p->old->bytes && p->new->bytes > p->old->bytes;
 }
 
 /* label: of what they are called by if the old type has no name. */
@@ -177,7 +161,7 @@ static void pair_add(struct comparing *c, const struct ptype *old, const struct 
 		p = &c->pair[c->slot[pair_slot(c, old, new)] - 1];
 	} else {
 		p = &c->pair[c->pairs];
-		*p = (struct pair){old, new, strdup(is_aggregate(old) && *old->name ? old->name : label), false};
+		*p = (struct pair){old, new, strdup(spm_is_aggregate(old) && *old->name ? old->name : label), false, 0};
 		if (!p->label) {
 			c->err = -ENOMEM;
 			return;
@@ -238,14 +222,14 @@ static void enum_compare(struct comparing *c, const struct ptype *old, const str
 		const struct penumerator *was = &old->value[i], *is = value_find(new, was);
 
 		if (is && is->value != was->value)
-			tell(c, *old->name ? old->name : label, "%s was %lld, is %lld", was->name,
+			tell(c, TYPES_CHANGED, *old->name ? old->name : label, "%s was %lld, is %lld", was->name,
 			     (long long)was->value, (long long)is->value);
 	}
 }
 
 static bool has_inside(const struct ptype *t)
 {
-	return is_aggregate(t) || t->kind == PTYPE_POINTER || t->kind == PTYPE_ARRAY || t->kind == PTYPE_ENUM;
+	return spm_is_aggregate(t) || t->kind == PTYPE_POINTER || t->kind == PTYPE_ARRAY || t->kind == PTYPE_ENUM;
 }
 
 /* What two pointers lead to: of a kind, or one of them does not tell. */
@@ -257,7 +241,26 @@ static void pointers_compare(struct comparing *c, const struct ptype *old, const
 	if (has_inside(old->of) && old->of->kind == new->of->kind)
 		pair_add(c, old->of, new->of, inner, true);
 	else if (has_inside(old->of) || has_inside(new->of) || !is_same_scalar(old->of, new->of))
-		change_tell(c, label, what, old, new);
+		change_tell(c, TYPES_CHANGED, label, what, old, new);
+}
+
+static void value_compare(struct comparing *c, const struct ptype *old, const struct ptype *new, const char *label,
+                          const char *what);
+
+/* Of structs that are larger by now: the array has changed with them. */
+static void arrays_compare(struct comparing *c, const struct ptype *old, const struct ptype *new, const char *label,
+                           const char *what, const char *inner)
+{
+	bool are_structs = spm_is_aggregate(old->of) && old->of->kind == new->of->kind;
+	bool is_moved = are_structs && old->count == new->count;
+
+	if (old->count == new->count && old->of->bytes == new->of->bytes) {
+		value_compare(c, old->of, new->of, label, what);
+		return;
+	}
+	change_tell(c, is_moved ? TYPES_MOVED : TYPES_CHANGED, label, what, old, new);
+	if (are_structs)
+		pair_add(c, old->of, new->of, inner, false);
 }
 
 /* what: "field name: ", or "". */
@@ -270,14 +273,11 @@ static void value_compare(struct comparing *c, const struct ptype *old, const st
 	if (old->kind == PTYPE_POINTER && new->kind == PTYPE_POINTER) {
 		pointers_compare(c, old, new, label, what, inner);
 	} else if (old->kind == PTYPE_ARRAY && new->kind == PTYPE_ARRAY) {
-		if (old->count != new->count || old->of->bytes != new->of->bytes)
-			change_tell(c, label, what, old, new);
-		else
-			value_compare(c, old->of, new->of, label, what);
-	} else if (is_aggregate(old) && old->kind == new->kind) {
+		arrays_compare(c, old, new, label, what, inner);
+	} else if (spm_is_aggregate(old) && old->kind == new->kind) {
 		pair_add(c, old, new, inner, false);
-	} else if (is_aggregate(old) || is_aggregate(new) || !is_same_scalar(old, new)) {
-		change_tell(c, label, what, old, new);
+	} else if (spm_is_aggregate(old) || spm_is_aggregate(new) || !is_same_scalar(old, new)) {
+		change_tell(c, TYPES_CHANGED, label, what, old, new);
 	} else if (old->kind == PTYPE_ENUM && new->kind == PTYPE_ENUM) {
 		pair_add(c, old, new, inner, false);
 	}
@@ -285,56 +285,10 @@ static void value_compare(struct comparing *c, const struct ptype *old, const st
 
 /* ---- structs and unions ---- */
 
-static int fields_add(struct fields *f, const struct ptype *t, uint64_t bit)
-{
-	f->steps += t->members;
-	if (f->steps > FIELDS_MOST)
-		return -E2BIG;
-	for (size_t i = 0; i < t->members; i++) {
-		const struct pmember *m = &t->member[i];
-		uint64_t at = bit + m->offset * 8 + m->bit_offset;
-
-		if (!*m->name && is_aggregate(m->type)) {
-			int err = fields_add(f, m->type, at);
-
-			if (err)
-				return err;
-			continue;
-		}
-		if (f->n == f->room) {
-			size_t room = f->room ? f->room * 2 : 32;
-			struct field *more = realloc(f->field, room * sizeof(*more));
-
-			if (!more)
-				return -ENOMEM;
-			f->field = more;
-			f->room = room;
-		}
-		f->field[f->n++] = (struct field){m->name, m->type, at, m->bits, false};
-	}
-	return 0;
-}
-
-/* Of that name; the one in the same place if there are several. */
-static struct field *field_find(const struct fields *f, const struct field *like)
-{
-	struct field *found = NULL;
-
-	for (size_t i = 0; i < f->n; i++)
-		if (!strcmp(f->field[i].name, like->name) && (!found || f->field[i].bit == like->bit))
-			found = &f->field[i];
-	return found;
-}
-
-static uint64_t end_of(const struct field *f)
-{
-	return f->bit + (f->bits ? f->bits : f->type->bytes * 8);
-}
-
 static void moved_note(struct fields *olds, const struct fields *news)
 {
 	for (size_t i = 0; i < olds->n; i++) {
-		const struct field *now = field_find(news, &olds->field[i]);
+		const struct field *now = spm_field_find(news, &olds->field[i]);
 
 		olds->field[i].has_moved = now && now->bit != olds->field[i].bit;
 	}
@@ -344,8 +298,8 @@ static void moved_note(struct fields *olds, const struct fields *news)
 static bool is_in_the_midst(const struct field *added, const struct fields *olds)
 {
 	for (size_t i = 0; i < olds->n; i++)
-		if (olds->field[i].has_moved && olds->field[i].bit < end_of(added) &&
-		    added->bit < end_of(&olds->field[i]))
+		if (olds->field[i].has_moved && olds->field[i].bit < spm_field_end(added) &&
+		    added->bit < spm_field_end(&olds->field[i]))
 			return true;
 	return false;
 }
@@ -358,7 +312,7 @@ static void bits_tell(struct comparing *c, const char *label, const struct field
 		snprintf(was, sizeof(was), "%u bits", old->bits);
 	if (new->bits)
 		snprintf(is, sizeof(is), "%u bits", new->bits);
-	tell(c, label, "field %s: was %s, is %s", old->name, was, is);
+	tell(c, TYPES_CHANGED, label, "field %s: was %s, is %s", old->name, was, is);
 }
 
 static void field_compare(struct comparing *c, const char *label, const struct field *old, const struct field *new)
@@ -366,10 +320,10 @@ static void field_compare(struct comparing *c, const char *label, const struct f
 	char what[LABEL_BYTES];
 
 	if (old->bit / 8 != new->bit / 8)
-		tell(c, label, "field %s moved from offset %llu to %llu", old->name, (unsigned long long)old->bit / 8,
-		     (unsigned long long)new->bit / 8);
+		tell(c, TYPES_MOVED, label, "field %s moved from offset %llu to %llu", old->name,
+		     (unsigned long long)old->bit / 8, (unsigned long long)new->bit / 8);
 	else if (old->bit != new->bit)
-		tell(c, label, "field %s moved from bit %llu to %llu of offset %llu", old->name,
+		tell(c, TYPES_MOVED, label, "field %s moved from bit %llu to %llu of offset %llu", old->name,
 		     (unsigned long long)old->bit % 8, (unsigned long long)new->bit % 8,
 		     (unsigned long long)old->bit / 8);
 	if (old->bits != new->bits)
@@ -382,16 +336,19 @@ static void field_compare(struct comparing *c, const char *label, const struct f
 static void fields_compare(struct comparing *c, const char *label, const struct fields *olds, const struct fields *news)
 {
 	for (size_t i = 0; i < news->n; i++) {
-		const struct field *new = &news->field[i], *old = field_find(olds, new);
+		const struct field *new = &news->field[i], *old = spm_field_find(olds, new);
 
-		if (old && field_find(news, old) == new)
+		if (old && spm_field_find(news, old) == new)
 			field_compare(c, label, old, new);
 		else if (is_in_the_midst(new, olds))
-			tell(c, label, "field %s added at offset %llu", new->name, (unsigned long long)new->bit / 8);
+			tell(c, TYPES_CHANGED, label, "field %s added at offset %llu", new->name,
+			     (unsigned long long)new->bit / 8);
+		else if (!old)
+			c->pair[c->done - 1].flags |= TYPES_ADDED;
 	}
 	for (size_t i = 0; i < olds->n; i++)
-		if (!field_find(news, &olds->field[i]))
-			tell(c, label, "field %s removed", olds->field[i].name);
+		if (!spm_field_find(news, &olds->field[i]))
+			tell(c, TYPES_CHANGED, label, "field %s removed", olds->field[i].name);
 }
 
 static void aggregate_compare(struct comparing *c, const struct pair *p)
@@ -400,17 +357,19 @@ static void aggregate_compare(struct comparing *c, const struct pair *p)
 
 	if (!p->old->bytes || !p->new->bytes)
 		return;
-	c->err = fields_add(&olds, p->old, 0);
+	c->err = spm_fields_add(&olds, p->old, true);
 	if (!c->err)
-		c->err = fields_add(&news, p->new, 0);
+		c->err = spm_fields_add(&news, p->new, true);
 	if (!c->err && has_steps(c, olds.n, news.n)) {
 		unsigned before = c->out->differences;
 
 		moved_note(&olds, &news);
 		fields_compare(c, p->label, &olds, &news);
+		if (p->new->bytes > p->old->bytes)
+			c->pair[c->done - 1].flags |= TYPES_ADDED;
 		if (p->new->bytes < p->old->bytes && c->out->differences == before)
-			tell(c, p->label, "its size was %llu, is %llu", (unsigned long long)p->old->bytes,
-			     (unsigned long long)p->new->bytes);
+			tell(c, TYPES_CHANGED, p->label, "its size was %llu, is %llu",
+			     (unsigned long long)p->old->bytes, (unsigned long long)p->new->bytes);
 	}
 	free(olds.field);
 	free(news.field);
@@ -420,12 +379,33 @@ static void pair_compare(struct comparing *c, const struct pair *p)
 {
 	if (p->old->kind == PTYPE_VOID || p->new->kind == PTYPE_VOID)
 		return;
-	if (is_aggregate(p->old) && p->old->kind == p->new->kind)
+	if (spm_is_aggregate(p->old) && p->old->kind == p->new->kind)
 		aggregate_compare(c, p);
 	else if (p->old->kind == PTYPE_ENUM && p->new->kind == PTYPE_ENUM && p->old->bytes == p->new->bytes)
 		enum_compare(c, p->old, p->new, p->label);
 	else
 		value_compare(c, p->old, p->new, p->label, "");
+}
+
+static int changes_list(const struct comparing *c)
+{
+	struct types_comparison *out = c->out;
+
+	out->change = malloc((c->pairs + 1) * sizeof(*out->change));
+	if (!out->change)
+		return -ENOMEM;
+	for (size_t i = 0; i < c->pairs; i++)
+		if (c->pair[i].flags)
+			out->change[out->changes++] =
+			        (struct types_change){c->pair[i].old, c->pair[i].new, c->pair[i].flags};
+	return 0;
+}
+
+void spm_types_comparison_free(struct types_comparison *found)
+{
+	free(found->grown);
+	free(found->change);
+	*found = (struct types_comparison){.differences = 0};
 }
 
 int spm_types_compare(const struct types *old, const struct types *new, struct types_comparison *out)
@@ -445,6 +425,8 @@ int spm_types_compare(const struct types *old, const struct types *new, struct t
 
 		pair_compare(&c, &p);
 	}
+	if (!c.err)
+		c.err = changes_list(&c);
 	for (size_t i = 0; i < c.pairs; i++)
 		free(c.pair[i].label);
 	free(c.pair);
@@ -452,9 +434,7 @@ int spm_types_compare(const struct types *old, const struct types *new, struct t
 	n = strlen(out->text);
 	if (out->differences > TOLD_MOST)
 		snprintf(out->text + n, sizeof(out->text) - n, "; and %u more", out->differences - TOLD_MOST);
-	if (c.err) {
-		free(out->grown);
-		*out = (struct types_comparison){.differences = 0};
-	}
+	if (c.err)
+		spm_types_comparison_free(out);
 	return c.err;
 }

@@ -14,14 +14,28 @@
 struct types_grown {
 	const struct ptype *old, *new; /* one that pointers lead to, or the root */
 };
-struct types_comparison {
-	struct types_grown *grown; /* to be freed */
+enum types_change_flags {
+	TYPES_ADDED = 1, /* fields that were not there, where there is room for them; also a larger size */
+	TYPES_MOVED =
+	        2, /* fields are elsewhere, or arrays longer for what they are of; may be because of what is embedded before them */
+	TYPES_CHANGED = 4, /* anything else */
+};
+struct types_change {
+	const struct ptype *old, *new; /* structs, unions, enums; also of pointers to something else, and the like */
+	unsigned flags;
+};
+struct types_comparison { /* to be freed by spm_types_comparison_free */
+	struct types_grown *grown;
 	size_t grown_count;
+	struct types_change *change; /* all that are not as they were, also what fits */
+	size_t changes;
 	char text[480]; /* of what does not fit, or "" */
 	unsigned differences;
 };
 
 /* 0 or -ENOMEM; -E2BIG: they are too large to be compared. Then *out has nothing to be freed. */
 int spm_types_compare(const struct types *old, const struct types *new, struct types_comparison *out);
+
+void spm_types_comparison_free(struct types_comparison *found);
 
 #endif

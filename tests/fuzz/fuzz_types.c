@@ -6,8 +6,10 @@
  */
 #include "base/base.h"
 #include "types/compare.h"
+#include "types/convert.h"
 #include "types/rules.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,6 +55,43 @@ static void walk(const struct ptype *t, uint64_t room, unsigned depth)
 		sink += strlen(t->value[i].name) + (size_t)t->value[i].value;
 }
 
+static int mend(const struct types_pair *pair, const void *from, void *to, void *arg)
+{
+	(void)from, (void)to, (void)arg;
+	return pair->steps & 1;
+}
+
+static void made(struct types_pair *pair, void *arg)
+{
+	pair->own = pair->steps % 3 ? arg : NULL;
+	pair->is_wanted |= pair->own != NULL;
+}
+
+/* Memory of the root's old type, whatever it holds. */
+static void convert(const struct types *old, const struct types *new)
+{
+	enum { BYTES = 4096 };
+	static unsigned char from[BYTES], to[BYTES];
+	struct conversion c = {.old = old, .new = new, .made = made, .arg = from};
+	struct converting v = {.c = &c, .mend = mend};
+	int64_t root = spm_conversion_begin(&c) ? -ENOMEM : spm_pair_get(&c, &old->type[0], &new->type[0]);
+
+	for (unsigned i = 0; i < BYTES; i++)
+		from[i] = (unsigned char)(i * i >> 3);
+	memset(to, 0, BYTES);
+	if (root >= 0 && old->type[0].bytes <= BYTES && new->type[0].bytes <= BYTES) {
+		struct pair_place place = {.wanted = PAIR_NONE};
+
+		sink += (size_t)spm_convert(&v, (uint32_t)root, from, BYTES, to, BYTES) + strlen(v.problem);
+		for (uint64_t at = 0; at < old->type[0].bytes; at += 7)
+			if (spm_pair_place(&c, (uint32_t)root, at, &place))
+				SPM_CHECK(place.to <= BYTES || old->type[0].kind == PTYPE_ARRAY);
+	}
+	for (uint32_t i = 0; i < c.pairs && i < 1000; i++)
+		sink += c.pair[i].old->kind == PTYPE_POINTER ? (size_t)spm_pair_pointee(&c, i) : 0;
+	spm_conversion_free(&c);
+}
+
 /* With itself, from which it can't differ, and with what came first. */
 static void compare(const struct types *t)
 {
@@ -63,12 +102,14 @@ static void compare(const struct types *t)
 		SPM_CHECK(!spm_types_load(t->bytes, t->n, &first));
 	if (!spm_types_compare(t, t, &c)) {
 		SPM_CHECK(!c.differences && !c.grown_count);
-		free(c.grown);
+		spm_types_comparison_free(&c);
 	}
 	if (!spm_types_compare(t, first, &c)) {
-		sink += strlen(c.text);
-		free(c.grown);
+		sink += strlen(c.text) + c.changes;
+		spm_types_comparison_free(&c);
 	}
+	convert(t, t);
+	convert(t, first);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
