@@ -337,6 +337,23 @@ static int capture_stopped(struct container *c, bool is_full, bool can_clone, bo
 	return 0;
 }
 
+/* Until quiet_end everybody stands still, or spans are held. */
+static int quiet_begin(bool stop)
+{
+	if (stop)
+		return spm_stop_begin();
+	spm_heap_hold();
+	return 0;
+}
+
+static void quiet_end(bool stop)
+{
+	if (stop)
+		spm_stop_end();
+	else
+		spm_heap_let_go();
+}
+
 /* While everybody stands still (`stop`), or spans are held, with what was written and freed by then routed to the containers. What fn gives, or
  * -errno. */
 static int look(int (*fn)(struct container *c, bool others_run), struct container *c, bool stop)
@@ -345,18 +362,13 @@ static int look(int (*fn)(struct container *c, bool others_run), struct containe
 
 	spm_capture_begin();
 	err = spm_track_init();
-	if (!err && stop)
-		err = spm_stop_begin();
+	if (!err)
+		err = quiet_begin(stop);
 	if (!err) {
-		if (!stop)
-			spm_heap_hold();
 		spm_heap_each_watched_run(run_collect, &lost);
 		spm_heap_drain_freed(span_freed, NULL);
 		err = fn(c, !stop);
-		if (stop)
-			spm_stop_end();
-		else
-			spm_heap_let_go();
+		quiet_end(stop);
 	}
 	spm_capture_end();
 	return err;
@@ -435,16 +447,11 @@ int spm_capture(struct container *c)
 	spm_track_note_others(!pthread_equal(atomic_exchange(&ran_last, pthread_self()), pthread_self()));
 	spm_collapse_tick();
 	started = spm_now_ns();
-	if (!err && stop)
-		err = spm_stop_begin();
+	if (!err)
+		err = quiet_begin(stop);
 	if (!err) {
-		if (!stop)
-			spm_heap_hold();
 		err = capture_stopped(c, is_full, can_clone, !stop);
-		if (stop)
-			spm_stop_end();
-		else
-			spm_heap_let_go();
+		quiet_end(stop);
 	}
 	c->image.captured_ns = spm_now_ns();
 	c->image.pause_ns = c->image.captured_ns - started;
@@ -513,13 +520,14 @@ int spm_capture_finish(struct container *c)
 
 int spm_capture_drain(void)
 {
+	bool stop = !spm_heap_can_hold();
 	int err;
 
 	spm_capture_begin();
-	err = spm_stop_begin();
+	err = quiet_begin(stop);
 	if (!err) {
 		spm_heap_drain_freed(span_freed, NULL);
-		spm_stop_end();
+		quiet_end(stop);
 	}
 	spm_capture_end();
 	return err;

@@ -60,7 +60,7 @@ struct image {
 	size_t excluded_count;
 	struct page_change *changes;                                                       /* of two batches */
 	uint64_t root, root_bytes, live_bytes, pause_ns, discovery_ns, dirty_pages, input; /* discovery: of the pause */
-	uint64_t captured_ns;
+	uint64_t captured_ns, stored_bytes; /* stored: of the version, when it is written */
 	bool is_full_trace;
 	struct cattr attr;
 };

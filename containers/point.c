@@ -103,6 +103,9 @@ static int capture(struct container *c)
 		c->wants_full_trace = false;
 	}
 	spm_pauses_add(&c->pauses, c->image.pause_ns);
+	/* Percentiles cost a walk over the buckets: now and then is enough. */
+	if (c->points % 64 == 0 || c->points < 64)
+		spm_pauses_refresh(&c->pauses);
 	return 0;
 }
 
@@ -125,8 +128,10 @@ static int write_image(struct container *c, bool is_forced, int64_t *version, ch
 	c->write_ns += began - waited;
 	c->flush_ns += waited;
 	c->dirty_pages += c->image.pages;
-	if (!err)
+	if (!err) {
+		c->stored_bytes += c->image.stored_bytes;
 		c->input_saved = c->image.input;
+	}
 	return err;
 }
 

@@ -145,16 +145,19 @@ int pVolume(struct pvolume *out)
 
 static void stats_live(struct container *c, struct pstats *out)
 {
+	struct pauses pauses;
+
 	pthread_mutex_lock(&c->lock);
-	spm_pauses_refresh(&c->pauses);
+	pauses = c->pauses; /* who writes a version reads those of the container */
+	spm_pauses_refresh(&pauses);
 	*out = (struct pstats){
 	        .points = c->points,
 	        .stored_bytes = c->stored_bytes,
 	        .queue = c->is_handed_over,
 	        .lag_ns = c->is_handed_over ? spm_now_ns() - c->image.captured_ns : 0,
-	        .pause_median_ns = c->pauses.median_ns,
-	        .pause_p99_ns = c->pauses.p99_ns,
-	        .pause_max_ns = c->pauses.max_ns,
+	        .pause_median_ns = pauses.median_ns,
+	        .pause_p99_ns = pauses.p99_ns,
+	        .pause_max_ns = pauses.max_ns,
 	        .full_traces = c->full_traces,
 	        .dirty_pages = c->dirty_pages,
 	        .input_bytes = c->input - c->input_saved,

@@ -23,9 +23,6 @@ static void info_fill(struct container *c, struct version_info *info)
 	        .input = image->input,
 	        .pid = (uint32_t)getpid(),
 	};
-	/* Percentiles cost a walk over the buckets: now and then is enough. */
-	if (c->points % 64 == 0 || c->points < 64)
-		spm_pauses_refresh(&c->pauses);
 	info->pause_median_ns = c->pauses.median_ns;
 	info->pause_p99_ns = c->pauses.p99_ns;
 	info->pause_max_ns = c->pauses.max_ns;
@@ -86,6 +83,7 @@ int spm_image_write(struct container *c, bool is_forced, int64_t *version)
 	if (!c->image.pages && !is_forced && c->durable) {
 		spm_clone_drop(&c->image.clone);
 		*version = c->durable;
+		c->image.stored_bytes = 0;
 		c->image.input = c->input_saved;
 		return spm_chain_settle(c->chain);
 	}
@@ -95,7 +93,7 @@ int spm_image_write(struct container *c, bool is_forced, int64_t *version)
 		spm_capture_undo(c);
 		return err;
 	}
-	c->stored_bytes += info.stored_bytes;
+	c->image.stored_bytes = info.stored_bytes;
 	c->image.input = info.input; /* if nothing had changed, the newest version's */
 	*version = (int64_t)info.version;
 	return 0;

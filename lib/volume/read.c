@@ -95,17 +95,18 @@ const struct source_run *spm_source_find(const struct source_list *l, uint64_t p
 /* Several may let go at once: one does. */
 int spm_chain_pin(struct chain *c, bool is_pinned)
 {
-	uint64_t seq = c->seq;
+	uint64_t seq;
 	int err;
 
 	if (!c->is_writer)
 		return 0;
-	if (!is_pinned) {
+	if (!is_pinned) { /* commits may be made meanwhile */
 		seq = atomic_exchange(&c->pinned_seq, 0);
 		if (seq)
 			spm_version_unpin(c, seq);
 		return 0;
 	}
+	seq = c->seq;
 	err = spm_version_pin(c, seq);
 	c->pinned_seq = err ? 0 : seq;
 	return err;
