@@ -41,6 +41,6 @@ install: all
 	@[ "$$(id -u)" != 0 ] || ldconfig
 
 clean:
-	rm -rf build build-debug build-asan build-clang
+	rm -rf build build-debug build-asan build-tsan build-clang
 
 .PHONY: all demo test test-slow bench docs install clean

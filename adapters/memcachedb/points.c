@@ -58,7 +58,8 @@ static struct {
 	uint64_t durable;  /* atomic */
 	int err;           /* of the last one that failed */
 	char why[200];
-	struct points_stats stats;
+	struct points_stats stats; /* but for waits */
+	uint64_t waits;            /* atomic */
 } points = {
         .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .settled_more = PTHREAD_COND_INITIALIZER};
 
@@ -217,7 +218,7 @@ bool spm_port_park(struct conn *c)
 	w = worker_of(c);
 	parked_add(w, (struct parked){c, c->spm_changes});
 	__atomic_fetch_add(&w->waiting, 1, __ATOMIC_SEQ_CST);
-	__atomic_fetch_add(&points.stats.waits, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&points.waits, 1, __ATOMIC_RELAXED);
 	if (w->needs < c->spm_changes)
 		w->needs = c->spm_changes;
 	if (may_lead(w))
@@ -541,6 +542,7 @@ void spm_points_stats(struct points_stats *out)
 {
 	pthread_mutex_lock(&points.lock);
 	*out = points.stats;
+	out->waits = __atomic_load_n(&points.waits, __ATOMIC_RELAXED);
 	snprintf(out->last_failure, sizeof(out->last_failure), "%s", points.why);
 	pthread_mutex_unlock(&points.lock);
 }

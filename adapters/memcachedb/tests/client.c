@@ -33,9 +33,12 @@ static void server_exec(const char *sync, const char *const *options)
 {
 	char softpm[100];
 	const char *argv[40] = {getenv("SOFTPM_MEMCACHEDB"), "-u", "root", "-U", "0", "-s", "socket", "-o", softpm};
-	unsigned n = 9;
+	unsigned n = sync ? 9 : 7;
 
-	snprintf(softpm, sizeof(softpm), "softpm=cache.vol,softpm_sync=%s", sync);
+	if (sync)
+		snprintf(softpm, sizeof(softpm), "softpm=cache.vol,softpm_sync=%s", sync);
+	else
+		argv[n] = NULL;
 	for (; *options && n < 39; options++)
 		argv[n++] = *options;
 	execv(argv[0], (char *const *)(uintptr_t)argv);

@@ -11,7 +11,8 @@ enum { LINE_MOST = 4096 };
 
 /* Makes the test's scratch folder the working directory, without what an earlier server left. */
 void server_folder(void);
-/* Starts $SOFTPM_MEMCACHEDB with these options (ended by NULL), its socket, and cache.vol, in the working directory; softpm_sync=sync. */
+/* Starts $SOFTPM_MEMCACHEDB with these options (ended by NULL), its socket, and cache.vol, in the working directory; softpm_sync=sync; NULL: without
+ * SoftPM. */
 pid_t server_spawn(const char *sync, const char *const *options);
 /* And waits until it answers. 0: it ended. */
 pid_t server_start(const char *sync, const char *const *options);
