@@ -33,6 +33,8 @@ void spm_migrate_note(struct marks *set, uint64_t address)
 	struct span *s = spm_span_of(address);
 	struct slotset slots = {{0}};
 
+	if (spm_marks_has(set, s, spm_span_slot(s, address)))
+		return; /* adding costs as much as it has pages */
 	slotset_add(&slots, spm_span_slot(s, address));
 	spm_marks_add(set, s, &slots);
 }
