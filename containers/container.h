@@ -108,7 +108,7 @@ struct container {
 	bool is_busy;                           /* somebody captures or writes */
 	bool is_handed_over; /* the image waits for who writes it: the worker, or pSync if that is first */
 	bool is_taken;       /* somebody does */
-	bool is_ending;
+	_Atomic bool is_ending;
 	bool is_halted, is_tended; /* the worker is to do nothing; is at its upkeep */
 	unsigned users;            /* calls in progress that hold a reference */
 	pthread_t worker;
