@@ -96,4 +96,27 @@ static inline void kill_9(pid_t child)
 	waitpid(child, NULL, 0);
 }
 
+static inline void word_say(int out, char word)
+{
+	need(write(out, &word, 1) == 1, "pipe", NULL);
+}
+
+static inline void word_hear(int in)
+{
+	char word;
+
+	need(read(in, &word, 1) == 1, "the other process said nothing", NULL);
+}
+
+/* Runs fn in a process until it says a word, and kills it. */
+static inline void killed(void (*fn)(const char *volume, int out), const char *volume)
+{
+	int in;
+	pid_t child = victim(fn, volume, &in);
+
+	word_hear(in);
+	kill_9(child);
+	close(in);
+}
+
 #endif

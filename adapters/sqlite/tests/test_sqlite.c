@@ -8,29 +8,6 @@
 
 static bool is_over;
 
-static void say(int out, char word)
-{
-	need(write(out, &word, 1) == 1, "pipe", NULL);
-}
-
-static void hear(int in)
-{
-	char word;
-
-	need(read(in, &word, 1) == 1, "the other process said nothing", NULL);
-}
-
-/* Runs fn in a process until it says a word, and kills it. */
-static void killed(void (*fn)(const char *volume, int out), const char *volume)
-{
-	int in;
-	pid_t child = victim(fn, volume, &in);
-
-	hear(in);
-	kill_9(child);
-	close(in);
-}
-
 static void leaves_a_transaction_open(const char *volume, int out)
 {
 	sqlite3 *db = db_open(volume, "");
@@ -41,7 +18,7 @@ static void leaves_a_transaction_open(const char *volume, int out)
 	        "UPDATE t SET text = 'never';"
 	        "WITH RECURSIVE n(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)"
 	        " INSERT INTO t SELECT i, hex(randomblob(200)) FROM n;");
-	say(out, '.');
+	word_say(out, '.');
 	pause();
 }
 
@@ -74,7 +51,7 @@ static void spills_after_another(const char *volume, int out)
 	        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)"
 	        " INSERT INTO t SELECT i, hex(zeroblob(200)) FROM n; BEGIN; UPDATE t SET text = 'never'");
 	usleep(300000);
-	say(out, '.');
+	word_say(out, '.');
 	pause();
 }
 
@@ -114,7 +91,7 @@ static void rolls_back(const char *volume, int out)
 	need(sqlite3_exec(db, "INSERT OR FAIL INTO t VALUES(4, 'd'), (5, 'a')", NULL, NULL, NULL) == SQLITE_CONSTRAINT,
 	     "OR FAIL", db);
 	run(db, "COMMIT");
-	say(out, '.');
+	word_say(out, '.');
 	pause();
 }
 
@@ -266,7 +243,7 @@ static void holds_it(const char *volume, int out)
 	sqlite3 *db = db_open(volume, "");
 
 	run(db, "CREATE TABLE t(a); INSERT INTO t VALUES(1)");
-	say(out, '.');
+	word_say(out, '.');
 	pause();
 }
 
@@ -290,7 +267,7 @@ static void one_process_writes_and_others_may_read(void **state)
 	pid_t child = victim(holds_it, volume, &in);
 
 	(void)state;
-	hear(in);
+	word_hear(in);
 	in_process(is_kept_out_but_may_read, volume);
 	kill_9(child);
 	close(in);
@@ -668,7 +645,7 @@ static void fails_in_the_second(const char *volume, int out)
 	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
 	need(number(db, "SELECT sum(a) FROM t") == 20, "rolled back", db);
 	need(number(db, "SELECT count(*) FROM u") == 0, "rolled back", db);
-	say(out, '.');
+	word_say(out, '.');
 	pause();
 }
 

@@ -186,12 +186,44 @@ static void who_read_what_was_undone_does_not_write(void **state)
 	in_process(begins_to_write, scratch("upgrade.vol"));
 }
 
+static void goes_on(const char *volume, int out)
+{
+	sqlite3 *db = db_new(volume), *reader = other(volume), *third = other(volume);
+	pthread_t thread;
+
+	begin_to_fail(db, &thread);
+	cursor(reader);
+	let_fail(thread);
+	run(third, "INSERT INTO t VALUES(1000, '')");
+	word_say(out, '.');
+	pause();
+}
+
+static int has_one_more(const char *volume)
+{
+	sqlite3 *db = db_open(volume, "");
+
+	has_rows(db, ROWS + 1);
+	sqlite3_close(db);
+	return 0;
+}
+
+static void killed_after_that_it_has_what_was_acknowledged_since(void **state)
+{
+	const char *volume = scratch("killed.vol");
+
+	(void)state;
+	killed(goes_on, volume);
+	in_process(has_one_more, volume);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(a_cursor_on_what_was_undone_keeps_nobody_waiting),
 	        cmocka_unit_test(a_transaction_on_what_was_undone_fails_and_keeps_nobody_waiting),
 	        cmocka_unit_test(who_read_what_was_undone_does_not_write),
+	        cmocka_unit_test(killed_after_that_it_has_what_was_acknowledged_since),
 	};
 
 	sem_init(&has_come, 0, 0);
