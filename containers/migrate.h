@@ -97,6 +97,8 @@ int spm_migrate_refuse(const struct migration *m, int error, uint32_t pair, uint
         __attribute__((format(printf, 5, 6)));
 /* The object of the container that an address lies in, and how much of it may be used. */
 bool spm_migrate_object(const struct container *c, uint64_t address, uint64_t *base, uint64_t *bytes);
+/* Whether the program told which member of a union at this address holds; *out NULL: none of them. */
+bool spm_migrate_holds(const struct pchoice *choice, uint64_t at, const struct pmember **out);
 /* Calls fn for each pointer in the memory, taken as the pair's old type, and returns what it returns if that is not 0. */
 int spm_migrate_pointers(struct migration *m, uint32_t pair, uint64_t at, uint64_t room, bool is_weak,
                          migrate_visit *fn);

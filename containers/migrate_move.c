@@ -180,6 +180,21 @@ static int new_pointer(struct moves *w, uint64_t place, const struct ptype *of, 
 	return moving_find(w->m, word) ? word_move(w->m, place, &by, is_sure) : fresh_add(w, word, is_sure ? of : NULL);
 }
 
+static int new_pointers(struct moves *w, const struct ptype *t, uint64_t at, uint64_t room, bool is_weak);
+
+/* room: what there is from the member on, if it may be longer than it says. */
+static int new_member(struct moves *w, const struct pmember *member, uint64_t at, uint64_t room, bool is_weak)
+{
+	const struct pmember *held;
+
+	if (member->bits)
+		return 0;
+	at += member->offset;
+	if (member->type->kind == PTYPE_UNION && spm_migrate_holds(member->choice, at, &held))
+		return held ? new_member(w, held, at, held->type->bytes, is_weak) : 0;
+	return new_pointers(w, member->type, at, room, is_weak);
+}
+
 static int new_pointers(struct moves *w, const struct ptype *t, uint64_t at, uint64_t room, bool is_weak)
 {
 	size_t last = t->kind == PTYPE_STRUCT ? t->members - 1 : SIZE_MAX;
@@ -196,10 +211,9 @@ static int new_pointers(struct moves *w, const struct ptype *t, uint64_t at, uin
 			err = new_pointers(w, t->of, at + i * t->of->bytes, t->of->bytes, is_weak);
 	}
 	for (size_t i = 0; i < t->members && !err; i++)
-		if (!t->member[i].bits)
-			err = new_pointers(w, t->member[i].type, at + t->member[i].offset,
-			                   i == last ? room - t->member[i].offset : t->member[i].type->bytes,
-			                   is_weak || t->kind == PTYPE_UNION);
+		err = new_member(w, &t->member[i], at,
+		                 i == last ? room - t->member[i].offset : t->member[i].type->bytes,
+		                 is_weak || t->kind == PTYPE_UNION);
 	return err;
 }
 

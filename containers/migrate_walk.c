@@ -9,6 +9,7 @@
  * An object is as many elements as its memory has room for, unless its type ends with an array without a length, or it is the root.
  */
 #include "migrate.h"
+#include "types/rules.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -125,6 +126,40 @@ static int claim_add(struct migration *m, struct claims *l, uint64_t address, ui
 
 /* ---- pointers in memory ---- */
 
+bool spm_migrate_holds(const struct pchoice *choice, uint64_t at, const struct pmember **out)
+{
+	const struct span *s = spm_span_of(at);
+	uint64_t base = spm_slot_address(s, spm_span_slot(s, at));
+
+	return choice && spm_types_holds(choice, (const void *)(uintptr_t)base, s->slot_bytes, at - base, out);
+}
+
+/* Of a union, whose member that holds is told. */
+static int held_pointers(struct migration *m, uint32_t pair, const struct pmember *member, uint64_t at, bool is_weak,
+                         migrate_visit *fn)
+{
+	const struct types_pair p = m->v.pair[pair];
+	int err = 0;
+
+	for (size_t i = 0; i < p.steps && member && !err; i++)
+		if (!p.step[i].from_bits && !strcmp(p.step[i].name, member->name))
+			err = spm_migrate_pointers(m, p.step[i].pair, at + p.step[i].from_bit / 8,
+			                           m->v.pair[p.step[i].pair].old->bytes, is_weak, fn);
+	return err;
+}
+
+static int step_pointers(struct migration *m, const struct pair_step *s, uint64_t at, uint64_t room, bool is_weak,
+                         migrate_visit *fn)
+{
+	const struct pmember *member;
+
+	at += s->from_bit / 8;
+	if (s->choice && m->v.pair[s->pair].old->kind == PTYPE_UNION && spm_migrate_holds(s->choice, at, &member))
+		return held_pointers(m, s->pair, member, at, is_weak, fn);
+	return spm_migrate_pointers(m, s->pair, at, s->is_open ? room - s->from_bit / 8 : m->v.pair[s->pair].old->bytes,
+	                            is_weak, fn);
+}
+
 int spm_migrate_pointers(struct migration *m, uint32_t pair, uint64_t at, uint64_t room, bool is_weak,
                          migrate_visit *fn)
 {
@@ -144,10 +179,7 @@ int spm_migrate_pointers(struct migration *m, uint32_t pair, uint64_t at, uint64
 	}
 	for (size_t i = 0; i < p.steps && !err; i++)
 		if (!p.step[i].from_bits)
-			err = spm_migrate_pointers(m, p.step[i].pair, at + p.step[i].from_bit / 8,
-			                           p.step[i].is_open ? room - p.step[i].from_bit / 8
-			                                             : m->v.pair[p.step[i].pair].old->bytes,
-			                           is_weak || p.old->kind == PTYPE_UNION, fn);
+			err = step_pointers(m, &p.step[i], at, room, is_weak || p.old->kind == PTYPE_UNION, fn);
 	return err;
 }
 

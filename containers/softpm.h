@@ -96,7 +96,7 @@ SOFTPM_API int pCRestore(int magic, void **cStruct);
  *
  * By name, each field of the old struct that the new one has: numbers keep their value, between integers of any width, bit fields, float and double;
  * enumerators keep their name; arrays as many elements as both have; structs within structs likewise; pointers lead to what they led to; unions stay as they
- * are, if all their members do. What went is dropped, and what is added is zero. It is an error (ERANGE), and nothing is restored, if a value does not fit: the
+ * are, if all their members do, or it is told which member holds (pCSetUnion), which then is as a field. What went is dropped, and what is added is zero. It is an error (ERANGE), and nothing is restored, if a value does not fit: the
  * message names struct, field, value and address. So it is if a text is cut, an enumerator has no name any more, a union is another, or a number
  * became a struct. A function that is registered for the struct mends what names can't say.
  *

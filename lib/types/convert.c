@@ -172,6 +172,7 @@ static int64_t step_make(struct conversion *c, const struct field *old, const st
 	                           .from_bits = old->bits,
 	                           .to_bit = new ? new->bit : 0,
 	                           .to_bits = new ? new->bits : 0,
+	                           .choice = old->choice,
 	                           .pair = inner < 0 ? 0 : (uint32_t)inner,
 	                           .is_gone = !new};
 	return inner;

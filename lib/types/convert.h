@@ -8,7 +8,7 @@
  * the pointers are in; where the new type has no such field, or it tells nothing, the new type of the same name is meant.
  *
  * By value: numbers keep their value or do not fit, enumerators keep their name, arrays keep as many elements as both have, pointers and
- * unions of one layout keep their bytes. Fields that went are dropped, others zero. What can't be done so is a *problem*: unless it
+ * unions of one layout keep their bytes; of a union whose member is told (rules.h) that one is converted. Fields that went are dropped, others zero. What can't be done so is a *problem*: unless it
  * is zero, which it stays.
  *
  * The old types come from a volume and may be anything that spm_types_load takes.
@@ -26,8 +26,9 @@ struct pair_step {
 	uint64_t from_bit, to_bit;
 	unsigned from_bits, to_bits; /* of bit fields */
 	uint32_t pair;
-	bool is_open, is_open_now; /* an array that goes on to the end of the object; in the new struct */
-	bool is_gone;              /* the new one has no such field: of the pair there is only the old type */
+	bool is_open, is_open_now;    /* an array that goes on to the end of the object; in the new struct */
+	const struct pchoice *choice; /* of the old union: which member holds; NULL: nobody told */
+	bool is_gone;                 /* the new one has no such field: of the pair there is only the old type */
 };
 struct types_pair {
 	const struct ptype *old, *new; /* new NULL: there is none */
@@ -87,7 +88,10 @@ struct converting {
 	void *arg;
 	char problem[320]; /* the first one: "field pos.x: 70000 does not fit into short", or "" */
 	unsigned problems;
-	const struct pair_path *path; /* private */
+	/* Private. */
+	const struct pair_path *path;
+	const unsigned char *object;
+	uint64_t object_bytes;
 };
 /* `to` is zero. 0, -EDOM: there are problems; or what mend gave. */
 int spm_convert(struct converting *v, uint32_t pair, const void *from, uint64_t room_from, void *to, uint64_t room_to);

@@ -1,6 +1,7 @@
 /* convert_bytes.c - see convert.h: values of one type made into values of another. */
 #include "types/convert.h"
 #include "types/fields.h"
+#include "types/rules.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -308,11 +309,55 @@ static int array_convert(struct converting *v, const struct types_pair *p, const
 	return err;
 }
 
+/* What the program's function makes of it. */
+static int mended(struct converting *v, const struct types_pair *p, const void *from, void *to, unsigned problems)
+{
+	int err = p->own ? v->mend(p, from, to, v->arg) : 0;
+
+	if (err > 0)
+		v->problems = problems;
+	return err < 0 ? err : 0;
+}
+
+static int step_convert(struct converting *v, const struct pair_step *s, const unsigned char *from, uint64_t room_from,
+                        unsigned char *to, uint64_t room_to);
+
+/* Of a union the member that holds; NULL: none does. */
+static int member_convert(struct converting *v, const struct types_pair *p, const struct pmember *member,
+                          const unsigned char *from, unsigned char *to)
+{
+	unsigned problems = v->problems;
+	int err = 0;
+
+	for (size_t i = 0; i < p->steps && member && !err; i++) {
+		const struct pair_step *s = &p->step[i];
+
+		if (strcmp(s->name, member->name) != 0)
+			continue;
+		if (!s->is_gone)
+			err = step_convert(v, s, from, p->old->bytes, to, p->new->bytes);
+		else if (!is_zero(from, p->old->bytes))
+			problem(v, "it is its member %s, which is no more", s->name);
+	}
+	return err ? err : mended(v, p, from, to, problems);
+}
+
+static bool does_hold(const struct converting *v, const struct pair_step *s, const unsigned char *at,
+                      const struct pmember **member)
+{
+	const struct types_pair *in = &v->c->pair[s->pair];
+
+	return s->choice && !in->is_same && in->old->kind == PTYPE_UNION &&
+	       in->new->kind == PTYPE_UNION &&spm_types_holds(s->choice, v->object, v->object_bytes,
+	                                                      (uint64_t)(at - v->object), member);
+}
+
 static int step_convert(struct converting *v, const struct pair_step *s, const unsigned char *from, uint64_t room_from,
                         unsigned char *to, uint64_t room_to)
 {
 	const struct types_pair *in = &v->c->pair[s->pair];
 	struct pair_path here = {v->path, s->name, 0};
+	const struct pmember *member;
 	int err;
 
 	v->path = *s->name ? &here : here.up;
@@ -322,6 +367,8 @@ static int step_convert(struct converting *v, const struct pair_step *s, const u
 			                     (struct bits){s->to_bit, s->to_bits});
 		else
 			err = problem(v, "was %s, is %s", called(in->old), called(in->new));
+	} else if (does_hold(v, s, from + s->from_bit / 8, &member)) {
+		err = member_convert(v, in, member, from + s->from_bit / 8, to + s->to_bit / 8);
 	} else {
 		err = convert(v, s->pair, from + s->from_bit / 8,
 		              s->is_open ? room_from - s->from_bit / 8 : in->old->bytes, to + s->to_bit / 8,
@@ -393,12 +440,7 @@ static int convert(struct converting *v, uint32_t pair, const unsigned char *fro
 	unsigned problems = v->problems;
 	int err = value_convert(v, p, from, room_from, to, room_to);
 
-	if (err || !p->own)
-		return err;
-	err = v->mend(p, from, to, v->arg);
-	if (err > 0)
-		v->problems = problems;
-	return err < 0 ? err : 0;
+	return err ? err : mended(v, p, from, to, problems);
 }
 
 int spm_convert(struct converting *v, uint32_t pair, const void *from, uint64_t room_from, void *to, uint64_t room_to)
@@ -406,6 +448,8 @@ int spm_convert(struct converting *v, uint32_t pair, const void *from, uint64_t 
 	int err;
 
 	v->path = NULL;
+	v->object = from;
+	v->object_bytes = room_from;
 	v->problems = 0;
 	*v->problem = 0;
 	err = convert(v, pair, from, room_from, to, room_to);

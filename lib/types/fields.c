@@ -37,7 +37,7 @@ static int fields_add(struct fields *f, const struct ptype *t, uint64_t bit, boo
 		        !*m->name && (m->type->kind == PTYPE_STRUCT || (with_unions && spm_is_aggregate(m->type)));
 
 		err = is_open ? fields_add(f, m->type, at, with_unions)
-		              : field_add(f, (struct field){m->name, m->type, at, m->bits, false});
+		              : field_add(f, (struct field){m->name, m->type, at, m->bits, false, m->choice});
 	}
 	return err;
 }

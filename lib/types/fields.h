@@ -10,6 +10,7 @@ struct field {
 	uint64_t bit; /* from the beginning */
 	unsigned bits;
 	bool has_moved; /* for the caller */
+	const struct pchoice *choice;
 };
 struct fields { /* all zero: none; `field` is to be freed */
 	struct field *field;

@@ -732,4 +732,39 @@ static void is_right(struct app *root) {
 }
 END
 
+ways=ways
+
+# ---- what the program told ----
+
+refusal="struct item: field name moved from offset 0 to 8"
+migrates "what void pointers lead to, and members of unions that the program told of" <<'END'
+struct item { char name[16]; int n; };
+struct value { char kind; union { struct item *item; long number; float real; void *other; } u; };
+struct app { struct value values[4]; void *one, *told; };
+static void fill(int id, struct app *root) {
+	struct pcase cases[] = {{1, "item"}, {2, "number"}, {3, "real"}};
+	struct item *item = pCalloc(1, sizeof(*item));
+	if (pCSetFieldType(id, "struct app.one", "struct item") || pCSetUnion(id, "struct value.u", "kind", cases, 3)) puts(pErrorMsg());
+	strcpy(item->name, "one");
+	root->one = item;
+	root->values[0].kind = 1, root->values[0].u.item = item;
+	root->values[1].kind = 2, root->values[1].u.number = -7;
+	root->values[2].kind = 3, root->values[2].u.real = 1.5f;
+	root->told = item = pCalloc(1, sizeof(*item));
+	strcpy(item->name, "told");
+	if (pCSetType(id, item, "struct item")) puts(pErrorMsg());
+}
+static void is_right(struct app *root) { RIGHT(!strcmp(root->values[0].u.item->name, "one")); }
+----
+struct item { long more; char name[16]; long n; };
+struct value { union { struct item *item; double real; int number; void *other; } u; int kind; };
+struct app { struct value values[4]; void *one, *told; };
+static void migrations(void) { pCMigrate("struct item", NULL, NULL); pCMigrate("struct value", NULL, NULL); }
+static void is_right(struct app *root) {
+	struct item *one = root->one, *told = root->told;
+	RIGHT(root->values[0].kind == 1 && root->values[0].u.item == one && !strcmp(one->name, "one"));
+	RIGHT(root->values[1].u.number == -7 && root->values[2].u.real == 1.5 && !strcmp(told->name, "told") && !told->more);
+}
+END
+
 echo "$cases changes of structs are migrated, or refused"
