@@ -394,6 +394,28 @@ int pLookRead(struct plook *look, uint64_t address, void *to, size_t n)
 	return 0;
 }
 
+void pLookExpect(struct plook *look, uint64_t address, uint64_t bytes)
+{
+	const struct source_run *end = look->list.run + look->list.n, *r;
+	uint64_t first, last;
+
+	if (!bytes || look->image || !spm_in_window(address) || !spm_in_window(address + bytes - 1))
+		return;
+	first = spm_page_of(address);
+	last = spm_page_of(address + bytes - 1);
+	r = run_before(look, first);
+	for (r = r ? r : look->list.run; r < end && r->page <= last; r++) {
+		uint64_t from = r->page < first ? first : r->page,
+		         to = r->page + r->pages - 1 < last ? r->page + r->pages : last + 1;
+		struct page_source source;
+
+		if (!r->block || to <= from)
+			continue;
+		source = spm_source_of(r, (uint32_t)(from - r->page));
+		spm_chain_expect(look->chain, &source, to - from);
+	}
+}
+
 /* ---- what the version knows beside its pages ---- */
 
 /* 0, or -1 and the error is set. */

@@ -5,8 +5,9 @@
  * An object that both versions have is compared where it lies, by what the second version takes it for. Entries of maps and vectors move within
  * their structure's pages, so those that lie in pages that differ are paired by their paths, which have the key or index.
  *
- * The walk for the paths is bounded (naming.h). Objects farther from the root are told by address; as type is taken what the program said (pCSetType)
- * or, else, what all objects of that size are that were met.
+ * The walk for the paths is bounded (naming.h); what it does not meet is looked for from below (climb.h), which guides another walk. Objects that this
+ * does not find either are told by address; as type is taken what the program said (pCSetType) or, else, and then the line says so, what all objects of
+ * that size are that were met.
  */
 #include "changes.h"
 #include "naming.h"
@@ -17,7 +18,9 @@
 #include <string.h>
 
 enum { LINES_USUAL = 1000, WINDOW = 4096, TEXT_MOST = 120, SUMMARY_MOST = 4 };
-static const uint64_t children_usual = 50000; /* looked at for paths, in each version */
+static const uint64_t children_usual =
+        8192; /* looked at for paths, in each version, before the way up is tried; and then again */
+static const uint64_t climb_bytes_usual = UINT64_C(5) << 28, climb_bytes_all = UINT64_C(1) << 33; /* read for that */
 
 struct told { /* by naming */
 	uint64_t object;
@@ -45,6 +48,7 @@ struct comparing {
 	struct json_object *list;
 	uint64_t lines, lines_most;
 	bool has_more;
+	bool is_guess; /* the type of the object that is told */
 };
 
 static void told_add(const struct named *named, const struct place *place, const char *path, void *arg)
@@ -96,6 +100,11 @@ static struct json_object *value_object(const struct value *v)
 	return o;
 }
 
+static const char *guess_text(const struct comparing *c)
+{
+	return c->is_guess ? " (its type is a guess: others of its size are that)" : "";
+}
+
 static struct json_object *line_object(struct comparing *c, const char *change, const char *path, const char *type)
 {
 	struct json_object *o = json_object_new_object();
@@ -103,6 +112,8 @@ static struct json_object *line_object(struct comparing *c, const char *change, 
 	json_text(o, "change", change);
 	json_text(o, "path", path);
 	json_text(o, "type", type);
+	if (c->is_guess)
+		json_object_object_add(o, "is_guess", json_object_new_boolean(true));
 	json_object_array_add(c->list, o);
 	return o;
 }
@@ -124,7 +135,7 @@ static void value_line(struct comparing *c, const char *path, const struct ptype
 	value_print(stdout, old);
 	fputs(" -> ", stdout);
 	value_print(stdout, new);
-	putchar('\n');
+	puts(guess_text(c));
 }
 
 /* ---- values within an object ---- */
@@ -313,7 +324,7 @@ static void object_line(struct comparing *c, unsigned side, const char *change, 
 		value_print(stdout, &v);
 		if (v.kind == VALUE_NONE)
 			summary_print(c->side[side].look, t);
-		putchar('\n');
+		puts(guess_text(c));
 	}
 	value_free(&v);
 }
@@ -408,11 +419,12 @@ static void sizes_note(struct side *s, const struct naming *names)
 }
 
 /* False: nothing tells its type. */
-static bool type_suppose(const struct side *s, const struct changed *object, struct told *t)
+static bool type_suppose(const struct side *s, const struct changed *object, struct told *t, bool *is_guess)
 {
 	struct pobject o;
 	const struct ptype *type = pLookObject(s->look, object->address, &o) == 1 ? o.type : NULL;
 
+	*is_guess = !type;
 	for (size_t i = 0; i < s->sizes && !type; i++)
 		if (s->size[i].bytes == object->size)
 			type = s->size[i].type;
@@ -532,7 +544,8 @@ static void others_compare(struct comparing *c, const struct changed *object, si
 
 		if (told_has(&c->side[side], object[i].address))
 			continue;
-		if (!type_suppose(&c->side[side], &object[i], &t)) {
+		if (!type_suppose(&c->side[side], &object[i], &t, &c->is_guess)) {
+			c->is_guess = false;
 			unnamed_line(c, &object[i]);
 			continue;
 		}
@@ -540,27 +553,62 @@ static void others_compare(struct comparing *c, const struct changed *object, si
 			changed_tell(c, &t);
 		else
 			object_line(c, side, change_of(&object[i]), &t, object[i].size);
+		c->is_guess = false;
 		free(t.path);
 	}
 }
 
-static void side_name(struct side *s, unsigned which, const struct changed *object, size_t n, uint64_t most)
+/* Of the wanted, those that were not met yet. */
+static size_t unmet(struct side *s, uint64_t *wanted, size_t n)
+{
+	size_t left = 0;
+
+	free(s->met);
+	met_sort(s);
+	for (size_t i = 0; i < n; i++)
+		if (!told_has(s, wanted[i]))
+			wanted[left++] = wanted[i];
+	return left;
+}
+
+static size_t some_name(struct side *s, uint64_t *wanted, size_t n, uint64_t most, const struct climb *guide)
+{
+	struct naming *names = naming_do(s->look, wanted, n, most, guide, told_add, s);
+
+	if (!guide)
+		sizes_note(s, names);
+	naming_free(names);
+	return unmet(s, wanted, n);
+}
+
+/* By the way up from them, as long as that finds something. */
+static size_t far_name(struct side *s, uint64_t *wanted, size_t n, uint64_t bytes_most)
+{
+	struct climb *c = climb_begin(s->look, wanted, n);
+	uint64_t pass = climb_pass_bytes(c);
+
+	for (uint64_t bytes = pass; n && bytes <= bytes_most && climb_pass(c); bytes += pass)
+		n = some_name(s, wanted, n, children_usual, c);
+	climb_free(c);
+	return n;
+}
+
+static void side_name(struct side *s, unsigned which, const struct changed *object, size_t n, bool is_all)
 {
 	uint64_t *wanted = calloc(n + 1, sizeof(*wanted));
-	struct naming *names;
-	size_t all = 0;
+	size_t left = 0;
 
 	if (!wanted)
 		out_of_memory();
 	for (size_t i = 0; i < n; i++)
 		if (which ? object[i].is_in_second : object[i].is_in_first)
-			wanted[all++] = object[i].address;
-	if (all) {
-		names = naming_do(s->look, wanted, all, most, told_add, s);
-		sizes_note(s, names);
-		naming_free(names);
-	}
-	met_sort(s);
+			wanted[left++] = object[i].address;
+	if (left)
+		left = some_name(s, wanted, left, children_usual, NULL);
+	if (left)
+		left = far_name(s, wanted, left, is_all ? climb_bytes_all : climb_bytes_usual);
+	if (left && is_all)
+		some_name(s, wanted, left, UINT64_MAX, NULL);
 	free(wanted);
 }
 
@@ -608,9 +656,9 @@ int changes_tell(const struct options *o, const struct listed *c, const char *fi
 		comparing_end(&all);
 		return TOOL_NO;
 	}
-	side_name(&all.side[1], 1, object, n, o->is_all ? UINT64_MAX : children_usual);
+	side_name(&all.side[1], 1, object, n, o->is_all);
 	if (is_first_needed(&all.side[1], object, n))
-		side_name(&all.side[0], 0, object, n, o->is_all ? UINT64_MAX : children_usual);
+		side_name(&all.side[0], 0, object, n, o->is_all);
 	objects_compare(&all, object, n);
 	others_compare(&all, object, n);
 	*has_more = all.has_more;

@@ -348,7 +348,7 @@ static int version_lint(const struct options *o, struct plook *look)
 	l.has_types = pLookType(look);
 	led_add(&l, root.address);
 	walk(look, &root, "root", &limits, row_lint, &l);
-	names = naming_do(look, NULL, 0, UINT64_MAX, NULL, NULL);
+	names = naming_do(look, NULL, 0, UINT64_MAX, NULL, NULL, NULL);
 	totals.names = names;
 	endings_tell(&l, names);
 	subtrees_tell(&l, names);
@@ -385,7 +385,7 @@ static void keeper_tell(const struct naming *names, const struct named *n, struc
 
 static int object_keepers(const struct options *o, struct plook *look, const struct pobject *object)
 {
-	struct naming *names = naming_do(look, &object->address, 1, UINT64_MAX, NULL, NULL);
+	struct naming *names = naming_do(look, &object->address, 1, UINT64_MAX, NULL, NULL, NULL);
 	const struct named *n = naming_find(names, object->address), *way[WALK_DEPTH_MOST * 10];
 	struct json_object *list = o->is_json ? json_object_new_array() : NULL;
 	size_t steps = 0;

@@ -90,7 +90,8 @@ static const struct command commands[] = {
                  "the newest of the current branch, the bytes in them that differ, and the objects (allocations)\n"
                  "that changed, came or went. If the versions have the program's types, tells first what members\n"
                  "changed, and from what to what, and which objects came (+) and went (-), by their paths; -n COUNT\n"
-                 "lines (1000), and objects near the root only; --all: everything, however far from the root.\n"
+                 "lines (1000), and paths as far as they are found by reading 1.25 GiB; --all: everything, however "
+                 "far.\n"
                  "--objects lists objects: address, size, bytes that differ.\n",
          .least = 1,
          .most = 3,

@@ -192,7 +192,7 @@ static void object_count(struct map *m, const struct named *named, uint32_t subt
 
 static void subtrees_find(struct map *m, struct plook *look)
 {
-	struct naming *names = naming_do(look, NULL, 0, UINT64_MAX, NULL, NULL);
+	struct naming *names = naming_do(look, NULL, 0, UINT64_MAX, NULL, NULL, NULL);
 	size_t n = naming_count(names);
 	uint32_t *subtree = calloc(n ? n : 1, sizeof(*subtree));
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TURN = 256 }; /* children of each in turn */
+enum { TURN = 256, ENTRIES = 8 }; /* children of each in turn; entries that cost as much as a child */
 
 struct waiting {
 	struct cursor cursor;
@@ -31,7 +31,9 @@ struct naming {
 	struct waiting *queue; /* a ring */
 	size_t first, waiting, room;
 	struct waiting *current;
+	const struct climb *guide;
 	uint64_t children, children_most;
+	uint64_t entries; /* of structures of softpm-ds: they cost less, and all of one are needed */
 	bool was_cut;
 };
 
@@ -256,6 +258,10 @@ static void place_note(struct naming *names, const struct place *p, uint32_t fro
 		free(step);
 		return;
 	}
+	if (names->guide && in.is_led && !climb_has(names->guide, in.object.address)) {
+		free(step);
+		return;
+	}
 	if (in.shape == SHAPE_LEAF && p->type)
 		string_note(names, p, &in, from, step);
 	if (in.is_led && in.shape == SHAPE_LEAF) {
@@ -355,6 +361,8 @@ static bool element_note(struct naming *names, struct waiting *w, const struct c
 
 	if (is_circle(w, child->place.address) || pLookObject(names->look, child->place.address, &o) != 1)
 		return false;
+	if (names->guide && !climb_has(names->guide, o.address))
+		return false;
 	met = naming_find(names, o.address);
 	if (met && met->place.address == child->place.address)
 		return met->link != named.link;
@@ -398,14 +406,41 @@ static void entry_tell(struct naming *names, const struct waiting *w, const stru
 	free(step);
 }
 
+/* Passes elements that have no word which leads to where the guide does. */
+static void elements_pass(const struct naming *names, struct cursor *c)
+{
+	uint64_t word[1024], bytes = c->in.of.type->bytes, at = c->next * bytes, end = c->in.count * bytes;
+
+	while (at < end) {
+		uint64_t from = (c->in.of.address + at) & ~UINT64_C(7), n = c->in.of.address + end - from;
+
+		n = n < sizeof(word) ? n : sizeof(word);
+		if (pLookRead(names->look, from, word, n))
+			return;
+		for (uint64_t i = 0; i < n / sizeof(*word); i++)
+			if (climb_leads(names->guide, word[i])) {
+				uint64_t place = from + i * sizeof(*word);
+
+				at = place > c->in.of.address ? (place - c->in.of.address) / bytes : 0;
+				c->next = at > c->next ? at : c->next;
+				return;
+			}
+		at = from + n - c->in.of.address;
+	}
+	c->next = c->in.count;
+}
+
 /* True: there may be more. */
 static bool child_take(struct naming *names, struct waiting *w)
 {
 	struct child child;
 	const char *why;
-	int result = cursor_next(&w->cursor, &child, &why);
+	int result;
 
-	names->children++;
+	if (names->guide && w->cursor.in.shape == SHAPE_ELEMENTS)
+		elements_pass(names, &w->cursor);
+	result = cursor_next(&w->cursor, &child, &why);
+	*(w->cursor.seeing ? &names->entries : &names->children) += 1;
 	if (result != 1)
 		return result < 0 && w->cursor.in.shape == SHAPE_WORDS;
 	if (w->is_list)
@@ -442,6 +477,7 @@ static void turn_take(struct naming *names)
 }
 
 struct naming *naming_do(struct plook *look, const uint64_t *wanted, size_t n, uint64_t children_most,
+                         const struct climb *guide,
                          void (*fn)(const struct named *named, const struct place *place, const char *path, void *arg),
                          void *arg)
 {
@@ -450,7 +486,8 @@ struct naming *naming_do(struct plook *look, const uint64_t *wanted, size_t n, u
 
 	if (!names)
 		out_of_memory();
-	*names = (struct naming){.look = look, .fn = fn, .arg = arg, .n = n, .children_most = children_most};
+	*names = (struct naming){
+	        .look = look, .fn = fn, .arg = arg, .n = n, .children_most = children_most, .guide = guide};
 	names->wanted = calloc(n + 1, sizeof(*names->wanted));
 	names->is_met = calloc(n + 1, sizeof(*names->is_met));
 	if (!names->wanted || !names->is_met)
@@ -459,7 +496,7 @@ struct naming *naming_do(struct plook *look, const uint64_t *wanted, size_t n, u
 		memcpy(names->wanted, wanted, n * sizeof(*wanted));
 	qsort(names->wanted, n, sizeof(*names->wanted), by_address);
 	place_note(names, &root, 0, joined("root", ""));
-	while (names->waiting && names->children < children_most)
+	while (names->waiting && names->children < children_most && names->entries / ENTRIES < children_most)
 		turn_take(names);
 	names->was_cut = names->waiting > 0;
 	return names;

@@ -5,11 +5,13 @@
  *            so a large array near the root does not keep the rest waiting
  *
  * What it costs: reading the objects that lie nearer to the root than the last one asked for. A version does not keep who leads to an object: that
- * would be written at each point. So there is a limit, in children looked at; objects that were not met until then have no path.
+ * would be written at each point. So there is a limit, in children looked at; for objects that were not met until then there is the way up (climb.h), by
+ * which a second walk is guided.
  */
 #ifndef TOOL_NAMING_H
 #define TOOL_NAMING_H
 
+#include "climb.h"
 #include "path.h"
 
 enum naming_kind {
@@ -34,6 +36,7 @@ struct naming;
 /* wanted: addresses of objects; n 0: all that there are. fn for each that is met, and for entries in them: `path` is good during the call; until it
  * returns non-zero. children_most: how many are looked at; UINT64_MAX: all. */
 struct naming *naming_do(struct plook *look, const uint64_t *wanted, size_t n, uint64_t children_most,
+                         const struct climb *guide,
                          void (*fn)(const struct named *named, const struct place *place, const char *path, void *arg),
                          void *arg);
 void naming_free(struct naming *names);

@@ -64,6 +64,8 @@ SOFTPM_API int pLookSpans(struct plook *look, int (*fn)(const struct pspan *span
 /* Copies n bytes; what lies in no object is zero, wherever it is. EUCLEAN: a page is damaged: the message names it; other pages can
  * be read nevertheless. EIO. */
 SOFTPM_API int pLookRead(struct plook *look, uint64_t address, void *to, size_t n);
+/* These bytes will be read soon: the device is asked for them, and the call returns. Of an image: nothing is done. */
+SOFTPM_API void pLookExpect(struct plook *look, uint64_t address, uint64_t bytes);
 /* What a word means that leads to code or static data of the program or a library: "handler", "table+16", "libc.so.6+0x1234" (of what has
  * no symbol), "(stack)", "(heap of libc)" or "(memory)" of what is NULL after a restore, in a buffer of the struct plook, good until the next call. A rebuilt program knows a word by its symbol. NULL: the word
  * leads to none, or the version's table of modules is damaged. */

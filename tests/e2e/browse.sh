@@ -135,6 +135,13 @@ lossy() {
 	same lossy browse 2 --depth 1
 }
 
+# Paths of what lies far from the root.
+far() {
+	same far-diff diff 9 1 2
+	"$tool" -v zoo.vol diff --json 9 1 2 >out
+	[ -n "$has_guards" ] || [ "$(grep -c '"is_guess": *true' out)" = 1 ] || fail "a type that is a guess is not said to be one: $(cat out)"
+}
+
 # An image shows what its version does.
 image() { # CONTAINER REF PATTERN
 	"$tool" -v zoo.vol image "$2" zoo.image >out && "$tool" image --check zoo.image >out || fail "no image: $(cat out)"
@@ -171,6 +178,8 @@ for compiler in $compilers; do
 		image 5 2 stool
 		build lossy "$compiler" -g "$level"
 		lossy
+		build far "$compiler" -g "$level"
+		far
 		echo "browse: $compiler $level: right"
 	done
 done

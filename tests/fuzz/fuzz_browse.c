@@ -91,6 +91,29 @@ int pLookObjects(struct plook *l, uint64_t from, int (*fn)(const struct pobject 
 	return result;
 }
 
+/* A span for each object. */
+int pLookSpans(struct plook *l, int (*fn)(const struct pspan *span, void *arg), void *arg)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < l->n && !result; i++) {
+		const struct pobject *o = &l->object[i].is;
+
+		result = fn(&(struct pspan){.address = o->address,
+		                            .bytes = o->bytes,
+		                            .object_bytes = o->bytes,
+		                            .objects = 1,
+		                            .has_no_pointers = o->has_no_pointers},
+		            arg);
+	}
+	return result;
+}
+
+void pLookExpect(struct plook *l, uint64_t address, uint64_t bytes)
+{
+	(void)l, (void)address, (void)bytes;
+}
+
 const char *pLookOutside(struct plook *l, uint64_t word)
 {
 	if (word >> 32 != 0x6b81)
@@ -204,6 +227,7 @@ static void version_see(void)
 	struct place root = place_root(&look);
 	uint64_t wanted[64];
 	struct naming *names;
+	struct climb *climb;
 	size_t n = 0;
 
 	for (unsigned i = 0; i < 3; i++) {
@@ -212,11 +236,15 @@ static void version_see(void)
 	}
 	for (; n < 64 && n < look.n; n++)
 		wanted[n] = look.object[n * look.n / 64].is.address;
-	for (unsigned i = 0; i < 2; i++) {
-		names = naming_do(&look, wanted, i ? n : 0, 20000, named_see, NULL);
+	climb = climb_begin(&look, wanted, n / 8);
+	climb_pass(climb);
+	climb_pass(climb);
+	for (unsigned i = 0; i < 3; i++) {
+		names = naming_do(&look, wanted, i ? n : 0, 20000, i == 2 ? climb : NULL, named_see, NULL);
 		naming_sum(names);
 		naming_free(names);
 	}
+	climb_free(climb);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
