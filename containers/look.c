@@ -407,12 +407,9 @@ void pLookExpect(struct plook *look, uint64_t address, uint64_t bytes)
 	for (r = r ? r : look->list.run; r < end && r->page <= last; r++) {
 		uint64_t from = r->page < first ? first : r->page,
 		         to = r->page + r->pages - 1 < last ? r->page + r->pages : last + 1;
-		struct page_source source;
 
-		if (!r->block || to <= from)
-			continue;
-		source = spm_source_of(r, (uint32_t)(from - r->page));
-		spm_chain_expect(look->chain, &source, to - from);
+		if (r->block && to > from)
+			spm_chain_expect(look->chain, r->block + (from - r->page), to - from);
 	}
 }
 
