@@ -319,28 +319,38 @@ function rowWords(row) {
 
 function moreButton(row, list, path, limit) {
 	const left = row.left ? `${row.left} more` : "more";
+	const go = async () => {
+		const at = [...list.children].findIndex((item) => item.contains(document.activeElement));
 
-	return make("li", {}, make("button", { type: "button", onclick: () => attempt(() => placeOpen(list, path, limit * 10)) }, `\u2026 ${left}`));
+		await placeOpen(list, path, limit * 10);
+		if (at >= 0)
+			itemFocus(list.children[at]);
+	};
+
+	return make("li", { role: "treeitem", tabindex: "-1" },
+		make("span", { class: "label" }, make("button", { type: "button", tabindex: "-1", onclick: () => attempt(go) }, `\u2026 ${left}`)));
 }
 
 function placeItem(row) {
-	const item = make("li", { class: row.more === "depth" ? null : "leaf", title: row.address ? `${row.address}, ${row.bytes} bytes` : null });
+	const isLeaf = row.more !== "depth", title = row.address ? `${row.address}, ${row.bytes} bytes` : null;
+	const item = make("li", { class: isLeaf ? "leaf" : null, role: "treeitem", tabindex: "-1" });
 
-	if (row.more !== "depth") {
-		item.append(...rowWords(row));
+	if (isLeaf) {
+		item.append(make("span", { class: "label", title }, ...rowWords(row)));
 		return item;
 	}
-	const inside = make("ul", { hidden: true });
-	const fold = make("button", { type: "button", class: "fold", "aria-expanded": "false", "aria-label": `open ${row.path}` }, "\u25b8");
+	const inside = make("ul", { hidden: true, role: "group" });
+	const fold = make("button", { type: "button", class: "fold", tabindex: "-1", "aria-hidden": "true", "data-path": row.path }, "\u25b8");
 
+	item.setAttribute("aria-expanded", "false");
 	fold.addEventListener("click", () => attempt(async () => {
 		if (inside.hidden && !inside.childElementCount)
 			await placeOpen(inside, row.path, ELEMENTS);
 		inside.hidden = !inside.hidden;
 		fold.textContent = inside.hidden ? "\u25b8" : "\u25be";
-		fold.setAttribute("aria-expanded", String(!inside.hidden));
+		item.setAttribute("aria-expanded", String(!inside.hidden));
 	}));
-	item.append(fold, ...rowWords(row), inside);
+	item.append(make("span", { class: "label", title }, fold, ...rowWords(row)), inside);
 	return item;
 }
 
@@ -352,6 +362,39 @@ async function placeOpen(list, path, limit) {
 	return rows[0];
 }
 
+/* By keyboard: one item of the tree is reached by Tab, the others from there on by arrows. */
+function itemFocus(item) {
+	if (!item || !item.isConnected)
+		return;
+	item.closest("[role=tree]").querySelectorAll("[role=treeitem][tabindex='0']").forEach((other) => other.setAttribute("tabindex", "-1"));
+	item.setAttribute("tabindex", "0");
+	item.focus();
+}
+
+function treeKey(event) {
+	const item = event.target.closest("[role=treeitem]"), tree = event.currentTarget;
+
+	if (!item || event.altKey || event.ctrlKey || event.metaKey)
+		return;
+	const seen = [...tree.querySelectorAll("[role=treeitem]")].filter((other) => !other.closest("ul[hidden]")), at = seen.indexOf(item);
+	const expanded = item.getAttribute("aria-expanded"), button = item.querySelector(":scope > .label button");
+	const keys = {
+		ArrowDown: () => itemFocus(seen[at + 1]),
+		ArrowUp: () => itemFocus(seen[at - 1]),
+		Home: () => itemFocus(seen[0]),
+		End: () => itemFocus(seen[seen.length - 1]),
+		ArrowRight: () => (expanded === "false" ? button.click() : expanded === "true" && itemFocus(item.querySelector("[role=treeitem]"))),
+		ArrowLeft: () => (expanded === "true" ? button.click() : itemFocus(item.parentElement.closest("[role=treeitem]"))),
+		Enter: () => button && button.click(),
+		" ": () => button && button.click(),
+	};
+
+	if (!keys[event.key])
+		return;
+	event.preventDefault();
+	keys[event.key]();
+}
+
 /* What has a text or a number, by path. */
 async function searchShow(pattern, to) {
 	const { matches, is_whole: isWhole } = await call("grep", { container: state.container, ref: state.chosen, pattern, limit: 200 });
@@ -361,9 +404,13 @@ async function searchShow(pattern, to) {
 }
 
 async function objectsShow() {
-	const path = state.path || "root", list = make("ul"), input = make("input", { "aria-label": "Path", value: path, size: 36 });
+	const path = state.path || "root", list = make("ul", { role: "tree", "aria-label": `What ${state.path || "root"} has` }), input = make("input", { "aria-label": "Path", value: path, size: 36 });
 	const search = make("input", { "aria-label": "Text or number", placeholder: "text or number", size: 16, id: "search" }), found = make("div", { class: "tree", id: "found" });
 	const root = await placeOpen(list, path, ELEMENTS);
+
+	list.addEventListener("keydown", treeKey);
+	list.addEventListener("click", (event) => itemFocus(event.target.closest("[role=treeitem]")));
+	list.firstElementChild?.setAttribute("tabindex", "0");
 	const form = (field, name, go) => make("form", { class: "line", onsubmit: (event) => { event.preventDefault(); go(); } }, field, " ", make("button", {}, name));
 
 	return [form(input, "Go", () => { state.path = input.value; panelShow(); }), form(search, "Search", () => attempt(() => searchShow(search.value, found))), found,
@@ -384,7 +431,7 @@ function pathLink(path) {
 
 function changesTable(changes) {
 	const row = (change) => make("tr", {}, make("td", { class: "wide" }, change.path ? pathLink(change.path) : change.address || ""),
-		make("td", {}, change.change), make("td", { class: "wide" }, sideText(change.old)), make("td", { class: "wide" }, sideText(change.new)));
+		make("td", {}, change.change), make("td", { class: "wide" }, sideText(change.old)), make("td", { class: "wide" }, sideText(change.new), change.is_guess ? make("span", { class: "type" }, " (type guessed)") : ""));
 
 	return make("div", { class: "scroll" }, make("table", {}, make("thead", {}, make("tr", {}, ...["Place", "", "was", "is"].map((head) => make("th", { scope: "col" }, head)))),
 		make("tbody", {}, ...changes.slice(0, 1000).map(row))));
@@ -413,11 +460,13 @@ async function lintShow() {
 	const lint = await call("lint", { container: state.container, ref: state.chosen, limit: 50 });
 	const kinds = [...new Set(lint.findings.map((finding) => finding.finding))];
 	const item = (finding) => make("li", {}, finding.bytes !== undefined ? `${bytes(finding.bytes)} ` : "", finding.path ? pathLink(finding.path) : "",
-		finding.type ? make("span", { class: "type" }, ` ${finding.type}`) : "", finding.value !== undefined ? ` = ${sideText(finding.value)}` : "");
-	const titles = { subtree: "Most bytes behind" };
+		finding.type ? make("span", { class: "type" }, ` ${finding.type}`) : "", finding.value !== undefined ? ` = ${sideText(finding.value)}` : "",
+		finding.why ? ` \u2192 ${finding.address}: ${finding.why}` : "");
+	const titles = { subtree: "Most bytes behind", lost: "NULL after a restore", untyped: "Pointers or numbers: nobody told", past_end: "Reached only past an end",
+		ambiguous: "Numbers that are addresses", no_object: "Pointers to no object", outside_without_symbol: "Pointers out without symbol" };
 
 	return [make("p", {}, `${lint.objects} objects, ${bytes(lint.bytes)}; not met from the root: ${lint.objects_not_met}. Pointers to no object: ${lint.no_object}; numbers that are `,
-		`addresses: ${lint.ambiguous}; pointers out without symbol: ${lint.outside_without_symbol} of ${lint.outside}.`),
+		`addresses: ${lint.ambiguous}; reached only past an end: ${lint.past_end}; NULL after a restore: ${lint.lost}; pointers out without symbol: ${lint.outside_without_symbol} of ${lint.outside}.`),
 	...kinds.flatMap((kind) => [make("h3", {}, titles[kind] || kind), make("ul", { class: "tree" }, ...lint.findings.filter((f) => f.finding === kind).map(item))])];
 }
 

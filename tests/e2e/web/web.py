@@ -162,7 +162,8 @@ class Browser:
         self.driver.wait(WAIT_SECONDS)
 
 
-ARROW_DOWN, ARROW_RIGHT, ENTER, HOME, TAB = "\ue015", "\ue014", "\ue007", "\ue011", "\ue004"
+ARROW_UP, ARROW_DOWN, ARROW_LEFT, ARROW_RIGHT = "\ue013", "\ue015", "\ue012", "\ue014"
+ENTER, HOME, END, TAB = "\ue007", "\ue011", "\ue010", "\ue004"
 
 
 def text_of(selector):
@@ -195,7 +196,7 @@ def go(browser, path):
 
 def objects(browser):
     browser.click("#tab-objects")
-    browser.click("#objects button[aria-label='open root->users']")
+    browser.click("#tree button.fold[data-path='root->users']")
     browser.wait("document.querySelectorAll('#tree li li').length > 50", "the list of users")
     browser.click("#tree li li:nth-child(50) button.fold")
     browser.wait(f"({text_of('#tree li li:nth-child(50)')}).includes('<img src=x')", "a name with markup is not shown as text")
@@ -207,6 +208,46 @@ def objects(browser):
     browser.wait(f"({text_of('#error')}).includes('nothing')", "what is wrong with a path")
     go(browser, "root")
     browser.wait("document.querySelector('#error').hidden", "the root again")
+
+
+def tree_keys(browser):
+    """The tree of objects without a mouse: one stop for Tab, arrows inside."""
+    label = "(document.activeElement.getAttribute('role') === 'treeitem' ? document.activeElement.querySelector('.name').innerText : '')"
+    tabbable = "document.querySelectorAll('#tree [tabindex=\"0\"], #tree button:not([tabindex])').length"
+
+    browser.run("document.getElementById('search').form.querySelector('button').focus()")
+    browser.keys(TAB)
+    first = browser.wait(label, "Tab does not go to the tree")
+    need(browser.run(f"return {tabbable}") == 1, "the tree is more than one stop for Tab")
+    need(browser.run("return getComputedStyle(document.activeElement.querySelector('.label')).outlineStyle") == "solid", "the focus is not to be seen")
+    browser.keys(END)
+    last = browser.wait(f"{label} !== arguments[0] && {label}".replace("arguments[0]", json.dumps(first)), "End does not go to the last item")
+    browser.keys(HOME)
+    browser.wait(f"{label} === {json.dumps(first)}", "Home does not go to the first item")
+    browser.keys(ARROW_DOWN)
+    second = browser.wait(f"{label} !== {json.dumps(first)} && {label}", "arrow down does not go to the next item")
+    browser.keys(ARROW_UP)
+    browser.wait(f"{label} === {json.dumps(first)}", "arrow up does not go back")
+    need(second != last, "there are only two items")
+    browser.run("const i = document.querySelector('#tree .fold[data-path=\\'root->users\\']').closest('li'); i.click()")
+    expanded = "document.activeElement.getAttribute('aria-expanded')"
+    users = browser.wait(label, "a click does not go to the item")
+    if browser.run(f"return {expanded}") == "true":
+        browser.keys(ARROW_LEFT)
+    browser.wait(f"{expanded} === 'false'", "arrow left does not close")
+    browser.keys(ARROW_RIGHT)
+    browser.wait(f"{expanded} === 'true'", "arrow right does not open")
+    browser.keys(ARROW_RIGHT)
+    browser.wait(f"{label}.includes('[0]')", "arrow right does not go inside")
+    need(browser.run("return !document.activeElement.closest('ul[hidden]')"), "what is closed has the focus")
+    browser.keys(ENTER)
+    browser.wait(f"{expanded} === 'true'", "Enter does not open")
+    browser.picture("tree-by-keyboard")
+    browser.keys(ARROW_LEFT + ARROW_LEFT)
+    browser.wait(f"{label} === {json.dumps(users)}", "arrow left does not go to the parent")
+    browser.keys(END)
+    browser.wait(f"{label} !== {json.dumps(users)}", "End from within")
+    need(browser.run(f"return {tabbable}") == 1, "the tree is more than one stop for Tab afterwards")
 
 
 def search(browser):
@@ -290,6 +331,7 @@ def page(server, shop, newest, shop_program, folder):
         versions_are_there(browser, newest)
         keyboard(browser, newest)
         objects(browser)
+        tree_keys(browser)
         search(browser)
         differences(browser)
         heap(browser)
