@@ -355,6 +355,7 @@ static void migration_end(struct migration *m)
 	spm_marks_free(m->claimed);
 	spm_marks_free(m->leaving);
 	free(m->moving);
+	free(m->whole);
 }
 
 int spm_migrate_no_memory(const struct migration *m)

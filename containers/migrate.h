@@ -57,8 +57,10 @@ void spm_migrate_advise(const struct ptype *old, const struct types *of, char *o
 /* A pointer of the old types says that there is an old type's value at this address. */
 struct claim {
 	uint64_t address;
-	uint32_t pair : 31, is_row : 1; /* is_row: more follow, to the end of the object */
-	uint32_t next;                  /* of the same bucket; claim + 1, 0: none */
+	uint32_t pair : 30;
+	uint32_t is_row : 1;  /* more follow, to the end of the object */
+	uint32_t is_told : 1; /* by the program: pCSetType */
+	uint32_t next;        /* of the same bucket; claim + 1, 0: none */
 };
 struct claims {
 	struct claim *claim;
@@ -83,7 +85,9 @@ struct migration {
 	struct moving *moving;      /* by address */
 	size_t movings, moving_room;
 	struct marks *leaving; /* the same objects */
-	int err;               /* in callbacks that can't return one: -1 and the error is set */
+	uint32_t *whole;       /* pairs of structs that move */
+	size_t wholes;
+	int err; /* in callbacks that can't return one: -1 and the error is set */
 };
 
 /* Makes the new ones of what moves, and puts them into the places of the old ones. 0, or -1 and the error is set. */

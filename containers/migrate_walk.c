@@ -9,6 +9,7 @@
  * An object is as many elements as its memory has room for, unless its type ends with an array without a length, or it is the root.
  */
 #include "migrate.h"
+#include "types/fields.h"
 #include "types/rules.h"
 
 #include <errno.h>
@@ -117,7 +118,7 @@ static int claim_add(struct migration *m, struct claims *l, uint64_t address, ui
 	if (l->n == l->room && !claims_grow(l))
 		return spm_migrate_no_memory(m);
 	head = &l->bucket[bucket_of(l, address)];
-	l->claim[l->n] = (struct claim){address, pair & INT32_MAX, false, *head};
+	l->claim[l->n] = (struct claim){.address = address, .pair = pair & (UINT32_MAX >> 2), .next = *head};
 	*head = (uint32_t)++l->n;
 	if (l == &m->strong)
 		spm_migrate_note(m->claimed, address);
@@ -214,6 +215,12 @@ int spm_migrate_claim_pointers(struct migration *m, const struct claim *claim, m
 	return claim_pointers(m, claim, 0, claim->is_row ? UINT64_MAX : 1, fn);
 }
 
+/* Of structs one never knows whether they are within another. */
+static bool matters(const struct types_pair *p)
+{
+	return p->has_pointers || spm_is_aggregate(p->old) || (p->new && !p->is_same);
+}
+
 static int follow(struct migration *m, uint64_t place, uint32_t pointer, bool is_weak)
 {
 	uint64_t word, base, bytes;
@@ -228,7 +235,7 @@ static int follow(struct migration *m, uint64_t place, uint32_t pointer, bool is
 	if (pointee < 0)
 		return spm_fail((int)-pointee, "container %d can't be migrated: %s", m->c->magic,
 		                pointee == -ENOMEM ? "no memory" : "its types are too many");
-	if (!m->v.pair[pointee].has_pointers && (!m->v.pair[pointee].new || m->v.pair[pointee].is_same))
+	if (!matters(&m->v.pair[pointee]))
 		return 0;
 	return claim_add(m, is_weak ? &m->weak : &m->strong, word, (uint32_t)pointee);
 }
@@ -345,6 +352,16 @@ static int weak_take(struct migration *m)
 	return err;
 }
 
+static int told_add(struct migration *m, uint64_t address, uint32_t pair)
+{
+	size_t before = m->strong.n;
+	int err = claim_add(m, &m->strong, address, pair);
+
+	if (m->strong.n > before)
+		m->strong.claim[before].is_told = true;
+	return err;
+}
+
 /* What the program told of objects by themselves (pCSetType). */
 static int told_take(struct migration *m)
 {
@@ -360,7 +377,7 @@ static int told_take(struct migration *m)
 		if (pair == -ENOMEM)
 			err = spm_migrate_no_memory(m);
 		else if (pair >= 0)
-			err = claim_add(m, &m->strong, spm_hints_typed_address(h->typed[i]), (uint32_t)pair);
+			err = told_add(m, spm_hints_typed_address(h->typed[i]), (uint32_t)pair);
 	}
 	return err;
 }
@@ -485,6 +502,60 @@ static const char *name_of(const struct migration *m, uint32_t pair)
 	return *t->name ? t->name : t->kind == PTYPE_POINTER ? "a pointer" : "something without a name";
 }
 
+/* Whether something of the type may have been allocated by itself there: heaps give at most a quarter more than one asks for. */
+static bool has_size_of(const struct types_pair *p, uint64_t bytes)
+{
+	return p->old->bytes <= bytes && bytes <= p->old->bytes + p->old->bytes / 4 + 32;
+}
+
+/* The object may be more than the claim says, and be one that moves: as where lists lead from entry to entry, or pointers to what all of some structs
+ * begin with. */
+static bool is_part_of(const struct migration *m, uint32_t whole, const struct claim *k, uint64_t base, uint64_t bytes)
+{
+	const struct types_pair *p = &m->v.pair[whole];
+	uint64_t offset = k->address - base;
+
+	if (whole == k->pair || p->old->bytes > bytes)
+		return false;
+	if (!offset && !(has_size_of(p, bytes) && p->old->bytes > m->v.pair[k->pair].old->bytes))
+		return false;
+	return spm_pair_has(&m->v, whole, offset % p->old->bytes, k->pair);
+}
+
+static int doubt(const struct migration *m, const struct claim *k, uint64_t base, uint64_t bytes)
+{
+	if (!spm_is_aggregate(m->v.pair[k->pair].old))
+		return 0;
+	for (size_t i = 0; i < m->wholes; i++)
+		if (is_part_of(m, m->whole[i], k, base, bytes))
+			return spm_migrate_refuse(
+			        m, EPROTOTYPE, k->pair, k->address,
+			        "it may be part of %s, but no pointer to one leads there: tell what it is "
+			        "(pCSetType) in the build before",
+			        name_of(m, m->whole[i]));
+	return 0;
+}
+
+/* None of the claims is of a type that moves. */
+static int object_doubt(const struct migration *m, const struct claim *k, const struct claim *end, uint64_t base,
+                        uint64_t bytes)
+{
+	const struct claim *largest = NULL;
+	int err = 0;
+
+	for (const struct claim *at = k; at < end && at->address == base; at++) {
+		if (at->is_told || base == m->c->root)
+			return 0;
+		if (!largest || m->v.pair[at->pair].old->bytes > m->v.pair[largest->pair].old->bytes)
+			largest = at;
+	}
+	if (largest)
+		return doubt(m, largest, base, bytes);
+	for (; k < end && !err; k++)
+		err = doubt(m, k, base, bytes);
+	return err;
+}
+
 /* Claims [k, end) speak of one object. */
 static int object_judge(struct migration *m, const struct claim *k, const struct claim *end, uint64_t base,
                         uint64_t bytes)
@@ -494,7 +565,7 @@ static int object_judge(struct migration *m, const struct claim *k, const struct
 	for (const struct claim *at = k; at < end && !moving; at++)
 		moving = is_moving(m, at->pair) ? at : NULL;
 	if (!moving)
-		return 0;
+		return object_doubt(m, k, end, base, bytes);
 	for (const struct claim *by = k; by < end && by->address == base; by++) {
 		const struct claim *differs;
 
@@ -530,11 +601,24 @@ static int objects_judge(struct migration *m, const struct claim *claim, size_t 
 	return err;
 }
 
+static int wholes_list(struct migration *m)
+{
+	m->whole = calloc(m->v.pairs, sizeof(*m->whole));
+	if (!m->whole)
+		return spm_migrate_no_memory(m);
+	for (uint32_t i = 0; i < m->v.pairs; i++)
+		if (m->v.pair[i].old->kind == PTYPE_STRUCT && is_moving(m, i))
+			m->whole[m->wholes++] = i;
+	return 0;
+}
+
 int spm_migrate_look(struct migration *m)
 {
 	struct claims *l = &m->strong;
 	int err = walk(m);
 
+	if (!err)
+		err = wholes_list(m);
 	if (err)
 		return err;
 	qsort(l->claim, l->n, sizeof(*l->claim), by_address); /* the buckets are of no use from here on */

@@ -767,4 +767,69 @@ static void is_right(struct app *root) {
 }
 END
 
+# ---- what is reached from within ----
+
+refusal="struct user: field link moved"
+migrates "lists of entries, whose owners are known" <<'END'
+struct entry { struct entry *next, *prev; };
+struct user { long id; struct entry link; };
+struct app { struct entry users; struct user *all[100]; };
+#define USER(e) ((struct user *)((char *)(e) - offsetof(struct user, link)))
+static void fill(int id, struct app *root) {
+	root->users.next = root->users.prev = &root->users;
+	for (int i = 0; i < 100; i++) {
+		struct user *u = root->all[99 - i] = pCalloc(1, sizeof(*u));
+		u->id = i, u->link.next = root->users.next, u->link.prev = &root->users;
+		u->link.next->prev = root->users.next = &u->link;
+	}
+}
+static void is_right(struct app *root) { RIGHT(USER(root->users.next)->id == 99); }
+----
+struct entry { struct entry *next, *prev; };
+struct user { char name[40]; long id; struct entry link; };
+struct app { struct entry users; struct user *all[100]; };
+#define USER(e) ((struct user *)((char *)(e) - offsetof(struct user, link)))
+static void migrations(void) { pCMigrate("struct user", NULL, NULL); }
+static void is_right(struct app *root) {
+	int n = 100;
+	for (struct entry *e = root->users.next, *prev = &root->users; e != &root->users; prev = e, e = e->next)
+		RIGHT(USER(e)->id == --n && root->all[99 - n] == USER(e) && e->prev == prev);
+	RIGHT(!n);
+}
+END
+sed -e 's/root->all\[99 - i\] = pCalloc/root->all[0] = pCalloc/' all >some
+refuses "a list of entries, some of whose owners nobody knows" "it may be part of struct user, but no pointer to one leads there" <some
+refuses "what several structs begin with" "it may be part of struct circle, but no pointer to one leads there" <<'END'
+struct shape { int kind; };
+struct circle { struct shape shape; double r, x, y; };
+struct app { struct shape *shapes[3]; struct circle *best; };
+static void fill(int id, struct app *root) {
+	for (int i = 0; i < 3; i++) root->shapes[i] = pCalloc(1, sizeof(struct circle));
+	root->best = (struct circle *)root->shapes[1];
+}
+static void is_right(struct app *root) { }
+----
+struct shape { int kind; };
+struct circle { struct shape shape; double x, y, r; };
+struct app { struct shape *shapes[3]; struct circle *best; };
+static void migrations(void) { pCMigrate("struct circle", NULL, NULL); }
+static void is_right(struct app *root) { RIGHT(0); }
+END
+refuses "an array behind a header that changed" "another pointer leads to struct slot there" <<'END'
+struct slot { long key; char *text; };
+struct table { long n; struct slot *slots; };
+struct app { struct table *table; };
+static void fill(int id, struct app *root) {
+	struct table *t = root->table = pCalloc(1, sizeof(struct table) + 9 * sizeof(struct slot));
+	t->n = 9, t->slots = (struct slot *)(t + 1);
+}
+static void is_right(struct app *root) { }
+----
+struct slot { long key; char *text; };
+struct table { struct slot *slots; long n; };
+struct app { struct table *table; };
+static void migrations(void) { pCMigrate("struct table", NULL, NULL); }
+static void is_right(struct app *root) { RIGHT(0); }
+END
+
 echo "$cases changes of structs are migrated, or refused"
