@@ -93,38 +93,14 @@ static struct ptype *record_own(struct types *t, struct pmember *m)
 	return own && is_record(own) ? own : NULL;
 }
 
-/* The member that a path leads to, which may be changed: what it lies in by value is nobody else's. NULL: there is none, or too many
- * were made. */
-static struct pmember *member_own(struct types *t, struct ptype *type, const char *path, uint64_t *offset)
+/* The member that a path leads to; NULL: there is none. is_own: it may be changed, as what it lies in by value becomes nobody else's; NULL, too, if
+ * too many were made. */
+static const struct pmember *member_at(struct types *t, const struct ptype *type, const char *path, uint64_t *offset,
+                                       bool is_own)
 {
 	size_t n = step_next(&path);
 
-	for (unsigned depth = 0; depth < TYPES_DEPTH_MOST && is_record(type); depth++) {
-		size_t i = member_index(t->made, type, path, n, TYPES_DEPTH_MOST);
-		struct pmember *m = (struct pmember *)(uintptr_t)&type->member[i];
-
-		if (i == type->members)
-			return NULL;
-		*offset += m->offset;
-		if (is_called(m, path, n)) {
-			path += n;
-			if (!*path)
-				return m;
-			n = step_next(&path);
-		}
-		type = record_own(t, m);
-		if (!type)
-			return NULL;
-	}
-	return NULL;
-}
-
-/* The same, where nothing is to be changed. */
-static const struct pmember *member_see(struct types *t, const struct ptype *type, const char *path, uint64_t *offset)
-{
-	size_t n = step_next(&path);
-
-	for (unsigned depth = 0; depth < TYPES_DEPTH_MOST && is_record(type); depth++) {
+	for (unsigned depth = 0; depth < TYPES_DEPTH_MOST && type && is_record(type); depth++) {
 		size_t i = member_index(t->made, type, path, n, TYPES_DEPTH_MOST);
 		const struct pmember *m = &type->member[i];
 
@@ -137,10 +113,16 @@ static const struct pmember *member_see(struct types *t, const struct ptype *typ
 				return m;
 			n = step_next(&path);
 		}
-		for (type = m->type; type->kind == PTYPE_ARRAY; type = type->of)
-			;
+		type = is_own ? record_own(t, (struct pmember *)(uintptr_t)m) : m->type;
+		while (type && type->kind == PTYPE_ARRAY)
+			type = type->of;
 	}
 	return NULL;
+}
+
+static struct pmember *member_own(struct types *t, struct ptype *type, const char *path, uint64_t *offset)
+{
+	return (struct pmember *)(uintptr_t)member_at(t, type, path, offset, true);
 }
 
 /* ---- fields ---- */
@@ -219,7 +201,7 @@ static bool union_apply(struct types *t, const struct types_rule *rule, struct p
 	const struct pmember *tag;
 	struct pmember *m = member_own(t, on, path, &offset);
 
-	tag = m ? member_see(t, on, rule->tag, &tag_offset) : NULL;
+	tag = m ? member_at(t, on, rule->tag, &tag_offset, false) : NULL;
 	if (!tag || !is_tag(tag) || m->type->kind != PTYPE_UNION || m->bits || !cases_make(t, rule, m->type))
 		return false;
 	made->choice[made->choices] = (struct pchoice){.tag_at = (int64_t)(tag_offset - offset),

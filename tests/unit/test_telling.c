@@ -209,20 +209,6 @@ static void streams_and_images_carry_what_was_told(void **state)
 	in_process(stream_is_told, volume);
 }
 
-/* How many times this process has read from files. */
-static unsigned long reads(void)
-{
-	char text[512] = "";
-	int fd = open("/proc/self/io", O_RDONLY);
-	const char *at;
-
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
-		return 0;
-	close(fd);
-	at = strstr(text, "syscr: ");
-	return at ? strtoul(at + 7, NULL, 10) : 0;
-}
-
 static int many_are_told_of(const char *volume)
 {
 	struct state *s;
@@ -233,12 +219,12 @@ static int many_are_told_of(const char *volume)
 	s->table = pCalloc(MANY, sizeof(*s->table));
 	s->table[0] = pCalloc(1, sizeof(struct detail));
 	EXPECT(!pCSetType(id, s->table[0], "struct detail"));
-	before = reads();
+	before = process_reads();
 	for (unsigned i = 1; i < MANY; i++) {
 		s->table[i] = pCalloc(1, sizeof(struct detail));
 		EXPECT(!pCSetType(id, s->table[i], "struct detail"));
 	}
-	EXPECT(reads() == before + 1);
+	EXPECT(process_reads() == before + 1);
 	EXPECT(pPointSync(id) == 1 && object_is("1", s->table[MANY - 1], "struct detail"));
 	for (unsigned i = 0; i < MANY; i += 2) {
 		pFree(s->table[i]);

@@ -148,20 +148,6 @@ static void what_is_no_type_of_the_root_is_refused_and_changes_nothing(void **st
 	in_process(wrong_types_are_refused, scratch("wrong.vol"));
 }
 
-/* How many times this process has read from files. */
-static unsigned long reads(void)
-{
-	char text[512] = "";
-	int fd = open("/proc/self/io", O_RDONLY);
-	const char *at;
-
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
-		return 0;
-	close(fd);
-	at = strstr(text, "syscr: ");
-	return at ? strtoul(at + 7, NULL, 10) : 0;
-}
-
 static int second_time_reads_nothing(const char *volume)
 {
 	unsigned long before;
@@ -170,10 +156,10 @@ static int second_time_reads_nothing(const char *volume)
 
 	EXPECT(!pVOpen(volume));
 	EXPECT((id = pCAlloc(MAGIC, sizeof(struct app_state), &at)) > 0);
-	before = reads();
-	EXPECT(!type_set(id, "struct app_state") && reads() > before + 2);
-	before = reads();
-	EXPECT(!type_set(id, "struct app_state") && reads() == before + 1);
+	before = process_reads();
+	EXPECT(!type_set(id, "struct app_state") && process_reads() > before + 2);
+	before = process_reads();
+	EXPECT(!type_set(id, "struct app_state") && process_reads() == before + 1);
 	return 0;
 }
 
