@@ -67,6 +67,7 @@ static void attr_set(struct container *c, const struct cattr *attr, struct types
 		pthread_cond_wait(&c->changed, &c->lock);
 	if (!are_same) {
 		spm_typing_set(c, types);
+		spm_exact_begin(c, false);
 		c->are_types_changed = true;
 	}
 	c->attr = *attr;

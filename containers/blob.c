@@ -3,6 +3,8 @@
  *
  *   | bytes of table u64, of hints u32, of types u32 | table | hints | types |      from page SPM_BLOB_PAGE on
  *
+ * The list of plain numbers (plain.h), if there are any, is the beginning of the hints.
+ *
  * Written when one of them has changed. Pages behind the end are of a longer one before.
  */
 #include "container.h"
@@ -22,7 +24,8 @@ static_assert(sizeof(struct blob_header) == 16, "on disk");
 
 bool spm_blob_has_changed(const struct container *c)
 {
-	return spm_outside_has_changed(c->outside) || c->hints.has_changed || c->are_types_changed;
+	return spm_outside_has_changed(c->outside) || c->hints.has_changed || c->plain.has_changed ||
+	       c->are_types_changed;
 }
 
 static int blob_make(const struct blob_parts *p, unsigned char **out, size_t *pages)
@@ -50,8 +53,8 @@ static uint64_t hint_moved(uint64_t address, const void *moved)
 	return spm_moved_address(moved, address);
 }
 
-/* With the addresses that versions know. */
-static int hints_save(const struct container *c, void **bytes, size_t *n)
+/* Hints with the addresses that versions know. */
+static int hints_bytes(const struct container *c, void **bytes, size_t *n)
 {
 	struct hints moved;
 	int err = c->moved ? spm_hints_copy(&c->hints, &moved) : 0;
@@ -64,6 +67,26 @@ static int hints_save(const struct container *c, void **bytes, size_t *n)
 	err = spm_hints_save(&moved, bytes, n);
 	spm_hints_free(&moved);
 	return err;
+}
+
+/* The plain numbers come before them. */
+static int hints_save(const struct container *c, void **bytes, size_t *n)
+{
+	size_t before = spm_plain_bytes(&c->plain);
+	int err = c->plain.is_short ? -ENOMEM : hints_bytes(c, bytes, n);
+	unsigned char *all;
+
+	if (err || !before)
+		return err;
+	all = malloc(before + *n);
+	if (all) {
+		spm_plain_save(&c->plain, all);
+		memcpy(all + before, *bytes, *n);
+		*n += before;
+	}
+	free(*bytes);
+	*bytes = all;
+	return all ? 0 : -ENOMEM;
 }
 
 static bool is_live(uint64_t address, void *c)
@@ -104,23 +127,28 @@ void spm_blob_saved(struct container *c)
 {
 	spm_outside_saved(c->outside);
 	c->hints.has_changed = false;
+	c->plain.has_changed = false;
 	c->are_types_changed = false;
 }
 
 static int blob_part(const unsigned char *blob, uint64_t room, struct blob_parts *parts)
 {
 	struct blob_header h;
+	size_t plain;
 
 	memcpy(&h, blob, sizeof(h));
 	room -= sizeof(h);
 	if (h.table_bytes > room || (uint64_t)h.hints_bytes + h.types_bytes > room - h.table_bytes)
 		return -EINVAL;
 	blob += sizeof(h);
+	plain = spm_plain_length(blob + h.table_bytes, h.hints_bytes);
 	*parts = (struct blob_parts){.table = blob,
-	                             .hints = blob + h.table_bytes,
+	                             .plain = blob + h.table_bytes,
+	                             .hints = blob + h.table_bytes + plain,
 	                             .types = blob + h.table_bytes + h.hints_bytes,
 	                             .table_bytes = h.table_bytes,
-	                             .hints_bytes = h.hints_bytes,
+	                             .plain_bytes = plain,
+	                             .hints_bytes = h.hints_bytes - plain,
 	                             .types_bytes = h.types_bytes};
 	return 0;
 }
@@ -177,7 +205,8 @@ int spm_blob_load(struct container *c, uint64_t pages)
 	if (spm_typing_load(c->magic, &parts, &types))
 		err = -1;
 	else if (spm_outside_load(c->outside, parts.table, parts.table_bytes) ||
-	         spm_hints_load(&c->hints, parts.hints, parts.hints_bytes) || !spm_hints_fit(&c->hints, types))
+	         spm_hints_load(&c->hints, parts.hints, parts.hints_bytes) ||
+	         spm_plain_load(&c->plain, parts.plain, parts.plain_bytes) || !spm_hints_fit(&c->hints, types))
 		err = malformed(c->magic);
 	free(blob);
 	if (err)

@@ -320,14 +320,20 @@ static bool clone_try(struct container *c)
 /* What happens while everybody stands still, or spans are held. */
 static int capture_stopped(struct container *c, bool is_full, bool can_clone, bool others_run)
 {
+	struct kinds *kinds;
 	int lost = 0, err;
 
 	spm_heap_each_watched_run(run_collect, &lost);
 	spm_heap_drain_freed(span_freed, NULL);
-	err = is_full ? spm_trace_full(c->marks, c->root, &c->hints, others_run)
-	              : spm_trace_incremental(c->marks, c->root, &c->hints, others_run);
+	kinds = spm_exact_kinds(c, others_run);
+	err = is_full ? spm_trace_full(c->marks, c->root, &c->hints, kinds, others_run)
+	              : spm_trace_incremental(c->marks, c->root, &c->hints, kinds, others_run);
 	if (err)
 		return err;
+	c->image.is_exact = kinds != NULL;
+	c->image.lost = 0;
+	if (kinds)
+		spm_exact_settle(c);
 	c->image.discovery_ns = spm_now_ns();
 	if (c->image.attr.chunk_bytes > SPM_PAGE_BYTES)
 		spm_marks_touch_chunks(c->marks, (unsigned)(c->image.attr.chunk_bytes / SPM_PAGE_BYTES));
@@ -379,15 +385,18 @@ bool spm_capture_stops(const struct container *c)
 	return c->attr.stop_threads || !spm_heap_can_hold();
 }
 
-static int trace(struct container *c, bool others_run)
+/* Whoever writes an image of it reads what slots are: that may not change then. */
+static int trace(struct container *c, bool is_written, bool others_run)
 {
-	return spm_trace_incremental(c->marks, c->root, &c->hints, others_run);
+	struct kinds *kinds = spm_exact_kinds(c, is_written || others_run);
+
+	return spm_trace_incremental(c->marks, c->root, &c->hints, kinds, others_run);
 }
 
 /* 1: something differs, or may; 0: nothing does. */
 static int changes_trace(struct container *c, bool others_run)
 {
-	int err = trace(c, others_run);
+	int err = trace(c, false, others_run);
 
 	return err ? err : spm_marks_touched(c->marks) > 0;
 }
@@ -410,7 +419,7 @@ static void container_reach(struct container *c, void *arg)
 	struct reach *r = arg;
 
 	if (!r->err && !c->is_inherited && !c->is_view)
-		r->err = trace(c, r->others_run);
+		r->err = trace(c, c->is_busy, r->others_run);
 }
 
 static int all_reach(struct container *c, bool others_run)

@@ -2,7 +2,7 @@
  *
  * What it holds beyond live slots is made zero (nothing unreachable reaches the disk), pointers to memory that will not be
  * there after a restart too, and pointers into code and static data become words that mean the same in every process
- * (discover/outside.h). If the container was moved, pages and pointers get the addresses that its versions know (moved.h).
+ * (discover/outside.h). What types say to be a number stays as it is (plain.h). If the container was moved, pages and pointers get the addresses that its versions know (moved.h).
  */
 #include "changes.h"
 #include "heapimage.h"
@@ -107,16 +107,21 @@ static struct page_change page_prepare(struct container *c, struct touched t, un
 {
 	struct left_note note = {c, spm_page_address(t.page), false};
 	struct page_change ch = {.page = spm_moved_page(c->moved, t.page), .is_removed = t.run->is_removed};
+	struct aside numbers;
 
-	if (ch.is_removed)
+	if (ch.is_removed) {
+		spm_plain_drop(c, t.page);
 		return ch;
+	}
 	ch.meta = meta_of(t.run, t.page);
 	dead_slots_zero(t.run, note.page_at, copy);
+	spm_plain_find(c, t.run, t.page, (uint64_t *)(void *)copy, &numbers);
 	if (!(ch.meta.flags & HEAP_NOPTR)) {
 		spm_heapimage_cut((uint64_t *)(void *)copy, pointer_left, &note);
 		if (spm_outside_encode(c->outside, (uint64_t *)(void *)copy, pointer_left, &note))
 			ch.meta.flags |= PAGE_OUTSIDE;
 		spm_moved_words(c->moved, (uint64_t *)(void *)copy);
+		spm_plain_put_back(&numbers, (uint64_t *)(void *)copy);
 		spm_hints_each_excluded(&c->hints, note.page_at, SPM_PAGE_BYTES, excluded_note, &note);
 		spm_marks_set_unlike(c->marks, t.page, note.is_unlike);
 	}

@@ -25,6 +25,7 @@
 #include "discover/trace.h"
 #include "group.h"
 #include "moved.h"
+#include "plain.h"
 #include "snapshot/clone.h"
 #include "softpm.h"
 #include "types/types.h"
@@ -62,6 +63,8 @@ struct image {
 	uint64_t root, root_bytes, live_bytes, pause_ns, discovery_ns, dirty_pages, input; /* discovery: of the pause */
 	uint64_t captured_ns, stored_bytes; /* stored: of the version, when it is written */
 	bool is_full_trace;
+	bool is_exact; /* the container's kinds say what its slots are */
+	size_t lost;   /* suspects (discover/kinds.h) */
 	struct cattr attr;
 };
 
@@ -134,7 +137,10 @@ struct container {
 	bool is_log_used;                   /* since the worker's last upkeep */
 
 	struct image image;
-	struct hints hints; /* changed while no point is under way, or stopped */
+	struct hints hints;  /* changed while no point is under way, or stopped */
+	struct kinds *kinds; /* what types say of its slots; NULL: nothing. Changed while no point is under way */
+	struct plain plain;  /* numbers that look like pointers, in the newest version, or the one under way */
+	uint64_t numbers_lost;
 	bool wants_full_trace;
 	uint64_t points, full_traces, stored_bytes, dirty_pages;
 	uint64_t discovery_ns, freeze_ns, write_ns, flush_ns; /* of all points */
@@ -267,8 +273,8 @@ int spm_blob_save(struct container *c, unsigned char **out, size_t *pages); /* *
 void spm_blob_saved(struct container *c);                                   /* and they are durable */
 int spm_blob_load(struct container *c, uint64_t pages);                     /* 0, or -1 and the error is set */
 struct blob_parts {
-	const void *table, *hints, *types;
-	uint64_t table_bytes, hints_bytes, types_bytes;
+	const void *table, *plain, *hints, *types;
+	uint64_t table_bytes, plain_bytes, hints_bytes, types_bytes;
 };
 /* What the chain's version has: *blob is to be freed, and *parts is of it (none if there are no pages). 0, or -1 and the error is set. */
 int spm_blob_read(struct chain *chain, int magic, uint64_t pages, unsigned char **blob, struct blob_parts *parts);
@@ -302,6 +308,17 @@ int spm_typing_check_image(const char *path, const struct types *types);
 int spm_typing_check_objects(struct container *c);
 /* c->growth becomes NULL. */
 void spm_typing_check_end(struct container *c);
+
+/* Whether the user wants types to count. */
+bool spm_typing_is_wanted(void);
+
+/* exact.c: the container's types are these from here on. is_restored: slots that are live have been restored, and nothing was since. */
+void spm_exact_begin(struct container *c, bool is_restored);
+/* For a trace. NULL: it is to be conservative. Stopped, or held. */
+struct kinds *spm_exact_kinds(struct container *c, bool others_run);
+/* After a trace with kinds: which pages are different by what it learned, which suspects are lost. Stopped. */
+void spm_exact_settle(struct container *c);
+void spm_exact_tell(struct container *c); /* them, to pOutside */
 
 /* look.c: whether a version makes sense beyond what its checksums say: spans, root, table of modules, types. 0; 1: it does not,
  * the error tells why; -1: could not look. Reads no page but those of tables. */

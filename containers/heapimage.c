@@ -58,8 +58,9 @@ static int header_check(const char *path, const struct heapimage_header *h, uint
 		return spm_fail(EUCLEAN, "%s has %llu bytes instead of %llu: it was not copied whole; copy it again",
 		                path, (unsigned long long)file_bytes, (unsigned long long)h->file_bytes);
 	if (!h->runs || h->runs > SPM_SLICES || h->mends > window_pages || h->modules_bytes > UINT32_MAX ||
+	    h->plains > h->tables_bytes / sizeof(uint64_t) ||
 	    h->tables_bytes != h->runs * sizeof(struct heapimage_run) + h->mends * sizeof(struct heapimage_mend) +
-	                               h->modules_bytes ||
+	                               h->plains * sizeof(uint64_t) + h->modules_bytes ||
 	    h->tables_bytes > file_bytes - HEAPIMAGE_HEADER_BYTES)
 		return no_image(path, "the lengths of its tables make no sense");
 	if (h->pages > window_pages || h->sums_at % sizeof(uint64_t) || h->sums_at > file_bytes ||
@@ -146,9 +147,14 @@ static int tables_read(const char *path, struct heapimage_file *f)
 		return no_image(path, "its tables are damaged");
 	f->run = (const void *)f->tables;
 	f->mend = (const void *)(f->run + f->h.runs);
-	f->modules = f->mend + f->h.mends;
+	f->plain = (struct plain){
+	        .place = (uint64_t *)(void *)(f->tables + f->h.runs * sizeof(*f->run) + f->h.mends * sizeof(*f->mend)),
+	        .n = f->h.plains};
+	f->modules = f->plain.place + f->h.plains;
 	f->h.info.branch[sizeof(f->h.info.branch) - 1] = 0;
 	f->h.info.name[sizeof(f->h.info.name) - 1] = 0;
+	if (!spm_plain_is_sane(&f->plain))
+		return no_image(path, "its list of numbers makes no sense");
 	return runs_check(path, f) || mends_check(path, f) || root_check(path, f) ? -1 : 0;
 }
 

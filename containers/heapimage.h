@@ -11,7 +11,8 @@
  * modulo 2 MiB, so that the page cache may serve huge pages.
  *
  * Pages are as volumes have them: dead slots zero, outward pointers canonical (discover/outside.h). Those that hold canonical words
- * are in the list of mends: who opens the image gets copies of his own of these, and of no others.
+ * are in the list of mends: who opens the image gets copies of his own of these, and of no others. What looks canonical and is a number (plain.h)
+ * is in a list between mends and modules.
  *
  * Valid if and only if the header's sum is right, that of the tables is, the file is as long as the header says, and all
  * numbers keep to what heapimage.c checks. What the pages hold is verified by pImageCheck only, by a sum for each page of each run (0:
@@ -39,7 +40,8 @@ struct heapimage_header {
 	uint64_t sum; /* XXH3 of the 4096 bytes, with this field zero */
 	uint32_t format, byte_order;
 	uint64_t file_bytes;
-	uint64_t tables_bytes, tables_sum; /* right behind the header: runs, mends, the table of modules */
+	uint64_t tables_bytes,
+	        tables_sum; /* right behind the header: runs, mends, plain numbers, the table of modules */
 	uint64_t runs, mends, modules_bytes;
 	uint64_t sums_at; /* XXH3 of each page of each run, u64; 0: all zero */
 	uint64_t pages;   /* of all runs, whether the version has them or not */
@@ -48,7 +50,8 @@ struct heapimage_header {
 	struct version_info info;
 	uint64_t types_at, types_bytes, types_sum;
 	uint64_t hints_bytes, spans, objects_sum; /* of hints and spans, behind the types */
-	unsigned char rest[4096 - 640];
+	uint64_t plains;
+	unsigned char rest[4096 - 648];
 };
 static_assert(sizeof(struct heapimage_header) == HEAPIMAGE_HEADER_BYTES, "on disk");
 static_assert(offsetof(struct heapimage_header, info) == 96, "on disk");
@@ -78,6 +81,7 @@ struct heapimage_file {
 	unsigned char *tables;
 	const struct heapimage_run *run;
 	const struct heapimage_mend *mend;
+	struct plain plain; /* of `tables` */
 	const void *modules;
 };
 /* What versions have beside their pages, of an image: to be freed. The sums are right. 0, or -1 and the error is set. */
@@ -103,7 +107,8 @@ uint64_t spm_heapimage_sum(const struct heapimage_header *h);
 bool spm_heapimage_is_id(int id);
 bool spm_heapimage_is_open(int id);
 int spm_heapimage_of(uint64_t address); /* in the window; the ID, 0: it is in no image */
-uint64_t spm_heapimage_rest(uint64_t address); /* in the window; bytes to the end of the run that it lies in, 0: of none */
+uint64_t
+spm_heapimage_rest(uint64_t address); /* in the window; bytes to the end of the run that it lies in, 0: of none */
 void spm_heapimage_close(int id);
 int spm_heapimage_outside(int id, int (*fn)(void *place, void *value, const char *what, void *arg), void *arg);
 /* Sets the error for any other use of an image's ID. */

@@ -32,6 +32,7 @@ struct making {
 	unsigned char *blob;
 	struct blob_parts parts; /* of it */
 	uint64_t spans;
+	struct plain plain;
 	char temporary[4096];
 	int fd;
 	uint64_t at_run, sums;      /* the run that pages are written to, and where its sums begin */
@@ -120,7 +121,8 @@ static void places_give(struct making *m)
 	for (uint64_t i = 0; i < h->runs; i++)
 		h->pages += m->run[i].pages;
 	h->modules_bytes = m->parts.table_bytes;
-	h->tables_bytes = h->runs * sizeof(*m->run) + h->mends * sizeof(*m->mend) + h->modules_bytes;
+	h->tables_bytes = h->runs * sizeof(*m->run) + h->mends * sizeof(*m->mend) + h->plains * sizeof(uint64_t) +
+	                  h->modules_bytes;
 	h->sums_at = aligned(sizeof(*h) + h->tables_bytes, SPM_PAGE_BYTES);
 	h->types_at = h->sums_at + h->pages * sizeof(uint64_t);
 	h->types_bytes = m->parts.types_bytes;
@@ -133,11 +135,23 @@ static void places_give(struct making *m)
 	}
 }
 
+static int plain_read(struct making *m)
+{
+	int err = spm_plain_load(&m->plain, m->parts.plain, m->parts.plain_bytes);
+
+	m->h.plains = m->plain.n;
+	if (err == -ENOMEM)
+		return no_memory(m);
+	return err ? spm_fail(EUCLEAN, "container %d is damaged: its hints are malformed", m->magic) : 0;
+}
+
 static int layout_make(struct making *m)
 {
 	if (spm_chain_list(m->chain, &m->list))
 		return no_memory(m);
 	if (runs_make(m) || spm_blob_read(m->chain, m->magic, m->blob_pages, &m->blob, &m->parts))
+		return -1;
+	if (plain_read(m))
 		return -1;
 	if (!m->h.runs)
 		return spm_fail(EUCLEAN, "container %d is damaged: the version has no pages", m->magic);
@@ -249,7 +263,8 @@ static int pages_write(struct making *m)
 
 static int tables_write(struct making *m)
 {
-	size_t runs = m->h.runs * sizeof(*m->run), mends = m->h.mends * sizeof(*m->mend);
+	size_t runs = m->h.runs * sizeof(*m->run), mends = m->h.mends * sizeof(*m->mend),
+	       plains = m->h.plains * sizeof(uint64_t);
 	unsigned char *tables = malloc(m->h.tables_bytes);
 	int err;
 
@@ -257,8 +272,10 @@ static int tables_write(struct making *m)
 		return no_memory(m);
 	memcpy(tables, m->run, runs);
 	memcpy(tables + runs, m->mend, mends);
+	if (plains)
+		memcpy(tables + runs + mends, m->plain.place, plains);
 	if (m->h.modules_bytes)
-		memcpy(tables + runs + mends, m->parts.table, m->h.modules_bytes);
+		memcpy(tables + runs + mends + plains, m->parts.table, m->h.modules_bytes);
 	m->h.tables_sum = XXH3_64bits(tables, m->h.tables_bytes);
 	m->h.sum = spm_heapimage_sum(&m->h);
 	err = bytes_write(m, sizeof(m->h), tables, m->h.tables_bytes);
@@ -388,6 +405,7 @@ static void making_free(struct making *m)
 	spm_pages_unmap(m->mend, (m->list.n + 1) * sizeof(*m->mend));
 	spm_source_list_free(&m->list);
 	free(m->blob);
+	spm_plain_free(&m->plain);
 	free(m->page);
 	if (m->chain)
 		spm_chain_close(m->chain);

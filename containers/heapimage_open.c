@@ -170,9 +170,21 @@ static void pointer_lost(size_t word, const char *sentence, void *arg)
 	spm_left_add(&m->image->left, m->at + word * sizeof(uint64_t), 0, sentence);
 }
 
+static void page_mend(struct heapimage *image, struct outside *o, const struct plain *plain, uint32_t page)
+{
+	struct mending note = {image, spm_page_address(page)};
+	uint64_t *word = (uint64_t *)(uintptr_t)note.at;
+	struct aside numbers;
+
+	spm_plain_set_aside(plain, page, word, &numbers);
+	spm_outside_decode(o, word, SPM_PAGE_BYTES / sizeof(*word), pointer_lost, &note);
+	spm_plain_put_back(&numbers, word);
+}
+
 /* The kernel is asked for the copies, and says so if the file can't be read, where a touch would be SIGBUS. Before Linux 5.14 they are
  * touched. */
-static int pages_mend(struct heapimage *image, struct outside *o, const struct heapimage_mend *m)
+static int pages_mend(struct heapimage *image, struct outside *o, const struct plain *plain,
+                      const struct heapimage_mend *m)
 {
 	struct mending note = {image, spm_page_address(m->page)};
 	uint64_t *word = (uint64_t *)(uintptr_t)note.at;
@@ -181,7 +193,10 @@ static int pages_mend(struct heapimage *image, struct outside *o, const struct h
 	if (madvise(word, bytes, MADV_POPULATE_WRITE) && errno != EINVAL)
 		return spm_fail(errno == ENOMEM ? ENOMEM : EIO, "image %s: the pages at %p can't be had: %s",
 		                image->path, (void *)word, strerror(errno));
-	spm_outside_decode(o, word, bytes / sizeof(*word), pointer_lost, &note);
+	if (!plain->n)
+		spm_outside_decode(o, word, bytes / sizeof(*word), pointer_lost, &note);
+	for (uint32_t i = 0; plain->n && i < m->pages; i++)
+		page_mend(image, o, plain, m->page + i);
 	return 0;
 }
 
@@ -193,7 +208,7 @@ static int all_mend(struct heapimage *image, const struct heapimage_file *f, str
 		return spm_fail(EUCLEAN, "image %s: its table of modules is malformed; write it anew with softpm image",
 		                image->path);
 	for (uint64_t i = 0; i < f->h.mends && !err; i++)
-		err = pages_mend(image, o, &f->mend[i]);
+		err = pages_mend(image, o, &f->plain, &f->mend[i]);
 	for (size_t i = 0; i < image->runs && !err; i++)
 		if (mprotect(place_of(&image->run[i]), (size_t)image->run[i].pages * SPM_PAGE_BYTES, PROT_READ))
 			err = spm_fail(errno, "image %s can't be made read-only: %s", image->path, strerror(errno));

@@ -482,5 +482,7 @@ bool spm_in_place_apply(struct in_place *p)
 	pages_settle(p);
 	p->c->pages_switched += p->page.n;
 	spm_blob_settle(p->next);
+	spm_exact_begin(p->next, true);
+	p->next->wants_full_trace = p->c->wants_full_trace; /* what did not change is not worth one */
 	return true;
 }

@@ -65,6 +65,7 @@ struct lazy {
 	struct chain *chain;
 	uint64_t version;
 	struct moved *moved;     /* the container's */
+	struct plain plain;      /* as the version has it */
 	struct source_list list; /* by where the pages go */
 	struct piece *piece;
 	size_t pieces, piece_room;
@@ -141,9 +142,16 @@ struct sources {
 
 static void pointers_move(struct lazy *z, const struct sources *s, size_t from, size_t n, unsigned char *buffer)
 {
-	for (size_t i = 0; i < n && z->moved; i++)
-		if (!(s->plain >> (from + i) & 1))
-			z->moved->words += spm_moved_words(z->moved, (uint64_t *)(void *)(buffer + i * SPM_PAGE_BYTES));
+	for (size_t i = 0; i < n && z->moved; i++) {
+		uint64_t *word = (uint64_t *)(void *)(buffer + i * SPM_PAGE_BYTES);
+		struct aside numbers;
+
+		if (s->plain >> (from + i) & 1)
+			continue;
+		spm_plain_set_aside(&z->plain, spm_moved_page(z->moved, s->page[from + i].page), word, &numbers);
+		z->moved->words += spm_moved_words(z->moved, word);
+		spm_plain_put_back(&numbers, word);
+	}
 }
 
 /* Once more, so that the sentence has the number that the version knows the page by. */
@@ -666,6 +674,7 @@ static size_t pieces_most(const struct source_list *pages)
 static void memory_free(struct lazy *z)
 {
 	spm_source_list_free(&z->list);
+	spm_plain_free(&z->plain);
 	spm_pages_unmap(z->piece, z->piece_room * sizeof(*z->piece));
 	free(z);
 }
@@ -706,8 +715,11 @@ int spm_lazy_new(struct container *of, uint64_t version, const struct source_lis
 	}
 	z->list = *pages;
 	pieces_cut(z);
-	err = spm_chain_pin(c, true);
+	err = spm_plain_copy(&of->plain, &z->plain);
+	if (!err)
+		err = spm_chain_pin(c, true);
 	if (err) {
+		spm_plain_free(&z->plain);
 		spm_pages_unmap(z->piece, z->piece_room * sizeof(*z->piece));
 		free(z);
 		return err;

@@ -167,6 +167,7 @@ static void stats_live(struct container *c, struct pstats *out)
 	        .flush_ns = c->flush_ns,
 	        .words_moved = c->moved ? c->moved->words : 0,
 	        .pages_switched = c->pages_switched,
+	        .numbers_lost = c->numbers_lost,
 	        .tracker = spm_track_name(),
 	};
 	pthread_mutex_unlock(&c->lock);

@@ -335,13 +335,16 @@ static void pointer_lost(size_t word, const char *sentence, void *arg)
 void spm_page_mend(struct container *c, uint8_t flags, uint64_t page, uint64_t *word)
 {
 	struct warn_note note = {c, spm_page_address((pageno_t)spm_moved_page(c->moved, page))};
+	struct aside numbers;
 
 	if (flags & HEAP_NOPTR)
 		return;
+	spm_plain_set_aside(&c->plain, page, word, &numbers);
 	if (flags & PAGE_OUTSIDE)
 		spm_outside_decode(c->outside, word, SPM_PAGE_BYTES / 8, pointer_lost, &note);
 	if (c->moved)
 		c->moved->words += spm_moved_words(c->moved, word);
+	spm_plain_put_back(&numbers, word);
 }
 
 static pageno_t fill_place(const void *arg, uint64_t page)
@@ -586,6 +589,8 @@ int spm_restore(struct container *c, const struct version_info *info)
 	err = spm_heap_init() ? spm_fail(ENOMEM, "the heap window can't be had") : load(l, info);
 	if (err)
 		spans_unmake(l);
+	else
+		spm_exact_begin(c, !c->wants_full_trace); /* a migration wants one: it has made objects */
 	spm_typing_check_end(c);
 	spm_source_list_free(&l->list);
 	free(l);

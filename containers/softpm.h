@@ -198,7 +198,12 @@ struct cattr {
 	 * `softpm browse`): pCSetAttr reads what the type is, and all that it leads to, from the debug information of the program and the libraries that
 	 * it has loaded, also if that is in files of its own (by build ID or .gnu_debuglink, as debuggers find it), and the container keeps it. For
 	 * a type and a build of the program that the container knows nothing is read. The name is looked for in the module that calls
-	 * pCSetAttr, then in the program, then in all others. libdw, which reads it, may end the process if it gets no memory. */
+	 * pCSetAttr, then in the program, then in all others. libdw, which reads it, may end the process if it gets no memory.
+	 *
+	 * What types say to be a number (integers, floats, enums) keeps no object from then on, and is never changed as a pointer might be: a program that
+	 * keeps pointers in integers declares them uintptr_t, names them by pHint (see numbers_lost of pStats, and pOutside), or runs with
+	 * $SOFTPM_TYPES=unchecked. All else may be a pointer: what void and char pointers lead to, char arrays, unions whose members disagree, what lies behind
+	 * the first struct of an object. Not with stop_threads 0: then all may. */
 	char type[128];
 };
 /* Takes effect at the next point, which makes a version even if nothing else changed. EINVAL names the field; of the type: it is larger than the root
@@ -598,6 +603,9 @@ struct pstats {
 	/* Where the time of all points went; 0 for one that is not open. The pauses: finding what changed, and what it leads to; copying it. Then,
 	 * while the program runs or the caller of pPointSync waits: making records of it; waiting for the device. */
 	uint64_t discovery_ns, freeze_ns, write_ns, flush_ns;
+	/* Since the last full trace, numbers (by cattr.type) that lead to an object which nothing else leads to: it is not in the versions. pOutside tells
+	 * which. A program that keeps pointers in integers should see this, and declare them uintptr_t or pHint them. */
+	uint64_t numbers_lost;
 };
 /* Of an open container in this process; for any other, as its newest version recorded them. ENOENT: there is none. */
 SOFTPM_API int pStats(int magic, struct pstats *out);

@@ -99,6 +99,8 @@ static void exchange(struct container *a, struct container *b)
 	EXCHANGE(types);
 	EXCHANGE(are_types_changed);
 	EXCHANGE(hints);
+	EXCHANGE(kinds);
+	EXCHANGE(plain);
 	EXCHANGE(wants_full_trace);
 	EXCHANGE(newest);
 	EXCHANGE(durable);

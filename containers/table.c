@@ -314,6 +314,8 @@ void spm_container_free(struct container *c)
 	pthread_cond_destroy(&c->work);
 	pthread_mutex_destroy(&c->lock);
 	spm_hints_free(&c->hints);
+	spm_kinds_free(c->kinds);
+	spm_plain_free(&c->plain);
 	spm_typing_check_end(c);
 	spm_types_free(c->types);
 	free(c->left.pointer);

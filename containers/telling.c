@@ -49,6 +49,7 @@ static void types_put(struct container *c, struct types *types)
 	while (c->is_busy)
 		pthread_cond_wait(&c->changed, &c->lock);
 	spm_typing_set(c, types);
+	spm_exact_begin(c, false);
 	c->are_types_changed = true;
 	c->is_attr_changed = true;
 	pthread_mutex_unlock(&c->lock);

@@ -136,7 +136,7 @@ void spm_typing_check_end(struct container *c)
 }
 
 /* $SOFTPM_TYPES=unchecked: the user knows better. */
-static bool is_check_wanted(void)
+bool spm_typing_is_wanted(void)
 {
 	const char *wish = getenv("SOFTPM_TYPES");
 
@@ -248,7 +248,7 @@ int spm_typing_check(struct container *c)
 	spm_typing_check_end(c);
 	if (!c->types || spm_types_are_here(c->types))
 		return 0;
-	err = is_check_wanted() ? here_read(c, &here) : 1;
+	err = spm_typing_is_wanted() ? here_read(c, &here) : 1;
 	if (err)
 		return err > 0 ? types_drop(c) : -1;
 	return types_compare(c, here);
@@ -272,7 +272,7 @@ int spm_typing_check_image(const char *path, const struct types *types)
 	struct types *here;
 	int err;
 
-	if (spm_types_are_here(types) || !is_check_wanted())
+	if (spm_types_are_here(types) || !spm_typing_is_wanted())
 		return 0;
 	err = image_here_read(path, types, &here);
 	if (err)

@@ -37,6 +37,8 @@ static int image_commit(struct container *c, bool is_forced, struct version_info
 	int err;
 
 	c->left.n = 0;
+	if (c->image.is_exact)
+		spm_exact_tell(c);
 	info_fill(c, info);
 	spm_changes_begin(&changes, c, info->chunk_bytes / SPM_PAGE_BYTES);
 	err = spm_chain_commit_from(c->chain, &changes.source, is_forced, info);

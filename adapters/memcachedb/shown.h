@@ -11,7 +11,7 @@ static const uint64_t SPM_SHOWN_MARK = UINT64_C(0x314d4554492d434d); /* "MC-ITEM
  * from expand_bucket on. */
 struct spm_shown_items {
 	uint64_t mark;
-	uint64_t table, old_table;
+	uintptr_t table, old_table;
 	uint64_t expand_bucket;
 	uint32_t power, is_expanding;
 	/* Of an item: where it has what. The key is at data_at, and 8 bytes further if a bit of has_cas is set in its flags; a zero comes

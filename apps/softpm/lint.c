@@ -2,7 +2,7 @@
  *
  *   pointers that lead out: to stacks and libc's heap, which are NULL after a restore; to places without a symbol, which are NULL in a program that
  *     is built anew
- *   pointers to where there is no object; numbers that are addresses of objects, which they keep alive, and which a restore may change; words that
+ *   pointers to where there is no object; numbers that look like addresses: they keep no objects alive (but for uintptr_t); words that
  *     may be pointers or not, as nobody told
  *   objects reachable only past an end: nothing leads into them but their end, so the next full trace drops them; or what keeps them alive is meant as
  *     the end of the object before
@@ -24,6 +24,8 @@
 
 enum { LINES_USUAL = 20, BIGGEST = 10 };
 enum finding { OUT_NAMED, OUT_NAMELESS, LOST, NOWHERE, NUMBER, UNTYPED, DAMAGE, PAST_END, FINDINGS };
+
+static const uint64_t heap_start = UINT64_C(0x6a8100000000), heap_end = UINT64_C(0x6b0000000000); /* docs/format.md */
 
 /* A pointer right behind an object. */
 struct ending {
@@ -48,7 +50,7 @@ static const char *const finding_words[] = {
         [OUT_NAMELESS] = "leads out to where there is no symbol: NULL in a program that is built anew",
         [LOST] = "leads out: NULL after a restore",
         [NOWHERE] = "leads to where there is no object",
-        [NUMBER] = "is a number that is an object's address: it keeps the object alive",
+        [NUMBER] = "is a number that is an object's address: it keeps no object alive",
         [UNTYPED] = "may be a pointer, or a number: nobody told",
         [DAMAGE] = "can't be read",
         [PAST_END] = ""};
@@ -56,6 +58,19 @@ static const char *const finding_names[] = {[OUT_NAMED] = "outside", [OUT_NAMELE
                                             [LOST] = "lost",         [NOWHERE] = "no_object",
                                             [NUMBER] = "ambiguous",  [UNTYPED] = "untyped",
                                             [DAMAGE] = "damage",     [PAST_END] = "past_end"};
+
+/* As discovery takes it: uintptr_t for a pointer, all others for none. */
+static const char *number_words(const struct linting *l, const struct row *r)
+{
+	const char *type = r->place->type ? r->place->type->name : "";
+	struct pobject o;
+
+	if (pLookObject(l->look, r->value->number, &o) != 1)
+		return "is a number that looks like an address, and no object is there: numbers keep none alive";
+	return strcmp(type, "uintptr_t") != 0 && strcmp(type, "intptr_t") != 0
+	               ? finding_words[NUMBER]
+	               : "is a number that is an object's address: it keeps the object alive";
+}
 
 static void finding_tell(struct linting *l, enum finding f, const struct row *r)
 {
@@ -74,7 +89,7 @@ static void finding_tell(struct linting *l, enum finding f, const struct row *r)
 	} else {
 		printf("%s = ", text_plain(path));
 		value_print(stdout, r->value);
-		printf(": %s\n", finding_words[f]);
+		printf(": %s\n", f == NUMBER ? number_words(l, r) : finding_words[f]);
 	}
 	free(path);
 }
@@ -87,13 +102,11 @@ static bool is_nameless(const char *name)
 	return plus && !strncmp(plus, "+0x", 3);
 }
 
-static bool is_ambiguous(const struct linting *l, const struct row *r)
+static bool is_address(const struct row *r)
 {
-	struct pobject o;
-
 	return !r->place->bits && r->place->bytes == 8 && !r->place->is_plain &&
-	       (r->value->kind == VALUE_INT || r->value->kind == VALUE_UNSIGNED) &&
-	       pLookObject(l->look, r->value->number, &o) == 1;
+	       (r->value->kind == VALUE_INT || r->value->kind == VALUE_UNSIGNED) && r->value->number >= heap_start &&
+	       r->value->number < heap_end;
 }
 
 /* ---- pointers right behind objects ---- */
@@ -228,7 +241,7 @@ static int row_lint(const struct row *r, void *arg)
 		finding_tell(l, outside_kind(r->value->name), r);
 	else if (r->value->kind == VALUE_NOWHERE && !is_end)
 		finding_tell(l, NOWHERE, r);
-	else if (is_ambiguous(l, r))
+	else if (is_address(r))
 		finding_tell(l, NUMBER, r);
 	else if (r->damage || r->value->kind == VALUE_DAMAGE)
 		finding_tell(l, DAMAGE, r);

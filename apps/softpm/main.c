@@ -164,7 +164,7 @@ static const struct command commands[] = {
          .summary = "what is not as it seems, and what takes room",
          .help = "Shows pointers that lead out of the heap and are NULL after a restore, or have no symbol, those that "
                  "lead\n"
-                 "to no object, numbers that are addresses of objects, objects that are reached only past an end, and\n"
+                 "to no object, numbers that look like addresses, objects that are reached only past an end, and\n"
                  "the objects with most bytes behind them. It looks at all of the version. -n COUNT lines of each "
                  "(20),\n"
                  "--all: all. --path PATH: who keeps the object alive that this place leads to, or is in, from the "

@@ -15,6 +15,10 @@
  * still. One that was freed and allocated again meanwhile is marked too, without having been scanned: what the program
  * wrote there it wrote after its pages were taken as dirty, so the next trace scans them.
  *
+ * With kinds, a pointer in the ring has the kind of what it leads to, and a range that of its slot. A slot that turns out to be something else is scanned
+ * again as that. Who got a kind by a word that the other says something else of has it wrongly: when all else is done it becomes MIXED, and
+ * those who got theirs by its words, too.
+ *
  * One long list gains nothing by this: where it goes on is only known from the node that is awaited (bench/discover
  * shows both). Only if its nodes lie in the order of the links can those to come be guessed.
  */
@@ -26,6 +30,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* What is done for each pointer exists twice: types cost nothing where there are none. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 enum {
 	PAGES = SPM_SLICES * SPM_SLICE_PAGES,
 	AHEAD = 16, /* a power of two */
@@ -35,7 +42,15 @@ enum {
 };
 
 struct range {
-	uint64_t from, bytes; /* multiples of 8 */
+	uint64_t from, bytes; /* multiples of 8; typed traces have a kind in the upper 16 bits of bytes */
+};
+enum { KIND_BIT = 48 };
+static const uint64_t kind_less = (UINT64_C(1) << KIND_BIT) - 1;
+
+/* What the slot was taken for, and is. */
+struct correction {
+	uint64_t slot;
+	uint16_t was, is;
 };
 
 struct view {
@@ -43,8 +58,8 @@ struct view {
 	uint64_t bytes;              /* of all its slots */
 	uint64_t slot_bytes;
 	uint32_t recip;
-	uint8_t flags;
-	struct slotset missing; /* allocated, and not live so far */
+	uint32_t flags : 8, row : 24; /* row: of the kinds; 0: none */
+	struct slotset missing;       /* allocated, and not live so far */
 };
 static_assert(sizeof(struct view) == 64, "one cache line");
 
@@ -54,6 +69,7 @@ struct tables {
 	struct view view[PAGES];
 	struct slotset missed[PAGES];        /* as `missing` was at first */
 	struct range stack[(size_t)1 << 32]; /* no container can need more than one a slot */
+	struct correction correction[(size_t)1 << 32];
 };
 static_assert(!(offsetof(struct tables, view) % SPM_PAGE_BYTES) &&
                       !(offsetof(struct tables, missed) % SPM_PAGE_BYTES) &&
@@ -63,18 +79,21 @@ static_assert(!(offsetof(struct tables, view) % SPM_PAGE_BYTES) &&
 struct trace {
 	struct marks *marks;
 	const struct hints *hints;
+	struct kinds *kinds; /* NULL: nobody says what slots are */
 	struct tables *tables;
 	uint32_t views;
 	bool others_run;
-	bool has_found;      /* a slot became live */
-	unsigned put, taken; /* counts; the difference is in the ring */
-	uint64_t ring[AHEAD];
-	size_t depth, deepest;
+	bool has_found;       /* a slot became live */
+	unsigned put, taken;  /* counts; the difference is in the ring */
+	uint64_t ring[AHEAD]; /* typed: with the kind of what it leads to in the upper 16 bits */
+	size_t depth, deepest, corrections, corrections_most;
 };
+static_assert(SPM_SLICES * (SPM_SLICE_PAGES / 8) < KIND_ROWS, "mostly there are rows enough"); /* spans of 8 pages */
 
 static struct tables *tables; /* kept from trace to trace; points are serialized */
 
-static int trace_begin(struct trace *t, struct marks *m, const struct hints *hints, bool others_run)
+static int trace_begin(struct trace *t, struct marks *m, const struct hints *hints, struct kinds *kinds,
+                       bool others_run)
 {
 	if (!tables) {
 		void *p = mmap(NULL, sizeof(*tables), PROT_READ | PROT_WRITE,
@@ -85,7 +104,9 @@ static int trace_begin(struct trace *t, struct marks *m, const struct hints *hin
 		tables = p;
 		spm_table_note(p, sizeof(*tables));
 	}
-	*t = (struct trace){.marks = m, .hints = hints, .tables = tables, .others_run = others_run};
+	*t = (struct trace){.marks = m, .hints = hints, .kinds = kinds, .tables = tables, .others_run = others_run};
+	if (kinds)
+		kinds->suspects = 0;
 	return 0;
 }
 
@@ -133,6 +154,7 @@ static int trace_end(struct trace *t)
 	table_settle(t->tables->view, t->views * sizeof(struct view));
 	table_settle(t->tables->missed, t->views * sizeof(struct slotset));
 	table_settle(t->tables->stack, t->deepest * sizeof(struct range));
+	table_settle(t->tables->correction, t->corrections_most * sizeof(struct correction));
 	return err;
 }
 
@@ -154,6 +176,7 @@ static uint32_t view_make(struct trace *t, const struct span *s)
 	                                   .slot_bytes = s->slot_bytes,
 	                                   .recip = s->recip,
 	                                   .flags = s->flags,
+	                                   .row = t->kinds ? spm_kinds_row(t->kinds, s->first) & (KIND_ROWS - 1) : 0,
 	                                   .missing = missing};
 	return n;
 }
@@ -187,54 +210,194 @@ static inline unsigned view_slot(const struct view *v, uint64_t address)
 	return (unsigned)(((address - v->start) * v->recip) >> 32);
 }
 
-/* The slot that the word leads to becomes live, if it is allocated and not live yet. */
-static inline void word_mark(struct trace *t, uint64_t word)
+ALWAYS_INLINE void range_push(struct trace *t, uint64_t from, uint64_t bytes, unsigned kind, bool is_typed)
 {
-	struct view *v = view_at(t, word);
-	unsigned slot;
-
-	if (!v)
-		return;
-	slot = view_slot(v, word);
-	if (!slotset_has(&v->missing, slot))
-		return;
-	slotset_drop(&v->missing, slot);
-	t->has_found = true;
-	if (v->flags & HEAP_NOPTR)
-		return;
-	t->tables->stack[t->depth++] = (struct range){v->start + slot * v->slot_bytes, v->slot_bytes};
+	t->tables->stack[t->depth++] = (struct range){from, is_typed ? bytes | (uint64_t)kind << KIND_BIT : bytes};
 	if (t->depth > t->deepest)
 		t->deepest = t->depth;
 }
 
-static inline void oldest_mark(struct trace *t)
+/* ---- kinds ---- */
+
+static inline uint16_t *kind_at(struct trace *t, const struct view *v, unsigned slot)
 {
-	word_mark(t, t->ring[t->taken++ % AHEAD]);
+	return &spm_kinds_in(t->kinds, v->row)[slot];
+}
+
+/* It has none, or the program says what it is. */
+static __attribute__((noinline)) unsigned kind_begin_rarely(struct trace *t, struct view *v, unsigned slot,
+                                                            unsigned kind)
+{
+	int told = spm_hints_type_of(t->hints, v->start + slot * v->slot_bytes);
+
+	if (told >= 0 && (size_t)told < t->kinds->pointers->roots)
+		kind = t->kinds->pointers->root[told];
+	if (!v->row)
+		v->row = spm_kinds_row_have(t->kinds, spm_page_of(v->start)) & (KIND_ROWS - 1);
+	if (!v->row)
+		return KIND_ANY;
+	*kind_at(t, v, slot) = (uint16_t)kind;
+	return kind == KIND_ANY ? KIND_NONE : kind;
+}
+
+/* The slot has just become live. What it is to be scanned as: KIND_NONE, if a pointer that says more may be met before. */
+ALWAYS_INLINE unsigned kind_begin(struct trace *t, struct view *v, unsigned slot, bool is_start, unsigned kind)
+{
+	kind = is_start ? kind : KIND_ANY;
+	if (!v->row || t->hints->typed_count)
+		return kind_begin_rarely(t, v, slot, kind);
+	*kind_at(t, v, slot) = (uint16_t)kind;
+	return kind == KIND_ANY ? KIND_NONE : kind;
+}
+
+/* Then it is scanned as that. */
+static bool has_kind_by_now(struct trace *t, uint64_t slot_start)
+{
+	const struct view *v = view_at(t, slot_start);
+
+	return v->row && *kind_at(t, v, view_slot(v, slot_start)) > KIND_ANY;
+}
+
+static void correction_add(struct trace *t, uint64_t slot, unsigned was, unsigned is)
+{
+	t->tables->correction[t->corrections++] = (struct correction){slot, (uint16_t)was, (uint16_t)is};
+	if (t->corrections > t->corrections_most)
+		t->corrections_most = t->corrections;
+}
+
+static void kind_change(struct trace *t, const struct view *v, unsigned slot, unsigned kind)
+{
+	uint16_t *has = kind_at(t, v, slot);
+	uint64_t start = v->start + slot * v->slot_bytes;
+
+	if (*has > KIND_MIXED)
+		correction_add(t, start, *has, kind);
+	*has = (uint16_t)kind;
+	range_push(t, start, v->slot_bytes, kind, true);
+}
+
+static bool slot_is_live(const struct view *v, unsigned slot)
+{
+	return spm_slot_is_allocated(spm_span_of(v->start), slot) && !slotset_has(&v->missing, slot);
+}
+
+/* A typed pointer leads to a slot of another kind. */
+static __attribute__((noinline)) void kind_compare(struct trace *t, const struct view *v, unsigned slot, uint64_t word,
+                                                   unsigned kind)
+{
+	uint64_t offset = word - v->start - slot * v->slot_bytes;
+	unsigned has = *kind_at(t, v, slot), is = has;
+
+	if (has == KIND_NONE || has == KIND_MIXED || !slot_is_live(v, slot))
+		return;
+	if (has == KIND_ANY)
+		is = !offset && slotset_has(&t->tables->missed[v - t->tables->view], slot) ? kind : has;
+	else if (!offset)
+		is = spm_pointers_choose(t->kinds->pointers, has, kind);
+	else if (offset % 8 == 0)
+		is = spm_pointers_choose_within(t->kinds->pointers, has, offset / 8, kind);
+	if (is != has)
+		kind_change(t, v, slot, is);
+}
+
+/* A word of a slot gave its target a kind that the word does not vouch for any more. */
+static void target_correct(struct trace *t, uint64_t word, unsigned kind)
+{
+	struct view *v = spm_in_window(word) ? view_at(t, word) : NULL;
+	unsigned slot = v ? view_slot(v, word) : 0;
+
+	if (v && v->row && word == v->start + slot * v->slot_bytes && *kind_at(t, v, slot) == kind &&
+	    slot_is_live(v, slot))
+		kind_change(t, v, slot, KIND_MIXED);
+}
+
+static void slot_correct(struct trace *t, struct correction c)
+{
+	const struct pointer_kind *was = &t->kinds->pointers->kind[c.was];
+	const struct view *v = view_at(t, c.slot);
+	const volatile uint64_t *word = (const volatile uint64_t *)(uintptr_t)c.slot;
+	uint64_t words = v->slot_bytes / 8;
+
+	if (was->beyond <= KIND_MIXED && was->words < words)
+		words = was->words;
+	for (uint64_t i = 0; i < words; i++) {
+		unsigned claimed = spm_pointers_claim(t->kinds->pointers, c.was, i);
+
+		if (claimed > KIND_MIXED && claimed != spm_pointers_claim(t->kinds->pointers, c.is, i))
+			target_correct(t, word[i], claimed);
+	}
+}
+
+/* ---- */
+
+/* The slot that the word leads to becomes live, if it is allocated and not live yet. */
+ALWAYS_INLINE void word_mark(struct trace *t, uint64_t word, unsigned kind, bool is_typed)
+{
+	struct view *v = view_at(t, word);
+	unsigned slot;
+	uint64_t start;
+
+	if (!v)
+		return;
+	slot = view_slot(v, word);
+	start = v->start + slot * v->slot_bytes;
+	if (!slotset_has(&v->missing, slot)) {
+		if (is_typed && kind > KIND_MIXED && v->row && (word != start || *kind_at(t, v, slot) != kind))
+			kind_compare(t, v, slot, word, kind);
+		return;
+	}
+	slotset_drop(&v->missing, slot);
+	t->has_found = true;
+	if (v->flags & HEAP_NOPTR)
+		return;
+	range_push(t, start, v->slot_bytes, is_typed ? kind_begin(t, v, slot, word == start, kind) : KIND_ANY,
+	           is_typed);
+}
+
+ALWAYS_INLINE void oldest_mark(struct trace *t, bool is_typed)
+{
+	uint64_t word = t->ring[t->taken++ % AHEAD];
+
+	word_mark(t, is_typed ? word & kind_less : word, is_typed ? (unsigned)(word >> KIND_BIT) : KIND_ANY, is_typed);
 }
 
 /* A word of the window: what it leads to will be looked at when it has come from memory. */
-static inline void word_follow(struct trace *t, uint64_t word)
+ALWAYS_INLINE void word_follow(struct trace *t, uint64_t word, unsigned kind, bool is_typed)
 {
 	__builtin_prefetch((const void *)(uintptr_t)word);
 	__builtin_prefetch(&t->tables->view[t->tables->view_of[spm_page_of(word)]]);
 	if (t->put - t->taken == AHEAD)
-		oldest_mark(t);
-	t->ring[t->put++ % AHEAD] = word;
+		oldest_mark(t, is_typed);
+	t->ring[t->put++ % AHEAD] = is_typed ? word | (uint64_t)kind << KIND_BIT : word;
 }
 
-static inline void range_scan(struct trace *t, struct range r)
+/* before: so many bytes of the slot come before the range. */
+ALWAYS_INLINE void range_scan(struct trace *t, struct range r, unsigned kind, uint64_t before, bool is_typed)
 {
 	const volatile uint64_t *word = (const volatile uint64_t *)(uintptr_t)r.from;
 	const volatile uint64_t *end = (const volatile uint64_t *)(uintptr_t)(r.from + r.bytes);
+	const struct pointer_kind k = is_typed ? t->kinds->pointers->kind[kind] : (struct pointer_kind){0};
+	const uint16_t *const claims = is_typed ? t->kinds->pointers->claim + k.first : NULL;
+	const uint64_t slot = r.from - before;
 
 	for (; word < end; word++) {
 		uint64_t value = *word;
+		unsigned claim = KIND_ANY;
 
 		if (!spm_in_window(value) || spm_hints_is_excluded(t->hints, (uintptr_t)word))
 			continue;
+		if (is_typed) {
+			uint64_t number = ((uintptr_t)word - slot) / 8;
+
+			claim = number < k.words ? claims[number] : k.beyond;
+		}
+		if (claim == CLAIM_PLAIN) {
+			spm_kinds_suspect_add(t->kinds, (uintptr_t)word, value);
+			continue;
+		}
 		if (value - (uintptr_t)word < SPM_PAGE_BYTES) /* memory in the order of its links: it will go on so */
 			__builtin_prefetch((const void *)(uintptr_t)(value + ONWARD_BYTES));
-		word_follow(t, value);
+		word_follow(t, value, claim, is_typed);
 	}
 }
 
@@ -256,17 +419,72 @@ static struct range piece_take(struct trace *t)
 	return piece;
 }
 
+/* All words that a kind claims are one piece; those behind are all the same. */
+static __attribute__((noinline)) void long_range_scan(struct trace *t, struct range r, unsigned kind)
+{
+	const struct pointer_kind *k = &t->kinds->pointers->kind[kind];
+	uint64_t most = k->words <= PIECE_BYTES / 8 ? PIECE_BYTES : k->words * UINT64_C(8);
+
+	if (r.bytes > most) {
+		range_push(t, r.from + most, r.bytes - most, k->beyond == KIND_ANY ? KIND_ANY : kind, true);
+		r.bytes = most;
+	}
+	range_scan(t, r, kind, 0, true);
+}
+
+/* The same as piece_take. */
+static inline void typed_piece_scan(struct trace *t)
+{
+	struct range *top = &t->tables->stack[--t->depth], r = {top->from, top->bytes & kind_less};
+	unsigned kind = (unsigned)(top->bytes >> KIND_BIT);
+
+	if (t->depth >= SOON)
+		__builtin_prefetch((const void *)(uintptr_t)top[-SOON].from);
+	if (kind == KIND_NONE && has_kind_by_now(t, r.from))
+		return;
+	if (r.bytes > PIECE_BYTES)
+		long_range_scan(t, r, kind);
+	else
+		range_scan(t, r, kind, 0, true);
+}
+
 /* Until there is nothing left to scan. */
-static void all_follow(struct trace *t)
+static void all_follow_typed(struct trace *t)
 {
 	for (;;) {
 		if (t->depth)
-			range_scan(t, piece_take(t));
+			typed_piece_scan(t);
 		else if (t->put != t->taken)
-			oldest_mark(t);
+			oldest_mark(t, true);
+		else if (t->corrections)
+			slot_correct(t, t->tables->correction[--t->corrections]);
 		else
 			return;
 	}
+}
+
+static void all_follow(struct trace *t)
+{
+	if (t->kinds) {
+		all_follow_typed(t);
+		return;
+	}
+	for (;;) {
+		if (t->depth)
+			range_scan(t, piece_take(t), KIND_ANY, 0, false);
+		else if (t->put != t->taken)
+			oldest_mark(t, false);
+		else
+			return;
+	}
+}
+
+static void follow(struct trace *t, uint64_t word, unsigned kind)
+{
+	if (t->kinds)
+		word_follow(t, word, kind, true);
+	else
+		word_follow(t, word, KIND_ANY, false);
 }
 
 /* Scans the slots of a dirty page that were live before, as far as they lie on it. */
@@ -277,18 +495,24 @@ static void page_scan(pageno_t page, void *arg)
 	struct span *s = spm_span_of(from);
 	struct slotset live;
 	unsigned first, last;
+	const uint16_t *kind;
 
 	if (!s || s->flags & HEAP_NOPTR)
 		return;
 	live = spm_marks_live(t->marks, s);
+	kind = t->kinds ? spm_kinds_in(t->kinds, spm_kinds_row(t->kinds, s->first)) : NULL;
 	spm_page_slots(s, page, &first, &last);
 	for (unsigned i = first; i <= last; i++) {
 		uint64_t at = spm_slot_address(s, i);
 		uint64_t low = at > from ? at : from;
 		uint64_t high = at + s->slot_bytes < end ? at + s->slot_bytes : end;
 
-		if (slotset_has(&live, i))
-			range_scan(t, (struct range){low, high - low});
+		if (!slotset_has(&live, i))
+			continue;
+		if (kind)
+			range_scan(t, (struct range){low, high - low}, kind[i], low - at, true);
+		else
+			range_scan(t, (struct range){low, high - low}, KIND_ANY, 0, false);
 	}
 }
 
@@ -309,20 +533,21 @@ static void references_follow(struct trace *t)
 		t->has_found = false;
 		for (size_t i = 0; i < h->reference_count; i++)
 			if (is_live(t, h->reference[i].object)) {
-				word_follow(t, h->reference[i].target);
+				follow(t, h->reference[i].target, KIND_ANY);
 				all_follow(t);
 			}
 	} while (t->has_found);
 }
 
-int spm_trace_incremental(struct marks *m, uint64_t root, const struct hints *hints, bool others_run)
+int spm_trace_incremental(struct marks *m, uint64_t root, const struct hints *hints, struct kinds *kinds,
+                          bool others_run)
 {
 	struct trace t;
-	int err = trace_begin(&t, m, hints, others_run);
+	int err = trace_begin(&t, m, hints, kinds, others_run);
 
 	if (err)
 		return err;
-	word_follow(&t, root);
+	follow(&t, root, kinds ? kinds->pointers->root[0] : KIND_ANY);
 	spm_marks_take_dirty(m, page_scan, &t);
 	all_follow(&t);
 	references_follow(&t);
@@ -334,19 +559,23 @@ static void page_ignore(pageno_t page, void *arg)
 	(void)page, (void)arg;
 }
 
-int spm_trace_full(struct marks *m, uint64_t root, const struct hints *hints, bool others_run)
+int spm_trace_full(struct marks *m, uint64_t root, const struct hints *hints, struct kinds *kinds, bool others_run)
 {
 	struct trace t;
-	int err = trace_begin(&t, m, hints, others_run);
+	int err = trace_begin(&t, m, hints, kinds, others_run);
 
 	if (err)
 		return err;
 	spm_marks_take_dirty(m, page_ignore, NULL);
 	spm_marks_begin_anew(m);
-	word_follow(&t, root);
+	if (kinds)
+		spm_kinds_forget(kinds);
+	follow(&t, root, kinds ? kinds->pointers->root[0] : KIND_ANY);
 	all_follow(&t);
 	references_follow(&t);
 	err = trace_end(&t);
+	if (kinds && !err)
+		kinds->is_whole = kinds->rows < KIND_ROWS;
 	spm_marks_end_anew(m);
 	return err;
 }

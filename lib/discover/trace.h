@@ -4,6 +4,8 @@
  * heap (anywhere in it, so interior and tagged pointers count) makes that slot live. Nothing moves, so a false hit
  * keeps a little too much and breaks nothing.
  *
+ * With types (kinds.h) a word that they say to be a number makes nothing live, and each other one may tell what it leads to.
+ *
  * Incremental: a slot can become reachable only by a pointer that somebody stored, and the store made its page dirty;
  * so it is enough to scan the live slots on dirty pages, and then each newly live slot whole. What was freed
  * has been unmarked before (spm_heap_drain_freed). What became unreachable without being freed stays, until a
@@ -17,11 +19,16 @@
 #define SPM_TRACE_H
 
 #include "discover/hints.h"
+#include "discover/kinds.h"
 #include "discover/marks.h"
 
-/* Traces from the dirty pages of m (which it takes), and from root. 0 or -errno (then m needs a full trace). */
-int spm_trace_incremental(struct marks *m, uint64_t root, const struct hints *hints, bool others_run);
+/* kinds: NULL, or what types say: then numbers are not followed, and what is learned of slots is kept there. Only with the other threads
+ * stopped.
+ *
+ * Traces from the dirty pages of m (which it takes), and from root. 0 or -errno (then m needs a full trace). */
+int spm_trace_incremental(struct marks *m, uint64_t root, const struct hints *hints, struct kinds *kinds,
+                          bool others_run);
 /* Traces anew from root alone. Dirty pages are taken too (they are touched). */
-int spm_trace_full(struct marks *m, uint64_t root, const struct hints *hints, bool others_run);
+int spm_trace_full(struct marks *m, uint64_t root, const struct hints *hints, struct kinds *kinds, bool others_run);
 
 #endif

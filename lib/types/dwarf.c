@@ -29,6 +29,7 @@ struct reader {
 	size_t met_count, met_room; /* room: a power of two, more than twice as much */
 	struct task *task;
 	size_t tasks, task_room;
+	uint32_t address_number[2]; /* uintptr_t, intptr_t; 0: not met */
 	bool is_short;
 };
 
@@ -260,14 +261,38 @@ static uint32_t type_add(struct reader *r, struct debug_module *m, Dwarf_Die *di
 	}
 }
 
-/* Passes typedefs and qualifiers; false: it is void. alias: the last typedef, or NULL. */
-static bool peel(Dwarf_Die *die, const char **alias)
+/* Numbers that may be pointers keep the name that says so. */
+static const char *const address_numbers[2][2] = {{"uintptr_t", "__uintptr_t"}, {"intptr_t", "__intptr_t"}};
+
+/* Which of them a typedef's name is; 2: none. */
+static unsigned address_number_find(const char *name)
+{
+	unsigned i = 0;
+
+	while (i < 2 && (!name || (strcmp(name, address_numbers[i][0]) && strcmp(name, address_numbers[i][1]))))
+		i++;
+	return i;
+}
+
+static uint32_t address_number_have(struct reader *r, unsigned which)
+{
+	if (!r->address_number[which])
+		r->address_number[which] = spm_draft_add(&r->draft, which ? PTYPE_INT : PTYPE_UNSIGNED,
+		                                         address_numbers[which][0], sizeof(uintptr_t));
+	return r->address_number[which];
+}
+
+/* Passes typedefs and qualifiers; false: it is void. alias: the last typedef, or NULL; address: the number that is one of these, else 2. */
+static bool peel(Dwarf_Die *die, const char **alias, unsigned *address)
 {
 	*alias = NULL;
+	*address = 2;
 	for (;;) {
 		switch (dwarf_tag(die)) {
 		case DW_TAG_typedef:
 			*alias = dwarf_diename(die);
+			if (*address == 2)
+				*address = address_number_find(*alias);
 			/* fall through */
 		case DW_TAG_const_type:
 		case DW_TAG_volatile_type:
@@ -289,10 +314,13 @@ static uint32_t type_of(struct reader *r, struct debug_module *m, Dwarf_Die die)
 {
 	struct draft_type *known;
 	const char *alias;
+	unsigned address;
 	uint32_t type;
 
-	if (!peel(&die, &alias))
+	if (!peel(&die, &alias, &address))
 		return 0;
+	if (address < 2 && dwarf_tag(&die) == DW_TAG_base_type)
+		return address_number_have(r, address);
 	definition_find(r, &m, &die);
 	if (!met_grow(r)) {
 		r->is_short = true;
