@@ -6,6 +6,8 @@
  *    (spm_marks_live_bytes). `first`: a container without marks, as at its first point; `again`: the median of the
  *    traces that follow, which find their tables in memory. `walk`: for lists, a loop over the links that does nothing
  *    else, the floor for whoever must read a node to know the next. Target: 0.6 ms a MiB, again.
+ *    `typed`: again, taking turns with it, by a program that tells its types (discover/kinds.h); `ambiguous`: of all words
+ *    of live slots, those of which types do not tell whether they are pointers, or to what.
  *      list, in order     nodes of 64 bytes, each links to the one allocated after it
  *      list, shuffled     the same nodes, linked in random order
  *      tree               a balanced tree of 64-byte nodes whose keys came in random order
@@ -154,6 +156,30 @@ static void *array(size_t bytes)
 	return at;
 }
 
+/* ---- what these types look like, as debug information would tell ---- */
+
+enum { T_NODE, T_TO_NODE, T_NUMBER, T_NUMBERS, T_ENTRY, T_TO_ENTRY, T_CHAR, T_TO_CHAR, T_TO_NUMBER, T_TYPES };
+static const struct ptype type[T_TYPES];
+static const struct pmember node_member[] = {
+        {.name = "left", .type = &type[T_TO_NODE], .offset = offsetof(struct node, left)},
+        {.name = "right", .type = &type[T_TO_NODE], .offset = offsetof(struct node, right)},
+        {.name = "value", .type = &type[T_NUMBERS], .offset = offsetof(struct node, value)}};
+static const struct pmember entry_member[] = {
+        {.name = "next", .type = &type[T_TO_ENTRY], .offset = offsetof(struct entry, next)},
+        {.name = "string", .type = &type[T_TO_CHAR], .offset = offsetof(struct entry, string)},
+        {.name = "hash", .type = &type[T_NUMBER], .offset = offsetof(struct entry, hash)},
+        {.name = "value", .type = &type[T_NUMBER], .offset = offsetof(struct entry, value)}};
+static const struct ptype type[T_TYPES] = {
+        [T_NODE] = {PTYPE_STRUCT, "struct node", sizeof(struct node), .member = node_member, .members = 3},
+        [T_TO_NODE] = {PTYPE_POINTER, "", 8, .of = &type[T_NODE]},
+        [T_NUMBER] = {PTYPE_UNSIGNED, "unsigned long", 8},
+        [T_NUMBERS] = {PTYPE_ARRAY, "", NODE - 16, .of = &type[T_NUMBER], .count = NODE / 8 - 2},
+        [T_ENTRY] = {PTYPE_STRUCT, "struct entry", sizeof(struct entry), .member = entry_member, .members = 4},
+        [T_TO_ENTRY] = {PTYPE_POINTER, "", 8, .of = &type[T_ENTRY]},
+        [T_CHAR] = {PTYPE_CHAR, "char", 1},
+        [T_TO_CHAR] = {PTYPE_POINTER, "", 8, .of = &type[T_CHAR]},
+        [T_TO_NUMBER] = {PTYPE_POINTER, "", 8, .of = &type[T_NUMBER]}};
+
 /* ---- measuring ---- */
 
 static int by_size(const void *a, const void *b)
@@ -192,13 +218,14 @@ static const struct hints no_hints;
 struct shape {
 	const char *name;
 	void *(*make)(size_t bytes);
+	unsigned root; /* its type: of what there may be several */
 };
 
-static uint64_t full_trace_ns(struct marks *m, const void *root)
+static uint64_t full_trace_ns(struct marks *m, const void *root, struct kinds *kinds)
 {
 	uint64_t began = spm_now_ns();
 
-	need(!spm_trace_full(m, (uintptr_t)root, &no_hints, false), "spm_trace_full");
+	need(!spm_trace_full(m, (uintptr_t)root, &no_hints, kinds, false), "spm_trace_full");
 	return spm_now_ns() - began;
 }
 
@@ -221,18 +248,26 @@ static void full_trace_row(const void *arg, size_t bytes)
 	const struct shape *shape = arg;
 	const void *root = shape->make(bytes);
 	struct marks *m = spm_marks_new();
-	uint64_t first, again[AGAIN_MOST];
+	const struct ptype *root_type = &type[shape->root];
+	struct kinds *kinds = spm_kinds_new(spm_pointers_new(type, T_TYPES, &root_type, 1));
+	struct kind_words words;
+	uint64_t first, again[AGAIN_MOST], typed[AGAIN_MOST];
 	size_t count = bytes >> 20 >= 1024 ? 3 : bytes >> 20 >= 64 ? 11 : AGAIN_MOST;
 	double mib;
 
-	need(m, "spm_marks_new");
-	first = full_trace_ns(m, root);
-	for (size_t i = 0; i < count; i++)
-		again[i] = full_trace_ns(m, root);
+	need(m && kinds, "spm_marks_new");
+	first = full_trace_ns(m, root, NULL);
+	full_trace_ns(m, root, kinds);
+	for (size_t i = 0; i < count; i++) {
+		again[i] = full_trace_ns(m, root, NULL);
+		typed[i] = full_trace_ns(m, root, kinds);
+	}
+	spm_kinds_count(kinds, m, &words);
 	mib = (double)spm_marks_live_bytes(m) / (1 << 20);
 	need(mib > 0.9 * (double)(bytes >> 20), "finding all that was made");
-	printf("| %s | %.0f | %.2f | %.2f | ", shape->name, mib, (double)first / 1e6 / mib,
-	       median(again, count) / 1e6 / mib);
+	printf("| %s | %.0f | %.2f | %.2f | %.2f | %.0f%% | ", shape->name, mib, (double)first / 1e6 / mib,
+	       median(again, count) / 1e6 / mib, median(typed, count) / 1e6 / mib,
+	       100.0 * (double)words.ambiguous / (double)(words.plain + words.pointers + words.ambiguous));
 	walk_print(shape, root, mib);
 }
 
@@ -276,7 +311,7 @@ static void incremental_row(const void *arg, size_t bytes)
 	(void)arg;
 	need(m && !spm_track_init(), "beginning");
 	spm_heap_each_run(run_collect, m);
-	full_trace_ns(m, root);
+	full_trace_ns(m, root, NULL);
 	spm_marks_take_touched(m, page_count, &pages);
 	for (unsigned i = 0; i < POINTS; i++) {
 		uint64_t t[4];
@@ -287,7 +322,7 @@ static void incremental_row(const void *arg, size_t bytes)
 		t[0] = spm_now_ns();
 		spm_heap_each_run(run_collect, m);
 		t[1] = spm_now_ns();
-		need(!spm_trace_incremental(m, (uintptr_t)root, &no_hints, false), "spm_trace_incremental");
+		need(!spm_trace_incremental(m, (uintptr_t)root, &no_hints, NULL, false), "spm_trace_incremental");
 		t[2] = spm_now_ns();
 		spm_marks_take_touched(m, page_count, &pages);
 		t[3] = spm_now_ns();
@@ -302,18 +337,19 @@ static void incremental_row(const void *arg, size_t bytes)
 
 int main(int argc, char **argv)
 {
-	static const struct shape shape[] = {{"list, in order", list_in_order},
-	                                     {"list, shuffled", list_shuffled},
-	                                     {"tree", tree},
-	                                     {"hash table", hash_table},
-	                                     {"array", array}};
+	static const struct shape shape[] = {{"list, in order", list_in_order, T_NODE},
+	                                     {"list, shuffled", list_shuffled, T_NODE},
+	                                     {"tree", tree, T_NODE},
+	                                     {"hash table", hash_table, T_TO_ENTRY},
+	                                     {"array", array, T_TO_NUMBER}};
 	static const size_t full_mib[] = {1, 64, 1024}, container_mib[] = {1, 16, 256, 1024, 4096};
 	size_t full_most = argc > 1 ? strtoull(argv[1], NULL, 10) : 1024;
 	const char *only = argc > 3 ? argv[3] : "";
 	size_t container_most = argc > 2 ? strtoull(argv[2], NULL, 10) : 4096;
 
-	printf("Full trace\n\n| data | MiB | first, ms/MiB | again, ms/MiB | walk, ms/MiB |\n| --- | ---: | ---: | "
-	       "---: | ---: |\n");
+	printf("Full trace\n\n| data | MiB | first, ms/MiB | again, ms/MiB | typed, ms/MiB | ambiguous | walk, ms/MiB "
+	       "|\n| --- | "
+	       "---: | ---: | ---: | ---: | ---: | ---: |\n");
 	for (unsigned s = 0; s < sizeof(shape) / sizeof(*shape); s++)
 		for (unsigned i = 0; i < 3; i++)
 			if (full_mib[i] <= full_most && strstr(shape[s].name, only))
