@@ -39,15 +39,15 @@ struct pages {
 	int id; /* of the container */
 	struct pages_root *root;
 	_Atomic bool is_coming; /* not all of it may be in memory yet: it is asked for before it is touched */
+	uint64_t watched_from, watched_to; /* chunks that a restore brought back, and SoftPM still watches */
 };
 
 void *spm_pages_new(int magic, int *id); /* its root; NULL and errno */
 /* Those of a container that was opened, from its root on, which may still be on its way. 0; -EINVAL: it holds no database; -EUCLEAN: it is
  * damaged. */
 int spm_pages_open(struct pages *p, void *root);
-/* From here on who writes tells points what he wrote; those who do so: the functions below. After each spm_pages_open, where there is to
- * be written. */
-void spm_pages_tell(const struct pages *p);
+/* Some more of what a restore brought back need not be watched any more: who writes tells points what he wrote. Before a transaction writes. */
+void spm_pages_tell(struct pages *p);
 int64_t spm_pages_bytes(const struct pages *p);
 /* The byte at `at`, of which there are `bytes` in one piece from there on. NULL: none; if `bytes` is negative, it can't be read, and errno
  * says why. */

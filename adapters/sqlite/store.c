@@ -176,8 +176,6 @@ static int container_open(struct store *s, const struct store_name *name)
 	}
 	if (err || (!s->is_view && attributes_set(*id, s->magic)))
 		return spm_sqlite_code(SQLITE_CANTOPEN);
-	if (!s->is_view)
-		spm_pages_tell(&s->pages);
 	return SQLITE_OK;
 }
 
@@ -262,8 +260,6 @@ static void state_take(struct store *s, void *root)
 	struct points *p = &s->points;
 
 	s->is_broken = spm_pages_open(&s->pages, root);
-	if (!s->is_broken)
-		spm_pages_tell(&s->pages);
 	p->durable = p->later = p->early = ++s->commits;
 }
 

@@ -88,6 +88,8 @@ static int tear(struct file *f)
 	if (!f->is_ending && s->points.durable < s->points.early)
 		rc = spm_points_await(s, s->points.early);
 	spm_locks_await_commit(s);
+	if (!rc)
+		spm_pages_tell(&s->pages);
 	s->is_torn = !rc;
 	pthread_mutex_unlock(&s->lock);
 	return rc;

@@ -899,7 +899,10 @@ static int looks_at_what_changed(const char *volume)
 
 	if (!number(db, "SELECT count(*) FROM sqlite_schema"))
 		run(db, fill);
-	run(db, "CREATE TABLE IF NOT EXISTS small(a); INSERT INTO small VALUES(1)");
+	run(db, "CREATE TABLE IF NOT EXISTS small(a)");
+	for (int64_t chunk = 0; chunk <= file_bytes(db);
+	     chunk += 65536) /* of a database that is opened, some with each transaction */
+		run(db, "INSERT INTO small VALUES(1)");
 	need(!pStats(1, &before), "pStats", NULL);
 	pages_flip(db);
 	run(db, "INSERT INTO small VALUES(2)");
