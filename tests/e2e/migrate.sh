@@ -102,6 +102,68 @@ static void ways(int id, struct app *root)
 	is_right(root);
 }
 
+#ifdef FAILING
+#include <dlfcn.h>
+
+/* Allocations of the library, from when the types were read (libdw may end the process if it gets no memory). */
+static long fail_in = -1;
+static _Bool is_armed;
+
+static _Bool is_failing(void)
+{
+	if (!is_armed || fail_in <= 0 || --fail_in)
+		return 0;
+	errno = ENOMEM;
+	return 1;
+}
+
+void dwfl_end(void *dwfl);
+void dwfl_end(void *dwfl)
+{
+	((void (*)(void *))dlsym(RTLD_NEXT, "dwfl_end"))(dwfl);
+	is_armed = 1;
+}
+
+void *__libc_malloc(size_t n);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t n);
+void *malloc(size_t n)
+{
+	return is_failing() ? NULL : __libc_malloc(n);
+}
+void *calloc(size_t n, size_t size)
+{
+	return is_failing() ? NULL : __libc_calloc(n, size);
+}
+void *realloc(void *p, size_t n)
+{
+	return is_failing() ? NULL : __libc_realloc(p, n);
+}
+
+/* The 1st, 2nd, ... fails, until none does. */
+static void failures(void)
+{
+	struct app *root;
+	int refused = 0;
+
+	for (long n = 1, left = 0; left == 0; n++) {
+		fail_in = n;
+		int id = pCRestore(1, (void **)&root);
+		left = fail_in;
+		is_armed = 0;
+		if (id > 0) {
+			is_right(root);
+			pCFree(id);
+		} else {
+			RIGHT(errno == ENOMEM && strstr(pErrorMsg(), "memory"));
+			refused++;
+		}
+	}
+	fail_in = -1;
+	printf("%d failures\n", refused);
+}
+#endif
+
 int main(int argc, char **argv)
 {
 	const char *how = argv[argc - 1];
@@ -115,6 +177,9 @@ int main(int argc, char **argv)
 #ifndef OLD
 	if (strcmp(how, "plain"))
 		migrations();
+#endif
+#ifdef FAILING
+	failures();
 #endif
 	id = !strcmp(how, "view") ? pCOpenAt(1, "before", (void **)&root) : pCRestore(1, (void **)&root);
 	if (id <= 0)
@@ -481,6 +546,17 @@ static void is_right(struct app *root) {
 	RIGHT(root->best == &root->users[3] && (times >= 8 || !times));
 }
 END
+
+# Without memory.
+if [ -z "$flags" ]; then
+	sources "a struct that is split, again"
+	flags=-DFAILING
+	build new
+	flags=
+	./new plain2 >out 2>&1 || fail "without memory: $(cat out)"
+	grep -q "^all right$" out || fail "without memory: $(cat out)"
+	[ "$(sed -n 's/ failures$//p' out)" -gt 20 ] || fail "without memory: $(cat out)"
+fi
 
 refusal="struct app: field users removed"
 migrates "a struct and the field that leads to it have other names" <<'END'
