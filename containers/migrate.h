@@ -61,11 +61,12 @@ struct claim {
 	uint32_t is_row : 1;  /* more follow, to the end of the object */
 	uint32_t is_told : 1; /* by the program: pCSetType */
 	uint32_t next;        /* of the same bucket; claim + 1, 0: none */
+	uint32_t next_inner;  /* of the same inner bucket */
 };
 struct claims {
 	struct claim *claim;
 	size_t n, room, done, rows; /* walked so far: first ones, rows */
-	uint32_t *bucket;
+	uint32_t *bucket;           /* by address; behind these as many more, by the object, of those into its midst */
 	size_t buckets;
 };
 /* An object that moves. */

@@ -72,11 +72,26 @@ static size_t bucket_of(const struct claims *l, uint64_t address)
 	return (address * UINT64_C(0x9e3779b97f4a7c15)) >> 20 & (l->buckets - 1);
 }
 
-static bool claims_grow(struct claims *l)
+static void claim_link(const struct container *c, struct claims *l, size_t i)
+{
+	struct claim *k = &l->claim[i];
+	uint32_t *head = &l->bucket[bucket_of(l, k->address)];
+	uint64_t base = 0, bytes;
+
+	k->next = *head;
+	*head = (uint32_t)i + 1;
+	if (!spm_migrate_object(c, k->address, &base, &bytes) || base == k->address)
+		return;
+	head = &l->bucket[l->buckets + bucket_of(l, base)];
+	k->next_inner = *head;
+	*head = (uint32_t)i + 1;
+}
+
+static bool claims_grow(const struct container *c, struct claims *l)
 {
 	size_t room = l->room ? l->room * 2 : 1024;
 	struct claim *more = realloc(l->claim, room * sizeof(*more));
-	uint32_t *bucket = more && room < UINT32_MAX ? calloc(room, sizeof(*bucket)) : NULL;
+	uint32_t *bucket = more && room < UINT32_MAX ? calloc(room, 2 * sizeof(*bucket)) : NULL;
 
 	if (more)
 		l->claim = more;
@@ -85,12 +100,8 @@ static bool claims_grow(struct claims *l)
 	free(l->bucket);
 	l->bucket = bucket;
 	l->buckets = l->room = room;
-	for (size_t i = 0; i < l->n; i++) {
-		uint32_t *head = &bucket[bucket_of(l, more[i].address)];
-
-		more[i].next = *head;
-		*head = (uint32_t)i + 1;
-	}
+	for (size_t i = 0; i < l->n; i++)
+		claim_link(c, l, i);
 	return true;
 }
 
@@ -110,16 +121,13 @@ static uint32_t number_of(const struct claims *l, const struct claim *claim)
 
 static int claim_add(struct migration *m, struct claims *l, uint64_t address, uint32_t pair)
 {
-	uint32_t *head;
-
 	for (const struct claim *k = claim_at(l, address, 0); k; k = claim_at(l, address, number_of(l, k)))
 		if (k->pair == pair)
 			return 0;
-	if (l->n == l->room && !claims_grow(l))
+	if (l->n == l->room && !claims_grow(m->c, l))
 		return spm_migrate_no_memory(m);
-	head = &l->bucket[bucket_of(l, address)];
-	l->claim[l->n] = (struct claim){.address = address, .pair = pair & (UINT32_MAX >> 2), .next = *head};
-	*head = (uint32_t)++l->n;
+	l->claim[l->n] = (struct claim){.address = address, .pair = pair & (UINT32_MAX >> 2)};
+	claim_link(m->c, l, l->n++);
 	if (l == &m->strong)
 		spm_migrate_note(m->claimed, address);
 	return 0;
@@ -267,6 +275,22 @@ static bool is_known(const struct migration *m, const struct claim *k, bool *has
 	return false;
 }
 
+/* How many of a row there are before something else begins: an array behind a header, in one piece of memory. */
+static uint64_t row_length(const struct migration *m, const struct claim *row, uint64_t base, uint64_t bytes)
+{
+	const struct claims *l = &m->strong;
+	uint64_t each = m->v.pair[row->pair].old->bytes, n = elements(m, row, base, bytes);
+
+	for (uint32_t i = l->bucket[l->buckets + bucket_of(l, base)]; i; i = l->claim[i - 1].next_inner) {
+		const struct claim *k = &l->claim[i - 1];
+		uint64_t offset = k->address - base;
+
+		if (offset < n * each && !spm_pair_has(&m->v, row->pair, offset % each, k->pair))
+			n = offset / each ? offset / each : 1;
+	}
+	return n;
+}
+
 /* What is behind the first one. What begins an object is a row as long as that; behind another thing, within it, there may be a row to its end. */
 static int row_walk(struct migration *m, size_t i)
 {
@@ -277,8 +301,15 @@ static int row_walk(struct migration *m, size_t i)
 	if (is_known(m, &m->strong.claim[i], &has_base) || !spm_migrate_object(m->c, k.address, &base, &bytes))
 		return 0;
 	if (k.address == base) {
-		m->strong.claim[i].is_row = true;
-		return claim_pointers(m, &k, 1, UINT64_MAX, follow);
+		uint64_t n = row_length(m, &k, base, bytes);
+		int err = 0;
+
+		m->strong.claim[i].is_row = n == elements(m, &k, base, bytes);
+		if (m->strong.claim[i].is_row)
+			return claim_pointers(m, &k, 1, UINT64_MAX, follow);
+		for (uint64_t at = 1; at < n && !err; at++)
+			err = claim_add(m, &m->strong, base + at * each, k.pair);
+		return err;
 	}
 	return has_base && k.address + 2 * each <= base + bytes ? claim_add(m, &m->strong, k.address + each, k.pair)
 	                                                        : 0;
@@ -348,7 +379,7 @@ static int weak_take(struct migration *m)
 	}
 	l->n = 0;
 	if (l->buckets)
-		memset(l->bucket, 0, l->buckets * sizeof(*l->bucket));
+		memset(l->bucket, 0, 2 * l->buckets * sizeof(*l->bucket));
 	return err;
 }
 

@@ -891,6 +891,30 @@ struct app { struct shape *shapes[3]; struct circle *best; };
 static void migrations(void) { pCMigrate("struct circle", NULL, NULL); }
 static void is_right(struct app *root) { RIGHT(0); }
 END
+refusal="struct item: field n moved"
+migrates "an array behind a header, in one piece of memory" <<'END'
+struct item { char c; long n; };
+struct slot { long key; struct item *item; };
+struct table { long n; struct slot *slots; };
+struct app { struct table *table; };
+static void fill(int id, struct app *root) {
+	struct table *t = root->table = pCalloc(1, sizeof(struct table) + 9 * sizeof(struct slot));
+	t->n = 9, t->slots = (struct slot *)(t + 1);
+	for (int i = 0; i < 9; i++) {
+		t->slots[i].key = i;
+		t->slots[i].item = pCalloc(1, sizeof(struct item));
+		t->slots[i].item->n = i;
+	}
+}
+static void is_right(struct app *root) { RIGHT(root->table->slots[8].item->n == 8); }
+----
+struct item { long n, more; char c; };
+struct slot { long key; struct item *item; };
+struct table { long n; struct slot *slots; };
+struct app { struct table *table; };
+static void migrations(void) { pCMigrate("struct item", NULL, NULL); }
+static void is_right(struct app *root) { for (int i = 0; i < 9; i++) RIGHT(root->table->slots[i].key == i && root->table->slots[i].item->n == i); }
+END
 refuses "an array behind a header that changed" "another pointer leads to struct slot there" <<'END'
 struct slot { long key; char *text; };
 struct table { long n; struct slot *slots; };
