@@ -81,6 +81,16 @@ int pCMigrateRenamed(const char *was, const char *type)
 	                  &(struct migrate_rule){(char *)(uintptr_t)type, (char *)(uintptr_t)was, NULL, NULL});
 }
 
+bool spm_migrate_is_any(void)
+{
+	bool is;
+
+	pthread_mutex_lock(&lock);
+	is = known.n > 0;
+	pthread_mutex_unlock(&lock);
+	return is;
+}
+
 int spm_migrate_rules(struct migrate_rules *out)
 {
 	int err = 0;

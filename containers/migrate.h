@@ -34,6 +34,8 @@ struct migrate_rules {
 	struct types_renamed *renamed;
 	size_t renames;
 };
+/* Whether anything is registered. */
+bool spm_migrate_is_any(void);
 /* 0 or -ENOMEM. */
 int spm_migrate_rules(struct migrate_rules *out);
 void spm_migrate_rules_free(struct migrate_rules *rules);

@@ -107,7 +107,8 @@ SOFTPM_API int pCRestore(int magic, void **cStruct);
  * Only void pointers lead to an object, and nobody told what it is (pCSetType): it has no type, and stays as it was.
  *
  * EPROTOTYPE: what changed is not all registered, or an object can't be migrated since pointers say different things of what it is, or only lead to a part of it, something
- * lies behind it, a pointer leads to a field that went, or pHint tells of a pointer to it that can't be seen; ERANGE; what a function returned. */
+ * lies behind it, a pointer leads to a field that went, or pHint tells of a pointer to it that can't be seen; or the build has no debug
+ * information, so that nobody knows whether anything is to be migrated; ERANGE; what a function returned. */
 struct ptype; /* <softpm/types.h> */
 /* A struct, union or enum, as the program has it by now ("struct user", "enum colour", "state_t"), may be migrated, from any version: by name, then, unless it is NULL,
  * by the function, which is called for each value of that type, those within it first, if the type differs from the version's. For the process, from now on;

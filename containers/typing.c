@@ -248,7 +248,15 @@ int spm_typing_check(struct container *c)
 	spm_typing_check_end(c);
 	if (!c->types || spm_types_are_here(c->types))
 		return 0;
-	err = spm_typing_is_wanted() ? here_read(c, &here) : 1;
+	if (!spm_typing_is_wanted())
+		return types_drop(c);
+	err = here_read(c, &here);
+	if (err > 0 && spm_migrate_is_any())
+		return spm_fail(
+		        EPROTOTYPE,
+		        "container %d: migrations are registered (pCMigrate), but what %s is in this build can't be "
+		        "told: compile it with -g",
+		        c->magic, c->types->root);
 	if (err)
 		return err > 0 ? types_drop(c) : -1;
 	return types_compare(c, here);

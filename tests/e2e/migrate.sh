@@ -215,7 +215,7 @@ fail() {
 build() { # NAME: from NAME.c, and program.c behind it
 	cat common.h "$1.c" program.c >"all_$1.c"
 	# shellcheck disable=SC2086 # lists of words
-	${CC:-cc} -std=gnu17 -g -O1 -Wall -Wno-unused -Wno-format-truncation $flags -I"$SOFTPM_SOURCE/containers" "-DROOT_BYTES=${root_bytes:-sizeof(struct app)}" \
+	${CC:-cc} -std=gnu17 $([ "$1" = new ] && echo "$debug" || echo -g) -O1 -Wall -Wno-unused -Wno-format-truncation $flags -I"$SOFTPM_SOURCE/containers" "-DROOT_BYTES=${root_bytes:-sizeof(struct app)}" \
 		$([ "$1" = new ] || echo -DOLD) -Wl,--build-id -o "$1" "all_$1.c" -L"$SOFTPM_BUILD" -lsoftpm -Wl,-rpath,"$SOFTPM_BUILD"
 }
 # Standard input: the old program, a line "----", and the new one.
@@ -229,6 +229,7 @@ sources() {
 }
 cases=0
 ways=ways
+debug=-g
 migrates() { # WHO
 	cat >all
 	sources "$1"
@@ -494,6 +495,24 @@ static void migrations(void) { pCMigrate("struct user", NULL, NULL); }
 #include "lists.h"
 static void is_right(struct app *root) { LISTS }
 END
+
+cat >all <<'END'
+struct user { long id, age; };
+struct app { struct user *user; };
+static void fill(int id, struct app *root) { root->user = pCalloc(1, sizeof(struct user)); root->user->id = 7; }
+static void is_right(struct app *root) { RIGHT(root->user->id == 7); }
+----
+struct user { long age, id; };
+struct app { struct user *user; };
+static void migrations(void) { pCMigrate("struct user", NULL, NULL); }
+static void is_right(struct app *root) { RIGHT(root->user->id == 7); }
+END
+debug=-g0
+sources "without debug information"
+debug=-g
+./new go >out 2>&1 && fail "migrated without debug information: $(cat out)"
+grep -q "migrations are registered (pCMigrate), but what struct app is in this build can't be told" out ||
+	fail "without debug information: $(cat out)"
 
 # ---- by functions ----
 
