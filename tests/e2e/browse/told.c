@@ -28,6 +28,7 @@ struct base {
 struct derived {
 	struct base base;
 	short width, height;
+	long more[2];
 };
 struct root {
 	struct item *items;
@@ -92,10 +93,10 @@ int main(void)
 	root->value[3] = (struct value){ITEM, {.item = root->items}};
 	root->value[4].kind = 7;
 	d = pCalloc(1, sizeof(*d));
-	*d = (struct derived){{1}, 20, 30};
+	*d = (struct derived){{1}, 20, 30, {0}};
 	root->base = &d->base;
 	d = pCalloc(1, sizeof(*d));
-	*d = (struct derived){{2}, 40, 50};
+	*d = (struct derived){{2}, 40, 50, {0}};
 	root->bytes = (char *)d;
 	root->unknown = detail_new("nobody told", 1);
 	root->number.is_real = 1;
