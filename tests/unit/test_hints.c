@@ -1,5 +1,6 @@
 /* test_hints.c - pExclude and pHint: what a program says of its pointers holds in all versions, and ends with the
  * object. */
+#include "discover/hints.h"
 #include "expect.h"
 #include "process.h"
 #include "scratch.h"
@@ -287,6 +288,75 @@ static void a_hint_can_be_taken_back(void **state)
 	in_process(take_back, scratch("back.vol"));
 }
 
+/* ---- types of objects ---- */
+
+enum { TYPED = 500, TYPED_STEPS = 20000 };
+
+static uint64_t typed_address(unsigned i)
+{
+	return SPM_WINDOW_START + UINT64_C(1) * i * 48;
+}
+
+/* Against an array: what the table of slots finds, whatever was told and taken back. */
+static void types_of_objects_are_those_of_a_plain_array(void **state)
+{
+	int model[TYPED];
+	uint64_t seed = test_seed();
+	struct hints h = {0}, copy;
+	size_t count = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < TYPED; i++)
+		model[i] = -1;
+	for (unsigned step = 0; step < TYPED_STEPS; step++) {
+		unsigned i = (unsigned)(test_random(&seed) % TYPED), root = (unsigned)(test_random(&seed) % 1024);
+
+		count += model[i] < 0;
+		if (test_random(&seed) % 3) {
+			assert_int_equal(spm_hints_type(&h, typed_address(i), root), model[i] == (int)root);
+			model[i] = (int)root;
+		} else {
+			spm_hints_untype(&h, typed_address(i));
+			model[i] = -1;
+			count--;
+		}
+		assert_int_equal(h.typed_count, count);
+		i = (unsigned)(test_random(&seed) % TYPED);
+		assert_int_equal(spm_hints_type_of(&h, typed_address(i)), model[i]);
+	}
+	assert_int_equal(spm_hints_copy(&h, &copy), 0);
+	for (unsigned i = 0; i < TYPED; i++)
+		assert_int_equal(spm_hints_type_of(&copy, typed_address(i)), model[i]);
+	spm_hints_untype_all(&h);
+	assert_int_equal(spm_hints_type_of(&h, typed_address(1)), -1);
+	spm_hints_free(&copy);
+	spm_hints_free(&h);
+}
+
+static int hints_load(const uint64_t *word, size_t n)
+{
+	struct hints h = {0};
+	int err = spm_hints_load(&h, word, n);
+
+	spm_hints_free(&h);
+	return err;
+}
+
+static void malformed_hints_are_refused(void **state)
+{
+	const uint64_t a = SPM_WINDOW_START + 4096, type = UINT64_C(3) << HINTS_TYPE_BIT;
+
+	(void)state;
+	assert_int_equal(hints_load((uint64_t[]){0, 0}, 16), 0);
+	assert_int_equal(hints_load((uint64_t[]){0, 0, a | type, (a + 64) | type}, 32), 0);
+	assert_int_equal(hints_load((uint64_t[]){1, 1, a, a, a, a | type}, 48), 0);
+	assert_int_equal(hints_load((uint64_t[]){0, 0, a | type, a}, 32), -EINVAL); /* twice */
+	assert_int_equal(hints_load((uint64_t[]){0, 0, 4096 | type}, 24), -EINVAL); /* outside */
+	assert_int_equal(hints_load((uint64_t[]){0, 0, a | type}, 20), -EINVAL);
+	assert_int_equal(hints_load((uint64_t[]){2, 0, a | type}, 24), -EINVAL);
+	assert_int_equal(hints_load((uint64_t[]){UINT64_MAX / 8, 0, a}, 24), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -294,6 +364,8 @@ int main(void)
 	        cmocka_unit_test(a_hint_ends_with_its_object),
 	        cmocka_unit_test(a_hint_ends_with_an_object_that_no_point_found),
 	        cmocka_unit_test(a_hint_can_be_taken_back),
+	        cmocka_unit_test(types_of_objects_are_those_of_a_plain_array),
+	        cmocka_unit_test(malformed_hints_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
