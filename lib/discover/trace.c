@@ -79,7 +79,9 @@ static_assert(!(offsetof(struct tables, view) % SPM_PAGE_BYTES) &&
 struct trace {
 	struct marks *marks;
 	const struct hints *hints;
-	struct kinds *kinds; /* NULL: nobody says what slots are */
+	struct kinds *kinds;             /* NULL: nobody says what slots are */
+	const struct pointer_kind *kind; /* theirs, and their claims */
+	const uint16_t *claim;
 	struct tables *tables;
 	uint32_t views;
 	bool others_run;
@@ -105,8 +107,11 @@ static int trace_begin(struct trace *t, struct marks *m, const struct hints *hin
 		spm_table_note(p, sizeof(*tables));
 	}
 	*t = (struct trace){.marks = m, .hints = hints, .kinds = kinds, .tables = tables, .others_run = others_run};
-	if (kinds)
+	if (kinds) {
 		kinds->suspects = 0;
+		t->kind = kinds->pointers->kind;
+		t->claim = kinds->pointers->claim;
+	}
 	return 0;
 }
 
@@ -237,25 +242,17 @@ static __attribute__((noinline)) unsigned kind_begin_rarely(struct trace *t, str
 	if (!v->row)
 		return KIND_ANY;
 	*kind_at(t, v, slot) = (uint16_t)kind;
-	return kind == KIND_ANY ? KIND_NONE : kind;
+	return kind;
 }
 
-/* The slot has just become live. What it is to be scanned as: KIND_NONE, if a pointer that says more may be met before. */
+/* The slot has just become live. What it is taken for. */
 ALWAYS_INLINE unsigned kind_begin(struct trace *t, struct view *v, unsigned slot, bool is_start, unsigned kind)
 {
 	kind = is_start ? kind : KIND_ANY;
 	if (!v->row || t->hints->typed_count)
 		return kind_begin_rarely(t, v, slot, kind);
 	*kind_at(t, v, slot) = (uint16_t)kind;
-	return kind == KIND_ANY ? KIND_NONE : kind;
-}
-
-/* Then it is scanned as that. */
-static bool has_kind_by_now(struct trace *t, uint64_t slot_start)
-{
-	const struct view *v = view_at(t, slot_start);
-
-	return v->row && *kind_at(t, v, view_slot(v, slot_start)) > KIND_ANY;
+	return kind;
 }
 
 static void correction_add(struct trace *t, uint64_t slot, unsigned was, unsigned is)
@@ -371,33 +368,52 @@ ALWAYS_INLINE void word_follow(struct trace *t, uint64_t word, unsigned kind, bo
 	t->ring[t->put++ % AHEAD] = is_typed ? word | (uint64_t)kind << KIND_BIT : word;
 }
 
-/* before: so many bytes of the slot come before the range. */
-ALWAYS_INLINE void range_scan(struct trace *t, struct range r, unsigned kind, uint64_t before, bool is_typed)
+ALWAYS_INLINE bool may_be_pointer(const struct trace *t, const volatile uint64_t *word, uint64_t value)
+{
+	return spm_in_window(value) && !spm_hints_is_excluded(t->hints, (uintptr_t)word);
+}
+
+ALWAYS_INLINE void value_follow(struct trace *t, const volatile uint64_t *word, uint64_t value, unsigned kind,
+                                bool is_typed)
+{
+	if (value - (uintptr_t)word < SPM_PAGE_BYTES) /* memory in the order of its links: it will go on so */
+		__builtin_prefetch((const void *)(uintptr_t)(value + ONWARD_BYTES));
+	word_follow(t, value, kind, is_typed);
+}
+
+ALWAYS_INLINE void range_scan(struct trace *t, struct range r, bool is_typed)
 {
 	const volatile uint64_t *word = (const volatile uint64_t *)(uintptr_t)r.from;
 	const volatile uint64_t *end = (const volatile uint64_t *)(uintptr_t)(r.from + r.bytes);
-	const struct pointer_kind k = is_typed ? t->kinds->pointers->kind[kind] : (struct pointer_kind){0};
-	const uint16_t *const claims = is_typed ? t->kinds->pointers->claim + k.first : NULL;
-	const uint64_t slot = r.from - before;
 
 	for (; word < end; word++) {
 		uint64_t value = *word;
-		unsigned claim = KIND_ANY;
 
-		if (!spm_in_window(value) || spm_hints_is_excluded(t->hints, (uintptr_t)word))
+		if (may_be_pointer(t, word, value))
+			value_follow(t, word, value, KIND_ANY, is_typed);
+	}
+}
+
+/* Of a slot whose kind claims something. before: so many bytes of the slot come before the range. */
+static inline void claimed_scan(struct trace *t, struct range r, unsigned kind, uint64_t before)
+{
+	const struct pointer_kind k = t->kind[kind];
+	const uint16_t *const claims = t->claim + k.first;
+	const volatile uint64_t *word = (const volatile uint64_t *)(uintptr_t)r.from;
+	const volatile uint64_t *end = (const volatile uint64_t *)(uintptr_t)(r.from + r.bytes);
+	const uint64_t slot = r.from - before;
+
+	for (; word < end; word++) {
+		uint64_t value = *word, number = ((uintptr_t)word - slot) / 8;
+		unsigned claim;
+
+		if (!may_be_pointer(t, word, value))
 			continue;
-		if (is_typed) {
-			uint64_t number = ((uintptr_t)word - slot) / 8;
-
-			claim = number < k.words ? claims[number] : k.beyond;
-		}
-		if (claim == CLAIM_PLAIN) {
+		claim = number < k.words ? claims[number] : k.beyond;
+		if (claim == CLAIM_PLAIN)
 			spm_kinds_suspect_add(t->kinds, (uintptr_t)word, value);
-			continue;
-		}
-		if (value - (uintptr_t)word < SPM_PAGE_BYTES) /* memory in the order of its links: it will go on so */
-			__builtin_prefetch((const void *)(uintptr_t)(value + ONWARD_BYTES));
-		word_follow(t, value, claim, is_typed);
+		else
+			value_follow(t, word, value, claim, true);
 	}
 }
 
@@ -419,17 +435,17 @@ static struct range piece_take(struct trace *t)
 	return piece;
 }
 
-/* All words that a kind claims are one piece; those behind are all the same. */
-static __attribute__((noinline)) void long_range_scan(struct trace *t, struct range r, unsigned kind)
+/* All words that a kind claims are one piece; those behind are all the same. The rest goes back to the stack. */
+static __attribute__((noinline)) struct range typed_range_cut(struct trace *t, struct range r, unsigned kind)
 {
-	const struct pointer_kind *k = &t->kinds->pointers->kind[kind];
+	const struct pointer_kind *k = &t->kind[kind];
 	uint64_t most = k->words <= PIECE_BYTES / 8 ? PIECE_BYTES : k->words * UINT64_C(8);
 
 	if (r.bytes > most) {
 		range_push(t, r.from + most, r.bytes - most, k->beyond == KIND_ANY ? KIND_ANY : kind, true);
 		r.bytes = most;
 	}
-	range_scan(t, r, kind, 0, true);
+	return r;
 }
 
 /* The same as piece_take. */
@@ -440,12 +456,12 @@ static inline void typed_piece_scan(struct trace *t)
 
 	if (t->depth >= SOON)
 		__builtin_prefetch((const void *)(uintptr_t)top[-SOON].from);
-	if (kind == KIND_NONE && has_kind_by_now(t, r.from))
-		return;
 	if (r.bytes > PIECE_BYTES)
-		long_range_scan(t, r, kind);
+		r = typed_range_cut(t, r, kind);
+	if (kind <= KIND_MIXED)
+		range_scan(t, r, true);
 	else
-		range_scan(t, r, kind, 0, true);
+		claimed_scan(t, r, kind, 0);
 }
 
 /* Until there is nothing left to scan. */
@@ -471,7 +487,7 @@ static void all_follow(struct trace *t)
 	}
 	for (;;) {
 		if (t->depth)
-			range_scan(t, piece_take(t), KIND_ANY, 0, false);
+			range_scan(t, piece_take(t), false);
 		else if (t->put != t->taken)
 			oldest_mark(t, false);
 		else
@@ -509,10 +525,10 @@ static void page_scan(pageno_t page, void *arg)
 
 		if (!slotset_has(&live, i))
 			continue;
-		if (kind)
-			range_scan(t, (struct range){low, high - low}, kind[i], low - at, true);
+		if (!kind)
+			range_scan(t, (struct range){low, high - low}, false);
 		else
-			range_scan(t, (struct range){low, high - low}, KIND_ANY, 0, false);
+			claimed_scan(t, (struct range){low, high - low}, kind[i], low - at);
 	}
 }
 
