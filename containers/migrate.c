@@ -363,6 +363,7 @@ static void migration_end(struct migration *m)
 	free(m->weak.claim);
 	free(m->weak.bucket);
 	spm_marks_free(m->claimed);
+	spm_marks_free(m->told);
 	spm_marks_free(m->leaving);
 	free(m->moving);
 	free(m->whole);
@@ -385,7 +386,9 @@ static int migration_begin(struct migration *m)
 	                           .arg = m};
 	m->claimed = spm_marks_new();
 	m->leaving = spm_marks_new();
-	return m->claimed && m->leaving && !spm_conversion_begin(&m->v) ? 0 : spm_migrate_no_memory(m);
+	m->told = spm_marks_new();
+	m->accepts_untold = is_registered(j, "void");
+	return m->claimed && m->leaving && m->told && !spm_conversion_begin(&m->v) ? 0 : spm_migrate_no_memory(m);
 }
 
 int spm_migrate(struct container *c, const struct migrate_job *j)

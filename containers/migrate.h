@@ -11,6 +11,7 @@
  *  1. No object is changed but where a word in it leads into one that moves. An object whose type changed is always moved: so
  *     what is an old address and what a new one can be told at any time, and the program's function sees old objects only.
  *  2. An object that moves is of one type, from its beginning to its end: all pointers that lead into it agree. Else it is refused.
+ *  3. What can be reached, and could be a struct that changed, is told of; or the program says that it is none (migrate_untold.c).
  */
 #ifndef SPM_MIGRATE_H
 #define SPM_MIGRATE_H
@@ -54,7 +55,7 @@ int spm_migrate(struct container *c, const struct migrate_job *j);
 /* To the end of a sentence: "; register a migration for struct user (pCMigrate)". */
 void spm_migrate_advise(const struct ptype *old, const struct types *of, char *out, size_t room);
 
-/* ---- between migrate_walk.c and migrate_move.c ---- */
+/* ---- between migrate_walk.c, migrate_untold.c and migrate_move.c ---- */
 
 /* A pointer of the old types says that there is an old type's value at this address. */
 struct claim {
@@ -85,6 +86,8 @@ struct migration {
 	struct conversion v;
 	struct claims strong, weak; /* weak: by members of unions */
 	struct marks *claimed;      /* objects with strong claims */
+	struct marks *told;         /* objects whose beginning a pointer's type, or the program, tells of */
+	bool accepts_untold;        /* the program says that no other is of a type that changed */
 	struct moving *moving;      /* by address */
 	size_t movings, moving_room;
 	struct marks *leaving; /* the same objects */
@@ -98,6 +101,8 @@ int spm_migrate_move(struct migration *m);
 typedef int migrate_visit(struct migration *m, uint64_t place, uint32_t pointer, bool is_weak);
 /* Fills strong and moving. 0, or -1 and the error is set. */
 int spm_migrate_look(struct migration *m);
+/* After the claims were sorted: 0; or an object, or values, that might have to be migrated can't be: -1 and the error is set, EPROTOTYPE. */
+int spm_migrate_untold_check(struct migration *m);
 int spm_migrate_no_memory(const struct migration *m);
 /* EPROTOTYPE, or whatever it is. */
 int spm_migrate_refuse(const struct migration *m, int error, uint32_t pair, uint64_t address, const char *format, ...)

@@ -243,6 +243,8 @@ static int follow(struct migration *m, uint64_t place, uint32_t pointer, bool is
 	if (pointee < 0)
 		return spm_fail((int)-pointee, "container %d can't be migrated: %s", m->c->magic,
 		                pointee == -ENOMEM ? "no memory" : "its types are too many");
+	if (word == base)
+		spm_migrate_note(m->told, base);
 	if (!matters(&m->v.pair[pointee]))
 		return 0;
 	return claim_add(m, is_weak ? &m->weak : &m->strong, word, (uint32_t)pointee);
@@ -407,7 +409,9 @@ static int told_take(struct migration *m)
 
 		if (pair == -ENOMEM)
 			err = spm_migrate_no_memory(m);
-		else if (pair >= 0)
+		if (pair >= 0)
+			spm_migrate_note(m->told, spm_hints_typed_address(h->typed[i]));
+		if (pair >= 0)
 			err = told_add(m, spm_hints_typed_address(h->typed[i]), (uint32_t)pair);
 	}
 	return err;
@@ -425,6 +429,7 @@ static int walk(struct migration *m)
 	if (root < 0)
 		return spm_migrate_no_memory(m);
 	err = claim_add(m, &m->strong, m->c->root, (uint32_t)root);
+	spm_migrate_note(m->told, m->c->root);
 	if (!err)
 		err = told_take(m);
 	while (!err && (m->strong.done < m->strong.n || m->weak.n)) {
@@ -555,14 +560,14 @@ static bool is_part_of(const struct migration *m, uint32_t whole, const struct c
 
 static int doubt(const struct migration *m, const struct claim *k, uint64_t base, uint64_t bytes)
 {
-	if (!spm_is_aggregate(m->v.pair[k->pair].old))
+	if (m->accepts_untold || !spm_is_aggregate(m->v.pair[k->pair].old))
 		return 0;
 	for (size_t i = 0; i < m->wholes; i++)
 		if (is_part_of(m, m->whole[i], k, base, bytes))
 			return spm_migrate_refuse(
 			        m, EPROTOTYPE, k->pair, k->address,
 			        "it may be part of %s, but no pointer to one leads there: tell what it is "
-			        "(pCSetType) in the build before",
+			        "(pCSetType) in the build before; or that it is none: pCMigrate(\"void\", NULL, NULL)",
 			        name_of(m, m->whole[i]));
 	return 0;
 }
@@ -634,6 +639,12 @@ static int objects_judge(struct migration *m, const struct claim *claim, size_t 
 
 static int wholes_list(struct migration *m)
 {
+	const struct types_comparison *found = m->job->found;
+
+	for (size_t i = 0; i < found->changes; i++) /* also what no pointer led to */
+		if (found->change[i].new &&spm_is_aggregate(found->change[i].old) && found->change[i].old->bytes &&
+		    spm_pair_get(&m->v, found->change[i].old, found->change[i].new) < 0)
+			return spm_migrate_no_memory(m);
 	m->whole = calloc(m->v.pairs, sizeof(*m->whole));
 	if (!m->whole)
 		return spm_migrate_no_memory(m);
@@ -653,5 +664,6 @@ int spm_migrate_look(struct migration *m)
 	if (err)
 		return err;
 	qsort(l->claim, l->n, sizeof(*l->claim), by_address); /* the buckets are of no use from here on */
-	return objects_judge(m, l->claim, l->n);
+	err = objects_judge(m, l->claim, l->n);
+	return err ? err : spm_migrate_untold_check(m);
 }

@@ -104,7 +104,10 @@ SOFTPM_API int pCRestore(int magic, void **cStruct);
  * (of void pointers, unions, uintptr_t, memory that no type tells of), too, if it looks like an address in the object. An address that the
  * program keeps in another form (hashed, sorted by, encoded) stays what it was. Memory holds as many structs in a row as it has room for, so an array
  * is migrated as a whole; what else lies behind a struct without being declared there (as an array of no length is) must not be.
- * Only void pointers lead to an object, and nobody told what it is (pCSetType): it has no type, and stays as it was.
+ * What only void pointers, numbers, pointers to a field or to an entry within (container_of), or memory of no type lead to might be such an
+ * object: unless it is smaller than all that changed it must have been told of (pCSetType, pCSetFieldType), by the build before, or the program says that whatever nothing tells of is
+ * none, and stays as it was: pCMigrate("void", NULL, NULL). Structures of <softpm/ds.h> that lead to nothing that changed are no matter. Those whose
+ * own pages hold what changed can't be migrated; where they hold pointers, what these lead to can, if it is told of and "void" is registered, for their pages.
  *
  * EPROTOTYPE: what changed is not all registered, or an object can't be migrated since pointers say different things of what it is, or only lead to a part of it, something
  * lies behind it, a pointer leads to a field that went, or pHint tells of a pointer to it that can't be seen; or the build has no debug

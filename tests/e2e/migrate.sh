@@ -14,10 +14,12 @@ export SOFTPM_VOLUME="$scratch/volume"
 #   old: fill(root), is_right(root)     new: migrations(), is_right(root)
 cat >common.h <<'END_OF_COMMON'
 #include <softpm.h>
+#include <softpm/ds.h>
 #include <softpm/types.h>
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,8 +217,8 @@ fail() {
 build() { # NAME: from NAME.c, and program.c behind it
 	cat common.h "$1.c" program.c >"all_$1.c"
 	# shellcheck disable=SC2086 # lists of words
-	${CC:-cc} -std=gnu17 $([ "$1" = new ] && echo "$debug" || echo -g) -O1 -Wall -Wno-unused -Wno-format-truncation $flags -I"$SOFTPM_SOURCE/containers" "-DROOT_BYTES=${root_bytes:-sizeof(struct app)}" \
-		$([ "$1" = new ] || echo -DOLD) -Wl,--build-id -o "$1" "all_$1.c" -L"$SOFTPM_BUILD" -lsoftpm -Wl,-rpath,"$SOFTPM_BUILD"
+	${CC:-cc} -std=gnu17 $([ "$1" = new ] && echo "$debug" || echo -g) -O1 -Wall -Wno-unused -Wno-format-truncation $flags -I"$SOFTPM_SOURCE/containers" -I"$SOFTPM_SOURCE/ds/include" "-DROOT_BYTES=${root_bytes:-sizeof(struct app)}" \
+		$([ "$1" = new ] || echo -DOLD) -Wl,--build-id -o "$1" "all_$1.c" -L"$SOFTPM_BUILD" -lsoftpm-ds -lsoftpm -Wl,-rpath,"$SOFTPM_BUILD"
 }
 # Standard input: the old program, a line "----", and the new one.
 sources() {
@@ -949,6 +951,105 @@ struct table { struct slot *slots; long n; };
 struct app { struct table *table; };
 static void migrations(void) { pCMigrate("struct table", NULL, NULL); }
 static void is_right(struct app *root) { RIGHT(0); }
+END
+
+# ---- what no type tells of ----
+
+users() { # MIGRATIONS FILL CHECK, with the old program's u to be filled in
+	cat <<END
+struct link { struct link *next, *prev; };
+struct user { int id; int age; char name[16]; struct link link; };
+PHASH_OF(held, int64_t, struct user);
+PHASH_OF(named, const char *, struct user *);
+struct app { struct user *known; struct link head; void *any; uintptr_t number; int *age; struct held *held; struct named *named; };
+static void fill(int id, struct app *root) {
+	struct user *u;
+	root->head.next = root->head.prev = &root->head;
+	for (int i = 0; i < 5; i++) {
+		u = pCalloc(1, sizeof(*u));
+		u->id = i, u->age = 20 + i, sprintf(u->name, "user %d", i);
+		$2
+	}
+}
+static void is_right(struct app *root) {}
+----
+struct link { struct link *next, *prev; };
+struct user { long id; char name[24]; struct link link; int age; };
+PHASH_OF(held, int64_t, struct user);
+PHASH_OF(named, const char *, struct user *);
+struct app { struct user *known; struct link head; void *any; uintptr_t number; int *age; struct held *held; struct named *named; };
+static void migrations(void) { pCMigrate("struct user", NULL, NULL); $1 }
+static void is_user(const struct user *u) { RIGHT(u->id >= 0 && u->id < 5 && u->age == 20 + u->id && u->name[5] == '0' + u->id); }
+static void is_right(struct app *root) { $3 }
+END
+}
+listed='u->link = (struct link){root->head.next, &root->head}; root->head.next->prev = &u->link; root->head.next = &u->link;'
+walked='int n = 0; for (struct link *l = root->head.next; l != &root->head; l = l->next, n++) is_user((void *)((char *)l - offsetof(struct user, link))); RIGHT(n == 5);'
+none='pCMigrate("void", NULL, NULL);'
+told='if (pCSetType(id, u, "struct user")) puts(pErrorMsg());'
+ways=
+refusal=
+users "" "$listed" "" >case && refuses "entries within others" "it may be part of struct user" <case
+users "" "$listed $told" "$walked" >case && migrates "entries within others, told of" <case
+users "" "root->any = u;" "" >case && refuses "a void pointer" "to which any of struct app" <case
+users "" "root->any = u; $told" "is_user(root->any);" >case && migrates "a void pointer to what is told of" <case
+users "" "root->number = (uintptr_t)u;" "" >case && refuses "a number that leads to an object" "to which number of struct app" <case
+users "" "root->age = &u->age;" "" >case && refuses "a pointer to a field" "to which age of struct app" <case
+users "$none" "root->age = &u->age; if (!i) root->known = pCalloc(1, sizeof(*u));" "RIGHT(*root->age == 24 && !root->known->id);" >case && migrates "a pointer to a field of what the program says is none" <case
+table='root->named = root->named ? root->named : named_make(); named_put(root->named, u->name, u);'
+users "" "$table $told" "" >case && refuses "a table of pointers" "to which hash of struct named" <case
+users "$none" "$table $told" 'is_user(*named_get(root->named, "user 3"));' >case && migrates "a table of pointers to what is told of" <case
+table='root->held = root->held ? root->held : held_make(); held_put(root->held, i, *u);'
+users "$none" "$table" "" >case && refuses "values within a table" "struct held holds struct user in its own pages" <case
+
+refuses "an entry at the beginning" "it may be part of struct user" <<'END'
+struct link { struct link *next; };
+struct user { struct link link; int id, age; long more[2]; };
+struct app { struct user *known; struct link *first; };
+static void fill(int id, struct app *root) { struct user *u = pCalloc(1, sizeof(*u)); u->age = 7; root->first = &u->link; }
+static void is_right(struct app *root) {}
+----
+struct link { struct link *next; };
+struct user { struct link link; long id, age, more[2]; };
+struct app { struct user *known; struct link *first; };
+static void migrations(void) { pCMigrate("struct user", NULL, NULL); }
+static void is_right(struct app *root) {}
+END
+
+refusal="struct user: field age moved from offset 4 to 0"
+migrates "beside tables, vectors, lists and strings of other things" <<'END'
+struct user { int id, age; };
+PHASH_OF(words, const char *, long);
+PTREE_OF(lines, int64_t, const char *);
+PARRAY_OF(numbers, double);
+PLIST_OF(texts, char *);
+struct app { struct user *user; struct words *words; struct lines *lines; struct numbers numbers; struct texts *texts; struct pstring *string; };
+static void fill(int id, struct app *root) {
+	root->user = pMalloc(sizeof(*root->user));
+	*root->user = (struct user){1, 2};
+	root->words = words_make(), root->lines = lines_make(), root->texts = texts_make();
+	numbers_init(&root->numbers);
+	root->string = pstring_from("a string of its own, longer than all that changed");
+	for (int i = 0; i < 3000; i++) {
+		char text[60];
+		sprintf(text, "a text that is longer than the struct: %d", i);
+		words_put(root->words, text, i), lines_put(root->lines, i, pStrdup(text)), numbers_push(&root->numbers, i), texts_push(root->texts, pStrdup(text));
+	}
+}
+static void is_right(struct app *root) { RIGHT(root->user->id == 1 && root->user->age == 2 && numbers_count(&root->numbers) == 3000); }
+----
+struct user { int age, id; };
+PHASH_OF(words, const char *, long);
+PTREE_OF(lines, int64_t, const char *);
+PARRAY_OF(numbers, double);
+PLIST_OF(texts, char *);
+struct app { struct user *user; struct words *words; struct lines *lines; struct numbers numbers; struct texts *texts; struct pstring *string; };
+static void migrations(void) { pCMigrate("struct user", NULL, NULL); }
+static void is_right(struct app *root) {
+	RIGHT(root->user->id == 1 && root->user->age == 2 && numbers_count(&root->numbers) == 3000 && *numbers_at(&root->numbers, 2999) == 2999);
+	RIGHT(*words_get(root->words, "a text that is longer than the struct: 7") == 7 && !strcmp(*lines_get(root->lines, 8), "a text that is longer than the struct: 8"));
+	RIGHT(!strcmp(texts_first(root->texts)->value, "a text that is longer than the struct: 0") && plist_count(&root->texts->list) == 3000);
+}
 END
 
 echo "$cases changes of structs are migrated, or refused"
