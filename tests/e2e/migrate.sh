@@ -348,6 +348,34 @@ static void migrations(void) { pCMigrate("struct user", NULL, NULL); }
 static void is_right(struct app *root) { RIGHT(0); }
 END
 
+# A number: OLD VALUE NEW, what it says.
+misfit() {
+	refuses "$1 $2 to $3" "$4" <<END
+enum tone { LOW = 1, MIDDLE = 2, HIGH = 3 };
+struct user { long a; $1; };
+struct app { struct user *user; };
+static void fill(int id, struct app *root) { root->user = pCalloc(1, sizeof(struct user)); root->user->n = $2; }
+static void is_right(struct app *root) { RIGHT(root->user->n == $2); }
+----
+enum tone { HIGH = 1, LOW = 3 };
+struct user { $3; long a; };
+struct app { struct user *user; };
+static void migrations(void) { pCMigrate("struct user", NULL, NULL); pCMigrate("enum tone", NULL, NULL); }
+static void is_right(struct app *root) { RIGHT(0); }
+END
+}
+misfit "int n" -1 "unsigned n" "field n: -1 does not fit into unsigned int"
+misfit "short n" 200 "signed char n" "field n: 200 does not fit into signed char"
+misfit "double n" 2.5 "int n" "field n: 2.5 does not fit into int"
+misfit "double n" 1e300 "float n" "does not fit into float"
+misfit "double n" 1e19 "long n" "field n: 1e+19 does not fit into long"
+misfit "long n" 9007199254740993 "double n" "field n: 9007199254740993 does not fit into double"
+misfit "int n" 2 "bool n" "field n: 2 does not fit into _Bool"
+misfit "int n" -5 "int n : 3" "field n: -5 does not fit into int : 3"
+misfit "unsigned n : 5" 16 "unsigned n : 4" "field n: 16 does not fit into unsigned int : 4"
+misfit "enum tone n" MIDDLE "enum tone n" "field n: enum tone has no MIDDLE any more"
+misfit "enum tone n" 77 "enum tone n" "field n: 77 has no name in enum tone"
+
 refusal="enum colour: GREEN was 1, is 2"
 migrates "an enum" <<'END'
 enum colour { RED, GREEN, BLUE };
