@@ -29,20 +29,9 @@ int spm_plain_copy(const struct plain *from, struct plain *to)
 	return 0;
 }
 
-/* The first that is not below. */
 static size_t place_from(const struct plain *p, uint64_t place)
 {
-	size_t low = 0, high = p->n;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (p->place[middle] < place)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return spm_places_from(p->place, p->n, place);
 }
 
 bool spm_plain_has(const struct plain *p, uint64_t place)

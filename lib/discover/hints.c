@@ -18,20 +18,24 @@ void spm_hints_free(struct hints *h)
 	*h = (struct hints){0};
 }
 
-/* Index of the first excluded place at or after `place`. */
-static size_t excluded_from(const struct hints *h, uint64_t place)
+size_t spm_places_from(const uint64_t *place, size_t n, uint64_t least)
 {
-	size_t low = 0, high = h->excluded_count;
+	size_t low = 0, high = n;
 
 	while (low < high) {
 		size_t middle = (low + high) / 2;
 
-		if (h->excluded[middle] < place)
+		if (place[middle] < least)
 			low = middle + 1;
 		else
 			high = middle;
 	}
 	return low;
+}
+
+static size_t excluded_from(const struct hints *h, uint64_t place)
+{
+	return spm_places_from(h->excluded, h->excluded_count, place);
 }
 
 bool spm_hints_has_excluded(const struct hints *h, uint64_t place)

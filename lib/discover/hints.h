@@ -50,6 +50,8 @@ static inline uint64_t spm_hints_typed_address(uint64_t typed)
 {
 	return typed & ((UINT64_C(1) << HINTS_TYPE_BIT) - 1);
 }
+/* Of places in ascending order: the first that is not below `least`; n: all are. */
+size_t spm_places_from(const uint64_t *place, size_t n, uint64_t least);
 bool spm_hints_has_excluded(const struct hints *h, uint64_t place);
 static inline bool spm_hints_is_excluded(const struct hints *h, uint64_t place)
 {

@@ -395,21 +395,23 @@ ALWAYS_INLINE void range_scan(struct trace *t, struct range r, bool is_typed)
 }
 
 /* Of a slot whose kind claims something. before: so many bytes of the slot come before the range. */
-static inline void claimed_scan(struct trace *t, struct range r, unsigned kind, uint64_t before)
+ALWAYS_INLINE void claimed_scan(struct trace *t, struct range r, unsigned kind, uint64_t before)
 {
-	const struct pointer_kind k = t->kind[kind];
-	const uint16_t *const claims = t->claim + k.first;
+	const struct pointer_kind *const k = &t->kind[kind];
+	const uint64_t words = k->words;
+	const uint16_t *const claims = t->claim + k->first;
 	const volatile uint64_t *word = (const volatile uint64_t *)(uintptr_t)r.from;
 	const volatile uint64_t *end = (const volatile uint64_t *)(uintptr_t)(r.from + r.bytes);
 	const uint64_t slot = r.from - before;
 
 	for (; word < end; word++) {
-		uint64_t value = *word, number = ((uintptr_t)word - slot) / 8;
+		uint64_t value = *word, number;
 		unsigned claim;
 
 		if (!may_be_pointer(t, word, value))
 			continue;
-		claim = number < k.words ? claims[number] : k.beyond;
+		number = ((uintptr_t)word - slot) / 8;
+		claim = number < words ? claims[number] : k->beyond;
 		if (claim == CLAIM_PLAIN)
 			spm_kinds_suspect_add(t->kinds, (uintptr_t)word, value);
 		else

@@ -622,6 +622,40 @@ static void numbers_keep_their_values(void **state)
 	in_process(branch_restore, volume);
 }
 
+static size_t list_make(unsigned char *bytes, uint64_t count, const uint64_t *place, size_t n)
+{
+	memcpy(bytes, "SPMPLAIN", 8);
+	memcpy(bytes + 8, &count, sizeof(count));
+	memcpy(bytes + 16, place, n * sizeof(*place));
+	return 16 + n * sizeof(*place);
+}
+
+static void a_malformed_list_of_numbers_is_refused(void **state)
+{
+	const uint64_t at = SPM_WINDOW_START + 4096;
+	struct plain plain = {0};
+	unsigned char bytes[64];
+	size_t n = list_make(bytes, 2, (uint64_t[]){at, at + 8}, 2);
+
+	(void)state;
+	assert_int_equal(spm_plain_length(bytes, n), n);
+	assert_int_equal(spm_plain_length(bytes, n - 1), 0); /* they are hints then, and malformed */
+	assert_int_equal(spm_plain_load(&plain, bytes, n), 0);
+	assert_true(plain.n == 2 && spm_plain_has(&plain, at + 8));
+	list_make(bytes, 2, (uint64_t[]){at, at}, 2);
+	assert_int_equal(spm_plain_load(&plain, bytes, n), -EINVAL);
+	list_make(bytes, 2, (uint64_t[]){at, at + 4}, 2);
+	assert_int_equal(spm_plain_load(&plain, bytes, n), -EINVAL);
+	list_make(bytes, 2, (uint64_t[]){8, at}, 2);
+	assert_int_equal(spm_plain_load(&plain, bytes, n), -EINVAL);
+	list_make(bytes, UINT64_MAX / 8 + 2, (uint64_t[]){at, at + 8}, 2);
+	assert_int_equal(spm_plain_length(bytes, n), 0);
+	list_make(bytes, 0, (uint64_t[]){at, at + 8}, 2);
+	assert_int_equal(spm_plain_length(bytes, n), 0);
+	assert_true(plain.n == 2); /* as it was */
+	spm_plain_free(&plain);
+}
+
 /* ---- random graphs ---- */
 
 enum { NODES = 400, CHANGES = 4000, CHANGES_A_POINT = 20, HEADS = 6 };
@@ -779,6 +813,7 @@ int main(void)
 	        cmocka_unit_test(a_freed_slot_is_nothing_until_it_is_found_again),
 	        cmocka_unit_test(what_the_program_tells_of_an_object_counts),
 	        cmocka_unit_test(threads_that_run_make_it_conservative),
+	        cmocka_unit_test(a_malformed_list_of_numbers_is_refused),
 	        cmocka_unit_test(random_graphs_lose_nothing),
 	};
 
