@@ -366,6 +366,7 @@ static void migration_end(struct migration *m)
 	spm_marks_free(m->told);
 	spm_marks_free(m->leaving);
 	free(m->moving);
+	free(m->number);
 	free(m->whole);
 }
 

@@ -91,7 +91,9 @@ struct migration {
 	struct moving *moving;      /* by address */
 	size_t movings, moving_room;
 	struct marks *leaving; /* the same objects */
-	uint32_t *whole;       /* pairs of structs that move */
+	uint64_t *number;      /* places, by now, of words that types say to be numbers (plain.h); ascending */
+	size_t numbers;
+	uint32_t *whole; /* pairs of structs that move */
 	size_t wholes;
 	int err; /* in callbacks that can't return one: -1 and the error is set */
 };

@@ -217,6 +217,20 @@ static int new_pointers(struct moves *w, const struct ptype *t, uint64_t at, uin
 	return err;
 }
 
+static bool is_number(const struct migration *m, uint64_t place)
+{
+	size_t from = 0, to = m->numbers;
+
+	while (from < to) {
+		size_t mid = from + (to - from) / 2;
+
+		if (m->number[mid] == place)
+			return true;
+		*(m->number[mid] < place ? &from : &to) = m->number[mid] < place ? mid + 1 : mid;
+	}
+	return false;
+}
+
 /* All other words. */
 static int words_move(const struct migration *m, uint64_t at, uint64_t bytes)
 {
@@ -225,7 +239,7 @@ static int words_move(const struct migration *m, uint64_t at, uint64_t bytes)
 	for (uint64_t end = at + bytes; at + sizeof(uint64_t) <= end && !err; at += sizeof(uint64_t)) {
 		struct pair_place by = {.wanted = PAIR_NONE};
 
-		if (spm_in_window(word_get(at)))
+		if (spm_in_window(word_get(at)) && !is_number(m, at))
 			err = word_move(m, at, &by, false);
 	}
 	return err;
@@ -361,6 +375,27 @@ static uint64_t address_now(uint64_t address, const void *arg)
 	return o && place_now(m, o, address, &by, &now) ? now : address;
 }
 
+static int by_place(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static int numbers_list(struct migration *m)
+{
+	const struct plain *p = &m->c->plain;
+
+	m->number = malloc((p->n + 1) * sizeof(*m->number));
+	if (!m->number)
+		return spm_migrate_no_memory(m);
+	for (size_t i = 0; i < p->n; i++)
+		m->number[i] = address_now(spm_moved_address(m->c->moved, p->place[i]), m);
+	m->numbers = p->n;
+	qsort(m->number, m->numbers, sizeof(*m->number), by_place);
+	return 0;
+}
+
 /* Somewhere in it, at whatever offset, there is the address of something within [to, to + bytes). */
 static bool leads_to(uint64_t object, uint64_t to, uint64_t bytes)
 {
@@ -449,6 +484,8 @@ static int all_words(struct migration *m)
 
 	for (size_t i = 0; i < m->movings && !err; i++)
 		spm_migrate_note(w.fresh_seen, m->moving[i].to);
+	if (!err)
+		err = numbers_list(m);
 	if (!err)
 		err = staying_pointers(m);
 	if (!err)

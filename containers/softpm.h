@@ -101,7 +101,7 @@ SOFTPM_API int pCRestore(int magic, void **cStruct);
  * became a struct. A function that is registered for the struct mends what names can't say.
  *
  * An object of a struct that changed gets new memory, and all that leads into it is changed: pointers by what their types say, any other aligned word
- * (of void pointers, unions, uintptr_t, memory that no type tells of), too, if it looks like an address in the object. An address that the
+ * (of void pointers, unions, uintptr_t, memory that no type tells of), too, if it looks like an address in the object, unless it is a number by its type. An address that the
  * program keeps in another form (hashed, sorted by, encoded) stays what it was. Memory holds as many structs in a row as it has room for, so an array
  * is migrated as a whole; what else lies behind a struct without being declared there (as an array of no length is) must not be.
  * What only void pointers, numbers, pointers to a field or to an entry within (container_of), or memory of no type lead to might be such an

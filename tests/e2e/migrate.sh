@@ -859,6 +859,27 @@ END
 
 ways=ways
 
+refusal="struct user: field next moved"
+migrates "numbers that look like pointers" <<'END'
+struct user { struct user *next; long number; uintptr_t word; };
+struct app { struct user *users; long number; long as_it_was; };
+static void fill(int id, struct app *root) {
+	struct user *u = root->users = pCalloc(1, sizeof(*u));
+	u->next = pCalloc(1, sizeof(*u));
+	u->word = (uintptr_t)u->next;
+	u->number = root->number = (long)u;
+	root->as_it_was = (long)u ^ -1;
+}
+static void is_right(struct app *root) { RIGHT(root->number == ~root->as_it_was && root->users->number == root->number); }
+----
+struct user { char name[8]; struct user *next; uintptr_t word; long number; };
+struct app { struct user *users; long number; long as_it_was; };
+static void migrations(void) { pCMigrate("struct user", NULL, NULL); }
+static void is_right(struct app *root) {
+	RIGHT(root->number == ~root->as_it_was && root->users->number == root->number && root->users->word == (uintptr_t)root->users->next);
+}
+END
+
 # ---- what the program told ----
 
 refusal="struct item: field name moved from offset 0 to 8"
