@@ -217,7 +217,7 @@ fail() {
 build() { # NAME: from NAME.c, and program.c behind it
 	cat common.h "$1.c" program.c >"all_$1.c"
 	# shellcheck disable=SC2086 # lists of words
-	${CC:-cc} -std=gnu17 $([ "$1" = new ] && echo "$debug" || echo -g) -O1 -Wall -Wno-unused -Wno-format-truncation $flags -I"$SOFTPM_SOURCE/containers" -I"$SOFTPM_SOURCE/ds/include" "-DROOT_BYTES=${root_bytes:-sizeof(struct app)}" \
+	${CC:-cc} -std=gnu17 $([ "$1" = new ] && echo "$debug" || echo -g) -O1 -Wall -Wno-unused -Wno-format-truncation -Wno-format-overflow $flags -I"$SOFTPM_SOURCE/containers" -I"$SOFTPM_SOURCE/ds/include" "-DROOT_BYTES=${root_bytes:-sizeof(struct app)}" \
 		$([ "$1" = new ] || echo -DOLD) -Wl,--build-id -o "$1" "all_$1.c" -L"$SOFTPM_BUILD" -lsoftpm-ds -lsoftpm -Wl,-rpath,"$SOFTPM_BUILD"
 }
 # Standard input: the old program, a line "----", and the new one.
