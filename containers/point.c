@@ -96,7 +96,8 @@ static int capture(struct container *c)
 	c->pause_ns_since_full_trace += c->image.pause_ns;
 	c->discovery_ns += c->image.discovery_ns;
 	c->freeze_ns += c->image.pause_ns - c->image.discovery_ns;
-	c->numbers_lost = c->image.lost + (c->image.is_full_trace ? 0 : c->numbers_lost);
+	if (c->image.is_full_trace || c->image.lost > c->numbers_lost)
+		c->numbers_lost = c->image.lost;
 	if (c->image.is_full_trace) {
 		c->full_traces++;
 		c->points_since_full_trace = c->pause_ns_since_full_trace = 0;

@@ -607,8 +607,8 @@ struct pstats {
 	/* Where the time of all points went; 0 for one that is not open. The pauses: finding what changed, and what it leads to; copying it. Then,
 	 * while the program runs or the caller of pPointSync waits: making records of it; waiting for the device. */
 	uint64_t discovery_ns, freeze_ns, write_ns, flush_ns;
-	/* Since the last full trace, numbers (by cattr.type) that lead to an object which nothing else leads to: it is not in the versions. pOutside tells
-	 * which. A program that keeps pointers in integers should see this, and declare them uintptr_t or pHint them. */
+	/* At the last full trace, or a point since that found more: numbers (by cattr.type) that lead to an object which nothing else leads to. It is not
+	 * in the versions. pOutside tells which. A program that keeps pointers in integers sees this, and declares them uintptr_t or names them by pHint. */
 	uint64_t numbers_lost;
 };
 /* Of an open container in this process; for any other, as its newest version recorded them. ENOENT: there is none. */

@@ -240,6 +240,9 @@ static void a_number_keeps_no_object(void **state)
 	assert_int_equal(pOutside(id, lost_note, NULL), 0);
 	assert_int_equal(lost_count, 1);
 	assert_true(lost_place == number_of(&root->integer));
+	root->pair[0]++;
+	point();
+	assert_int_equal(numbers_lost(), 1); /* it is the same one */
 	root->number.number = (long)number_of(hidden);
 	root->numbers = pMalloc(10 * sizeof(long));
 	root->numbers[7] = (long)number_of(hidden);
