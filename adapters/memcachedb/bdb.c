@@ -172,5 +172,6 @@ void *spm_bdb_get(const char *name, size_t length)
 
 int spm_bdb_stop(void)
 {
-	return bdb.folder ? bdb.env->log_flush(bdb.env, NULL) : 0;
+	return bdb.folder ? bdb.env->txn_checkpoint(bdb.env, 0, 0, DB_FORCE)
+	                  : 0; /* the next start has nothing to read */
 }

@@ -202,6 +202,7 @@ void spm_port_stats(void (*add_stats)(const char *, unsigned short, const char *
 	APPEND_STAT("softpm_waits", "%llu", (unsigned long long)points.waits);
 	if (pStats(CACHE_MAGIC, &s))
 		return;
+	APPEND_STAT("softpm_dirty_pages", "%llu", (unsigned long long)s.dirty_pages);
 	APPEND_STAT("softpm_stored_bytes", "%llu", (unsigned long long)s.stored_bytes);
 	APPEND_STAT("softpm_pause_median_us", "%llu", (unsigned long long)s.pause_median_ns / 1000);
 	APPEND_STAT("softpm_pause_p99_us", "%llu", (unsigned long long)s.pause_p99_ns / 1000);

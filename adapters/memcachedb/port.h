@@ -58,6 +58,8 @@ void spm_port_leave(struct conn *c);
 void spm_port_step_begin(void);
 void spm_port_step_end(void);
 void spm_port_new(struct conn *c); /* a connection begins */
+/* How long the lists of items are left alone at least, in us, before what is due is moved in one go; 0: as memcached likes. */
+unsigned spm_port_upkeep_us(void);
 /* Takes a lock of memcached's, in a gate. false: not taken, somebody is about what *is_long_held says, and may be for as long as a client
  * keeps him waiting. */
 bool spm_port_lock(pthread_mutex_t *lock, const volatile bool *is_long_held);

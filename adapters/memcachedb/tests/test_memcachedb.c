@@ -250,6 +250,35 @@ static void a_slow_dump_is_whole(void **state)
 	server_end(server, SIGTERM);
 }
 
+/* A cache whose crawlers never were, were ended, or were on their way. */
+static void crawlers_come_and_go(void **state)
+{
+	static const char *const without[] = {"-o", "no_lru_crawler", NULL};
+	pid_t server = server_start("always", without);
+	FILE *f = client_open();
+
+	(void)state;
+	set(f, "a", "1", "STORED");
+	tell(f, "lru_crawler crawl all", "CLIENT_ERROR lru crawler disabled");
+	server = restart_with(server, SIGKILL, "always", without, &f);
+	value_check(f, "a", "1");
+	tell(f, "lru_crawler enable", "OK");
+	tell(f, "lru_crawler crawl all", "OK");
+	set(f, "b", "2", "STORED");
+	server = restart_with(server, SIGKILL, "always", without, &f);
+	value_check(f, "a", "1");
+	value_check(f, "b", "2");
+	server = restart(server, SIGTERM, "always", &f); /* with crawlers */
+	tell(f, "lru_crawler disable", "OK");
+	tell(f, "lru_crawler crawl all", "CLIENT_ERROR lru crawler disabled");
+	set(f, "b", "3", "STORED");
+	server = restart(server, SIGKILL, "always", &f);
+	value_check(f, "a", "1");
+	value_check(f, "b", "3");
+	fclose(f);
+	server_end(server, SIGTERM);
+}
+
 /* Who wins the right to make a value anew is the only one, whatever happens to the server. */
 static void a_token_is_given_once(void **state)
 {
@@ -365,6 +394,7 @@ int main(void)
 	                                        server_gone),
 	        cmocka_unit_test_setup_teardown(nor_with_a_bucket_locked, folder_new, server_gone),
 	        cmocka_unit_test_setup_teardown(a_slow_dump_is_whole, folder_new, server_gone),
+	        cmocka_unit_test_setup_teardown(crawlers_come_and_go, folder_new, server_gone),
 	        cmocka_unit_test_setup_teardown(a_token_is_given_once, folder_new, server_gone),
 	        cmocka_unit_test_setup_teardown(a_limit_that_was_raised_holds_on, folder_new, server_gone),
 	        cmocka_unit_test_setup_teardown(another_build_is_refused, folder_new, server_gone),
