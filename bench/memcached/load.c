@@ -1,7 +1,7 @@
 /* load.c - load for a server of memcached's text protocol, or Redis's: operations a second, and how long they take.
  *
- * Each connection has one command under way; one thread serves all of them. Keys are chosen evenly. The last line before the
- * figures that are rates: all keys were set once first, and a sample of them is read back at the end.
+ * Each connection has one command under way; one thread serves all of them. Keys are chosen evenly; all are set once first (fill=0: they are there
+ * already; seconds=0: nothing else is done).
  */
 #include "measure.h"
 
@@ -18,9 +18,9 @@ enum { VALUE_MOST = 1 << 20, SAMPLES_MOST = 4 << 20, KINDS = 3 };
 enum kind { GET, SET, DELETE };
 
 static struct {
-	uint64_t port, connections, keys, bytes, gets, deletes, seconds;
+	uint64_t port, connections, keys, bytes, gets, deletes, seconds, fill;
 	bool is_redis;
-} with = {.port = 11211, .connections = 8, .keys = 100000, .bytes = 100, .gets = 50, .seconds = 2};
+} with = {.port = 11211, .connections = 8, .keys = 100000, .bytes = 100, .gets = 50, .seconds = 2, .fill = 1};
 
 struct connection {
 	int fd;
@@ -167,6 +167,13 @@ static uint64_t run(struct connection *c, int poll, bool loads)
 	return done;
 }
 
+static void run_rated(const char *name, struct connection *c, int poll, bool loads)
+{
+	uint64_t begun = now_ns(), done = run(c, poll, loads);
+
+	row(name, (double)done * 1e9 / (double)(now_ns() - begun), "operations/s");
+}
+
 static int compare(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
@@ -196,7 +203,7 @@ static void latencies(void)
 int main(int argc, char **argv)
 {
 	struct connection *c;
-	uint64_t begun, done, redis = 0;
+	uint64_t redis = 0;
 	int poll = epoll_create1(0);
 
 	for (int i = 1; i < argc; i++)
@@ -207,7 +214,7 @@ int main(int argc, char **argv)
 		             option_number(argv[i], "gets", &with.gets) ||
 		             option_number(argv[i], "deletes", &with.deletes) ||
 		             option_number(argv[i], "seconds", &with.seconds) ||
-		             option_number(argv[i], "redis", &redis),
+		             option_number(argv[i], "fill", &with.fill) || option_number(argv[i], "redis", &redis),
 		     argv[i]);
 	with.is_redis = redis;
 	need(with.bytes <= VALUE_MOST && with.connections >= 1 && with.keys >= 1, "arguments");
@@ -217,12 +224,10 @@ int main(int argc, char **argv)
 		sample[k] = malloc(SAMPLES_MOST * sizeof(double));
 	c = calloc(with.connections, sizeof(*c));
 	connections_open(c, poll);
-	begun = now_ns();
-	done = run(c, poll, true);
-	row("load", (double)done * 1e9 / (double)(now_ns() - begun), "operations/s");
-	begun = now_ns();
-	done = run(c, poll, false);
-	row("operations", (double)done * 1e9 / (double)(now_ns() - begun), "operations/s");
+	if (with.fill)
+		run_rated("load", c, poll, true);
+	if (with.seconds)
+		run_rated("operations", c, poll, false);
 	latencies();
 	return 0;
 }

@@ -17,45 +17,16 @@ rounds=${3:-3}
 seconds=${4:-2}
 [ $# -gt 4 ] && shift 4 || set -- $everything
 load=$build/bench/memcached/bench_memcached_load
-server=$build/adapters/memcachedb/memcachedb
 port=21211
-systems="memcached softpm-always softpm-100ms bdb-hash-always bdb-btree-always bdb-hash-off bdb-btree-off"
-! command -v redis-server >/dev/null || systems="$systems redis-always redis-everysec"
-systems=${SYSTEMS:-$systems}
-
-if [ ! -x "$load" ] || [ ! -x "$server" ]; then
-	echo "no memcachedb in this build" >&2
-	exit 0
-fi
+. "$(dirname "$0")/servers.sh"
 . "$(dirname "$0")/../measure/shell.sh"
 data_make
 folder=$(cd "$data" && pwd)
 
-memcached_start() {
-	"$server" -u "$(id -un)" -p $port -l 127.0.0.1 -U 0 -t "${THREADS:-4}" -m 4096 "$@" &
-}
-redis_start() {
-	redis-server --port $port --bind 127.0.0.1 --dir "$folder/db" --save '' --appendonly yes --appendfsync "$1" \
-		--loglevel warning >"$data/redis.log" &
-}
-server_start() {
-	case $1 in
-	memcached) memcached_start ;;
-	softpm-always) memcached_start -o "softpm=$folder/db/cache.vol" ;;
-	softpm-100ms) memcached_start -o "softpm=$folder/db/cache.vol,softpm_sync=100" ;;
-	bdb-*)
-		type=${1#bdb-}
-		memcached_start -o "bdb=$folder/db/bdb,bdb_type=${type%-*},bdb_sync=${type#*-}"
-		;;
-	redis-*) redis_start "${1#redis-}" ;;
-	esac
-	pid=$!
-	sleep 0.5
-}
 # SYSTEM CONNECTIONS GETS
 measure() {
 	mkdir "$data/db"
-	server_start "$1"
+	server_start "$1" "$folder/db"
 	redis=0
 	[ "${1#redis}" = "$1" ] || redis=1
 	"$load" port=$port connections="$2" keys="${KEYS:-100000}" bytes="${BYTES:-100}" gets="$3" deletes="${DELETES:-0}" seconds="$seconds" redis=$redis >"$data/told" || {
