@@ -313,6 +313,7 @@ void spm_changes_begin(struct changes *s, struct container *c, uint64_t chunk_pa
 	*s = (struct changes){.source = {.next = changes_next, .changes_most = c->image.pages},
 	                      .c = c,
 	                      .chunk_pages = chunk_pages ? chunk_pages : 1};
+	spm_outside_name_lost(c->outside, spm_chain_names_lost(c->chain));
 	for (unsigned i = 0; i < 2; i++) {
 		s->batch[i].change = c->image.changes + (size_t)i * CHANGES_BATCH;
 		s->batch[i].pages = buffer_of(&c->image, i);

@@ -47,7 +47,7 @@ static int header_check(const char *path, const struct heapimage_header *h, uint
 {
 	if (memcmp(h->magic, HEAPIMAGE_MAGIC, sizeof(h->magic)))
 		return no_image(path, "it does not begin as one");
-	if (h->byte_order != HEAPIMAGE_BYTE_ORDER || h->format != HEAPIMAGE_FORMAT)
+	if (h->byte_order != HEAPIMAGE_BYTE_ORDER || h->format < HEAPIMAGE_FORMAT_LEAST || h->format > HEAPIMAGE_FORMAT)
 		return spm_fail(
 		        EUCLEAN,
 		        "%s is an image of format %u; this SoftPM knows format %d: write it anew with softpm image",

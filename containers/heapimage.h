@@ -31,7 +31,12 @@
 #include <assert.h>
 #include <string.h>
 
-enum { HEAPIMAGE_FORMAT = 1, HEAPIMAGE_BYTE_ORDER = 0x01020304, HEAPIMAGE_HEADER_BYTES = 4096 };
+enum {
+	HEAPIMAGE_FORMAT = 2,
+	HEAPIMAGE_FORMAT_LEAST = 1,
+	HEAPIMAGE_BYTE_ORDER = 0x01020304,
+	HEAPIMAGE_HEADER_BYTES = 4096
+};
 enum { HEAPIMAGE_ALIGN_PAGES = 512 }; /* of runs, in the window and in the file */
 #define HEAPIMAGE_MAGIC "SPIMAGE1"
 

@@ -75,7 +75,7 @@ struct outside {
 	uint32_t slots; /* a power of two, or 0 */
 	char *text;
 	uint32_t text_bytes, text_room;
-	bool has_changed;
+	bool has_changed, names_lost;
 };
 
 struct outside *spm_outside_new(void)
@@ -84,6 +84,7 @@ struct outside *spm_outside_new(void)
 
 	if (!o)
 		return NULL;
+	o->names_lost = true;
 	o->text = calloc(1, 256);
 	if (!o->text) {
 		free(o);
@@ -304,6 +305,11 @@ static unsigned candidate_next(const uint64_t *image, unsigned i, uint64_t floor
 	return WORDS;
 }
 
+void spm_outside_name_lost(struct outside *o, bool names)
+{
+	o->names_lost = names;
+}
+
 bool spm_outside_encode(struct outside *o, uint64_t *image,
                         void (*left)(unsigned offset, uint64_t value, const char *what, void *arg), void *arg)
 {
@@ -321,10 +327,10 @@ bool spm_outside_encode(struct outside *o, uint64_t *image,
 		struct module_here *m = spm_mapped_module_at(word);
 		const char *why = m ? canonical(o, m, word, &image[i]) : spm_mapped_other(word);
 
-		has_canonical |= m || why;
+		has_canonical |= why ? o->names_lost : m != NULL;
 		if (!why)
 			continue;
-		image[i] = lost_word(why);
+		image[i] = o->names_lost ? lost_word(why) : 0;
 		left(i * 8, word, why, arg);
 	}
 	spm_mapped_unlock();

@@ -38,6 +38,9 @@ struct outside;
 struct outside *spm_outside_new(void); /* NULL: no memory */
 void spm_outside_free(struct outside *o);
 
+/* Whether words that lead to nothing are told by a word of their own, as from the beginning, or become 0: for volumes that older
+ * builds read. */
+void spm_outside_name_lost(struct outside *o, bool names);
 /* Works on a private copy of a page (512 words, aligned) with dead slots zeroed, before it is written. `left` is called for
  * each pointer that will be 0: its place in the page in bytes, its value, what it pointed to. Must not call back into this
  * module. Returns whether the page has canonical words now. A page without pointers out of the heap costs about 0.3 us. */

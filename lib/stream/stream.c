@@ -158,9 +158,9 @@ int spm_stream_in_begin(struct stream_in *s, int fd)
 		return err;
 	if (memcmp(p.magic, preamble.magic, sizeof(p.magic)) != 0)
 		return fail(s, -EUCLEAN, "does not begin as one that softpm export makes");
-	if (p.version != STREAM_VERSION || p.zero)
-		return fail(s, -ENOTSUP, "has format version %u; this is SoftPM for version %d", p.version,
-		            STREAM_VERSION);
+	if (p.version < STREAM_VERSION_LEAST || p.version > STREAM_VERSION || p.zero)
+		return fail(s, -ENOTSUP, "has format version %u; this is SoftPM for versions %d to %d", p.version,
+		            STREAM_VERSION_LEAST, STREAM_VERSION);
 	s->sum = XXH3_64bits(&p, sizeof(p));
 	return 0;
 }

@@ -17,7 +17,8 @@
 #include <zstd.h>
 
 enum {
-	STREAM_VERSION = 1,
+	STREAM_VERSION = 2,
+	STREAM_VERSION_LEAST = 1, /* the same of older volumes */
 	STREAM_CONTENT_MOST = 1 << 17,                   /* of a frame */
 	STREAM_STORED_MOST = STREAM_CONTENT_MOST + 4096, /* more than zstd ever makes of it */
 	STREAM_WINDOW_LOG = 23                           /* zstd's window is no larger: 8 MiB */

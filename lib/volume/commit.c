@@ -216,7 +216,7 @@ static bool may_patch(struct commit *k, size_t n)
 	struct chain *c = k->c;
 	size_t all = k->source->is_over ? n : k->source->changes_most;
 
-	if (!is_few(c, all) || k->chunk_pages > 1 || c->volume->super.version < 4)
+	if (!is_few(c, all) || k->chunk_pages > 1 || c->volume->super.version < FORMAT_VERSION_PATCHES)
 		return false;
 	if (!c->bases)
 		c->bases = spm_bases_new();

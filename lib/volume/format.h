@@ -25,8 +25,11 @@
 #define FORMAT_INDEX_MAGIC UINT64_C(0x3158444e49435053)  /* "SPCINDX1" */
 
 enum {
-	FORMAT_VERSION = 4,
-	FORMAT_VERSION_LEAST = 3, /* the same without patches */
+	FORMAT_VERSION = 5,
+	FORMAT_VERSION_LOST =
+	        5, /* from this one on pages have words for pointers that will be NULL, before that zeros */
+	FORMAT_VERSION_PATCHES = 4, /* and from this one on patches */
+	FORMAT_VERSION_LEAST = 3,
 	FORMAT_ENDIAN = 0x01020304,
 	EXTENT_BLOCKS = 256,
 	EXTENT_BYTES = EXTENT_BLOCKS * SPM_BLOCK_BYTES,

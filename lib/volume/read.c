@@ -138,6 +138,11 @@ void spm_chain_near(struct chain *c, struct nears *nears, uint64_t block)
 	}
 }
 
+bool spm_chain_names_lost(const struct chain *c)
+{
+	return c->volume->super.version >= FORMAT_VERSION_LOST;
+}
+
 void spm_chain_expect(struct chain *c, uint64_t block, uint64_t blocks)
 {
 	spm_blocks_expect(c->volume, block, blocks);

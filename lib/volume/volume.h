@@ -154,6 +154,8 @@ struct chain_about {
 };
 uint64_t spm_chain_id(const struct chain *c);
 void spm_chain_about(const struct chain *c, struct chain_about *out);
+/* Whether pages of its volume may have the words that stand for pointers which lead to nothing (discover/outside.h). */
+bool spm_chain_names_lost(const struct chain *c);
 /* Notes that all is durable, if it is settled: a chain closed so shows any later damage. */
 void spm_chain_close(struct chain *c);
 /* Its newest version. While nobody commits; takes no lock. */

@@ -484,10 +484,10 @@ static void what_is_no_image_is_refused(void **state)
 	assert_true(is_refused("too short"));
 	bytes_store(0);
 	assert_true(is_refused("too short"));
-	h->format = 2;
+	h->format = 3;
 	bytes_resum();
 	bytes_store(bytes_n);
-	assert_true(is_refused("format 2"));
+	assert_true(is_refused("format 3"));
 	memset(bytes, 0x5a, 8192);
 	bytes_store(8192);
 	assert_true(is_refused("does not begin as one"));

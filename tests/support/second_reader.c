@@ -75,7 +75,7 @@ static const char *super_check(const struct reader *r)
 
 	if (!s)
 		return "no superblock";
-	if ((u32(s + 16) != 3 && u32(s + 16) != 4) || u32(s + 20) != 0x01020304 || u32(s + 24) != 4096 ||
+	if (u32(s + 16) < 3 || u32(s + 16) > 5 || u32(s + 20) != 0x01020304 || u32(s + 24) != 4096 ||
 	    u32(s + 28) != 4096)
 		return "a superblock of another kind";
 	return NULL;

@@ -241,7 +241,7 @@ static unsigned another(unsigned l)
 	return kind[kind_of[l]].first + (unsigned)below(kind[kind_of[l]].lists);
 }
 
-static void splice(unsigned to)
+static void lists_splice(unsigned to)
 {
 	unsigned from = another(to);
 	struct row *a = &model.row[to], *b = &model.row[from];
@@ -334,7 +334,7 @@ static void step(void)
 	static const struct {
 		unsigned weight;
 		void (*fn)(unsigned l);
-	} op[] = {{4500, insert}, {1300, pop}, {2000, take}, {1400, set}, {60, splice},
+	} op[] = {{4500, insert}, {1300, pop}, {2000, take}, {1400, set}, {60, lists_splice},
 	          {700, move},    {15, turn},  {5, sort},    {5, clear}};
 	size_t chosen = below(9985);
 	unsigned l = (unsigned)below(LISTS), i = 0;

@@ -159,7 +159,7 @@ static void another_format_version_is_refused_as_such(void **state)
 	stream_make(fd, (const unsigned char *)"x", 1, 1);
 	assert_int_equal(pwrite(fd, &version, sizeof(version), 8), sizeof(version));
 	assert_int_equal(stream_take(fd, (unsigned char *)why, 1, why), -ENOTSUP);
-	assert_non_null(strstr(why, "format version 2"));
+	assert_non_null(strstr(why, "format version 3"));
 	close(fd);
 }
 
