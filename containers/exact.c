@@ -74,8 +74,10 @@ static void suspect_see(struct container *c, const struct suspect *s)
 		return;
 	if (!spm_plain_has(&c->plain, other_place(c, s->place)))
 		spm_marks_touch(c->marks, spm_page_of(s->place));
-	if (spm_kinds_is_lost(c->marks, s->value))
-		spm_kinds_suspect_put(c->kinds, c->image.lost++, *s);
+	if (!spm_kinds_is_lost(c->marks, s->value))
+		return;
+	spm_kinds_suspect_put(c->kinds, c->image.lost++, *s);
+	spm_kinds_know(c->kinds, *s);
 }
 
 void spm_exact_tell(struct container *c)

@@ -204,7 +204,7 @@ struct cattr {
 	 * a type and a build of the program that the container knows nothing is read. The name is looked for in the module that calls
 	 * pCSetAttr, then in the program, then in all others. libdw, which reads it, may end the process if it gets no memory.
 	 *
-	 * What types say to be a number (integers, floats, enums) keeps no object from then on, and is never changed as a pointer might be: a program that
+	 * What types say to be a number (integers, floats, enums) keeps no object behind the next full trace, and is never changed as a pointer might be: a program that
 	 * keeps pointers in integers declares them uintptr_t, names them by pHint (see numbers_lost of pStats, and pOutside), or runs with
 	 * $SOFTPM_TYPES=unchecked. All else may be a pointer: what void and char pointers lead to, char arrays, unions whose members disagree, what lies behind
 	 * the first struct of an object. Not with stop_threads 0: then all may. */

@@ -66,6 +66,7 @@ void spm_kinds_free(struct kinds *k)
 
 void spm_kinds_forget(struct kinds *k)
 {
+	k->knowns = 0;
 	k->rows = 1;
 	k->is_whole = false;
 }
@@ -108,6 +109,20 @@ struct suspect spm_kinds_suspect(const struct kinds *k, size_t i)
 void spm_kinds_suspect_put(struct kinds *k, size_t i, struct suspect s)
 {
 	k->tables->suspect[i] = s;
+}
+
+bool spm_kinds_is_known(const struct kinds *k, struct suspect s)
+{
+	for (unsigned i = 0; i < k->knowns; i++)
+		if (k->known[i].place == s.place && k->known[i].value == s.value)
+			return true;
+	return false;
+}
+
+void spm_kinds_know(struct kinds *k, struct suspect s)
+{
+	if (k->knowns < KIND_LOST_KNOWN && !spm_kinds_is_known(k, s))
+		k->known[k->knowns++] = s;
 }
 
 bool spm_kinds_is_lost(const struct marks *m, uint64_t value)

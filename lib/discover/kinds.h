@@ -11,8 +11,9 @@
  * If a kind turns out wrong, the slots that were given theirs by its pointers become MIXED too, and so on (trace.c); so a slot keeps a kind only
  * as long as all who gave it one may be right.
  *
- * Suspects are numbers that would be addresses in the window if they were none. They are not followed. If one leads to the start of a slot that nothing
- * else leads to, then most likely the program hides a pointer in a number: it is *lost*.
+ * Suspects are numbers that would be addresses in the window if they were none. If one leads to the start of a slot that nothing else leads to, then most likely the
+ * program hides a pointer in a number, or uses the memory for something else by now. An incremental trace, whose kinds may be out of date, takes its slot for MIXED.
+ * A full trace, which learns all kinds anew, does not follow it: it is *lost*, and incremental ones don't follow it from then on.
  *
  * All functions are called with other threads stopped, or when no trace runs; spm_kinds_forget at any time.
  */
@@ -22,7 +23,7 @@
 #include "discover/marks.h"
 #include "discover/pointers.h"
 
-enum { KIND_ROWS = 1 << 24, KIND_SUSPECTS = 1 << 20 };
+enum { KIND_ROWS = 1 << 24, KIND_SUSPECTS = 1 << 20, KIND_LOST_KNOWN = 256 };
 
 struct suspect {
 	uint64_t place, value;
@@ -34,11 +35,13 @@ struct kind_tables;
 struct kinds {
 	struct pointers *pointers;
 	struct kind_tables *tables;
-	struct kind_row *row; /* in them */
+	struct kind_row *row;  /* in them */
 	_Atomic uint32_t rows; /* so many are used; row 0 is none */
 	_Atomic bool
 	        is_whole; /* each slot that became live since the beginning has its kind, so those without are restored */
-	size_t suspects; /* of the last trace: spm_kinds_suspect */
+	size_t suspects;                       /* of the last trace: spm_kinds_suspect */
+	struct suspect known[KIND_LOST_KNOWN]; /* that the last full trace, whose kinds are right, lost */
+	_Atomic unsigned knowns;
 };
 
 /* Takes the pointers over, also if it fails. NULL: no memory. */
@@ -63,6 +66,9 @@ static inline unsigned spm_kinds_of(const struct kinds *k, pageno_t first, unsig
 void spm_kinds_suspect_add(struct kinds *k, uint64_t place, uint64_t value);
 struct suspect spm_kinds_suspect(const struct kinds *k, size_t i);
 void spm_kinds_suspect_put(struct kinds *k, size_t i, struct suspect s);
+/* It was lost. */
+void spm_kinds_know(struct kinds *k, struct suspect s);
+bool spm_kinds_is_known(const struct kinds *k, struct suspect s);
 /* After the trace: whether the value of a suspect leads to the start of a slot that is allocated and not live. */
 bool spm_kinds_is_lost(const struct marks *m, uint64_t value);
 

@@ -557,6 +557,25 @@ static void references_follow(struct trace *t)
 	} while (t->has_found);
 }
 
+/* A kind that was learned before may be out of date: who keeps memory of his own may use what was a struct for something else, to which no
+ * typed pointer leads. So the slot of a number that leads to the start of what nothing else leads to is not believed any more. */
+static void suspects_follow(struct trace *t)
+{
+	for (size_t i = 0; t->kinds && i < t->kinds->suspects; i++) {
+		struct suspect s = spm_kinds_suspect(t->kinds, i);
+		struct view *to = view_at(t, s.value), *from = view_at(t, s.place);
+		unsigned slot = to ? view_slot(to, s.value) : 0;
+
+		if (!to || !from || !from->row || s.value != to->start + slot * to->slot_bytes ||
+		    !slotset_has(&to->missing, slot) || spm_kinds_is_known(t->kinds, s))
+			continue;
+		slot = view_slot(from, s.place);
+		*kind_at(t, from, slot) = KIND_MIXED;
+		range_push(t, from->start + slot * from->slot_bytes, from->slot_bytes, KIND_MIXED, true);
+		all_follow(t);
+	}
+}
+
 int spm_trace_incremental(struct marks *m, uint64_t root, const struct hints *hints, struct kinds *kinds,
                           bool others_run)
 {
@@ -568,7 +587,9 @@ int spm_trace_incremental(struct marks *m, uint64_t root, const struct hints *hi
 	follow(&t, root, kinds ? kinds->pointers->root[0] : KIND_ANY);
 	spm_marks_take_dirty(m, page_scan, &t);
 	all_follow(&t);
+	suspects_follow(&t);
 	references_follow(&t);
+	suspects_follow(&t);
 	return trace_end(&t);
 }
 

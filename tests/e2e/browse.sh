@@ -24,7 +24,7 @@ build() {
 	compiler=$2
 	shift 2
 	flags=
-	! grep -q '^SPM_SANITIZE:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags=-fsanitize=address,undefined
+	! grep -q '^SPM_SANITIZE:STRING=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags=-fsanitize=address,undefined
 	# shellcheck disable=SC2086 # a list of words
 	"$compiler" -std=gnu17 $flags "$@" -I"$SOFTPM_SOURCE/ds/include" -I"$SOFTPM_SOURCE/containers" -o "$program" \
 		"$golden/$program.c" -L"$SOFTPM_BUILD" -lsoftpm-ds -lsoftpm -Wl,-rpath,"$SOFTPM_BUILD"
@@ -161,7 +161,7 @@ image() { # CONTAINER REF PATTERN
 
 # A sanitizer's runtime is its compiler's own.
 compilers='gcc clang'
-! grep -q '^SPM_SANITIZE:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" ||
+! grep -q '^SPM_SANITIZE:STRING=ON' "$SOFTPM_BUILD/CMakeCache.txt" ||
 	compilers=$(sed -n 's/^CMAKE_C_COMPILER:[A-Z]*=//p' "$SOFTPM_BUILD/CMakeCache.txt")
 for compiler in $compilers; do
 	command -v "$compiler" >/dev/null || continue

@@ -30,7 +30,7 @@ awk -v folder="$scratch" '
 	{ shows = $0 == "    ./" name }
 ' docs/tutorial.md
 flags='-g -Wall -Wextra -Werror'
-! grep -q '^SPM_SANITIZE:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags="$flags -fsanitize=address,undefined"
+! grep -q '^SPM_SANITIZE:STRING=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags="$flags -fsanitize=address,undefined"
 while read -r name; do
 	# shellcheck disable=SC2086 # a list of words
 	"$(sed -n 's/^CMAKE_C_COMPILER:[A-Z]*=//p' "$SOFTPM_BUILD/CMakeCache.txt")" $flags -Icontainers -Ids/include "$scratch/$name.c" \

@@ -77,7 +77,7 @@ int main(int argc, char **argv)
 END
 
 flags=
-! grep -q '^SPM_SANITIZE:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags="-fsanitize=address,undefined"
+! grep -q '^SPM_SANITIZE:STRING=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags="-fsanitize=address,undefined"
 build() { # NAME OPTIONS
 	name=$1
 	shift

@@ -42,7 +42,7 @@ has() {
 
 flags="-g -Wall -Wextra -Werror"
 sanitized=
-! grep -q '^SPM_SANITIZE:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" || sanitized=-fsanitize=address,undefined
+! grep -q '^SPM_SANITIZE:STRING=ON' "$SOFTPM_BUILD/CMakeCache.txt" || sanitized=-fsanitize=address,undefined
 # shellcheck disable=SC2046,SC2086 # lists of words
 if has bsd/sys/queue.h libbsd-dev ""; then
 	cc $flags $sanitized $includes "$source/tests/e2e/existing/bsd.c" -o "$scratch/bsd" $libraries -lsoftpm

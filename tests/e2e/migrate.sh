@@ -209,7 +209,7 @@ int main(int argc, char **argv)
 END_OF_PROGRAM
 
 flags=
-! grep -q '^SPM_SANITIZE:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags="-fsanitize=address,undefined"
+! grep -q '^SPM_SANITIZE:STRING=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags="-fsanitize=address,undefined"
 fail() {
 	echo "migrate: $*" >&2
 	exit 1

@@ -112,7 +112,7 @@ fi
 # A program that writes versions as its command line says
 cc=$(sed -n 's/^CMAKE_C_COMPILER:[A-Z]*=//p' "$SOFTPM_BUILD/CMakeCache.txt")
 flags=
-! grep -q '^SPM_SANITIZE:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags=-fsanitize=address,undefined
+! grep -q '^SPM_SANITIZE:STRING=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags=-fsanitize=address,undefined
 # shellcheck disable=SC2086 # a list of words
 "$cc" $flags -I"$SOFTPM_SOURCE/containers" "$SOFTPM_SOURCE/tests/e2e/tool/story.c" -o story -L"$SOFTPM_BUILD" -lsoftpm \
 	-Wl,-rpath,"$SOFTPM_BUILD" || fail "story.c does not build"

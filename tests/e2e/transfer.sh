@@ -112,7 +112,7 @@ int main(int argc, char **argv)
 END
 cc=$(sed -n 's/^CMAKE_C_COMPILER:[A-Z]*=//p' "$SOFTPM_BUILD/CMakeCache.txt")
 flags="-g -I$SOFTPM_SOURCE/containers"
-! grep -q '^SPM_SANITIZE:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags="$flags -fsanitize=address,undefined"
+! grep -q '^SPM_SANITIZE:STRING=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags="$flags -fsanitize=address,undefined"
 libs="-L$SOFTPM_BUILD -lsoftpm -Wl,-rpath,$SOFTPM_BUILD"
 mkdir first other
 # shellcheck disable=SC2086 # lists of words

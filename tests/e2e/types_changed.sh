@@ -127,7 +127,7 @@ int main(int argc, char **argv)
 END
 
 flags=
-! grep -q '^SPM_SANITIZE:BOOL=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags="-fsanitize=address,undefined"
+! grep -q '^SPM_SANITIZE:STRING=ON' "$SOFTPM_BUILD/CMakeCache.txt" || flags="-fsanitize=address,undefined"
 debug=-g
 build() { # NAME DECLARATIONS
 	echo "$2" >"$1.h"

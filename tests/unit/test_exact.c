@@ -247,6 +247,14 @@ static void a_number_keeps_no_object(void **state)
 	root->numbers = pMalloc(10 * sizeof(long));
 	root->numbers[7] = (long)number_of(hidden);
 	point();
+	assert_true(is_kept(hidden)); /* other numbers: they may be what is in this memory by now */
+	assert_int_equal(pFullTrace(id), 0);
+	point();
+	assert_false(is_kept(hidden));
+	assert_int_equal(numbers_lost(), 3);
+	root->pair[0]++;
+	root->numbers[8]++;
+	point();
 	assert_false(is_kept(hidden));
 	root->address = number_of(hidden);
 	point();
@@ -254,6 +262,35 @@ static void a_number_keeps_no_object(void **state)
 	assert_int_equal(pFullTrace(id), 0);
 	point();
 	assert_true(is_kept(hidden));
+	assert_int_equal(numbers_lost(), 0);
+	end();
+}
+
+/* A pool gives memory of one struct to another, to which only a void pointer leads. */
+static void memory_that_became_something_else_is_looked_at(void **state)
+{
+	struct exact_leaf *leaf, *kept;
+
+	(void)state;
+	begin("pool.vol");
+	leaf = root->leaf = leaf_new();
+	leaf->next = NULL;
+	leaf->number = 5;
+	point();
+	leaf->number++;
+	point();
+	assert_true(kind_of(leaf) > KIND_MIXED);
+	root->leaf = NULL;
+	root->anything = leaf;
+	kept = leaf_new();
+	kept->next = NULL;
+	leaf->number = (long)number_of(kept);
+	point();
+	assert_int_equal(kind_of(leaf), KIND_MIXED);
+	assert_true(is_kept(kept));
+	assert_int_equal(pFullTrace(id), 0);
+	point();
+	assert_true(is_kept(kept));
 	assert_int_equal(numbers_lost(), 0);
 	end();
 }
@@ -808,6 +845,7 @@ int main(void)
 	        cmocka_unit_test(numbers_keep_their_values), /* first: its processes have no volume of this one's */
 	        cmocka_unit_test(types_tell_which_words_hold_pointers),
 	        cmocka_unit_test(a_number_keeps_no_object),
+	        cmocka_unit_test(memory_that_became_something_else_is_looked_at),
 	        cmocka_unit_test(nothing_is_exact_if_the_user_says_so),
 	        cmocka_unit_test(what_is_not_said_to_be_a_number_keeps),
 	        cmocka_unit_test(a_derived_struct_is_known_by_the_pointer_that_says_more),
