@@ -36,6 +36,15 @@ await() {
 		sleep 1
 	done
 }
+# SYSTEM: until it takes a value.
+answers() {
+	tries=0
+	until (keys=1 bytes=1 && drive "$1" 1 0 0 0 1) >/dev/null 2>&1; do
+		tries=$((tries + 1))
+		[ "$tries" -lt 300 ] || exit 1
+		sleep 0.1
+	done
+}
 fill() {
 	mkdir "$folder/$1"
 	case $1 in
@@ -44,6 +53,7 @@ fill() {
 	redis-always) server_start redis-no "$folder/$1" ;;
 	*) server_start "$1" "$folder/$1" ;;
 	esac
+	answers "$1"
 	drive "$1" 32 0 0 0 1 >/dev/null
 	[ "${1%-always}" != "$1" ] || return 0
 	kill "$pid"
