@@ -94,7 +94,8 @@ SOFTPM_API int pCRestore(int magic, void **cStruct);
  * migrates it again, and a container that pCSwitch should leave has unsaved changes. All pages are read, and so that objects that are reached can be told
  * from those that are not, that point makes a full trace (pFullTrace).
  *
- * By name, each field of the old struct that the new one has: numbers keep their value, between integers of any width, bit fields, float and double;
+ * By name, each field of the old struct that the new one has: numbers keep their value, between integers of any width, bit fields, float and double
+ * (from one kind of char to another they keep their byte, whatever its sign);
  * enumerators keep their name; arrays as many elements as both have; structs within structs likewise; pointers lead to what they led to; unions stay as they
  * are, if all their members do, or it is told which member holds (pCSetUnion), which then is as a field. What went is dropped, and what is added is zero. It is an error (ERANGE), and nothing is restored, if a value does not fit: the
  * message names struct, field, value and address. So it is if a text is cut, an enumerator has no name any more, a union is another, or a number
